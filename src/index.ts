@@ -1,0 +1,13 @@
+export {
+  LockBusyError,
+  LockError,
+  type LockErrorCode,
+  LockLostError,
+  LockOptionError,
+  LockUnavailableError,
+} from "./errors.ts";
+export type { Lock, LockHandle } from "./lock.ts";
+export { createLocker, type Locker, type LockerOptions, type Work } from "./locker.ts";
+export type { LockEvent, LockOptions, WithLockOptions } from "./options.ts";
+export type { UpstashRedis } from "./redis/upstash.ts";
+export type { Duration } from "./time.ts";

@@ -1,0 +1,141 @@
+import { acquire } from "./acquire.ts";
+import { LockBusyError, LockOptionError, show } from "./errors.ts";
+import { HeldLock, type Lock, type LockContext, type LockHandle, readHandle } from "./lock.ts";
+import {
+  defaults,
+  type LockOptions,
+  readKey,
+  readOptions,
+  type Settings,
+  type WithLockOptions,
+} from "./options.ts";
+import { lockKey } from "./protocol/claim.ts";
+import { Connection } from "./redis/connection.ts";
+import { environment, restClient } from "./redis/rest.ts";
+import { type UpstashRedis, upstashClient } from "./redis/upstash.ts";
+import { type Runtime, realRuntime } from "./time.ts";
+
+/** Where Redis is, and the defaults of every call. */
+export interface LockerOptions extends LockOptions {
+  /** Of Upstash's REST API. @default UPSTASH_REDIS_REST_URL, or KV_REST_API_URL */
+  url?: string | undefined;
+  /** Of Upstash's REST API. @default UPSTASH_REDIS_REST_TOKEN, or KV_REST_API_TOKEN */
+  token?: string | undefined;
+  /** A `Redis` of `@upstash/redis` (any platform's build), instead of `url` and `token`. */
+  redis?: UpstashRedis | undefined;
+}
+
+export type Work<T> = (lock: Lock) => T | Promise<T>;
+
+/** Takes locks. Keeps no connection and no state of any lock: one for a whole module is right. */
+export interface Locker {
+  /**
+   * Takes the lock; release it in a `finally`, or declare it with `await using`.
+   * @throws LockBusyError when another holds it, after `wait`
+   * @throws LockUnavailableError when Redis could not be asked
+   * @throws LockOptionError before any request
+   */
+  acquire(key: string, options?: LockOptions): Promise<Lock>;
+  /** As `acquire`, but null when another holds the lock. Still throws when Redis could not be asked. */
+  tryAcquire(key: string, options?: LockOptions): Promise<Lock | null>;
+  /**
+   * Runs the work under the lock, renews it meanwhile, and releases it. An error of the work wins over all
+   * others. A release that cannot be asked for is an event, no error: the work was done under the lock.
+   * @throws LockLostError once the work has settled, if the lock was lost meanwhile
+   */
+  withLock<T>(key: string, work: Work<T>): Promise<T>;
+  withLock<T>(key: string, options: WithLockOptions, work: Work<T>): Promise<T>;
+  /**
+   * A lock taken elsewhere, from its handle. Whether it is still ours is not known before `extend` or
+   * `release` has asked: until then `held` is false.
+   */
+  resume(handle: LockHandle | string, options?: LockOptions): Lock;
+}
+
+/** @throws LockOptionError when an option is wrong, or no URL and token are to be found */
+export function createLocker(options: LockerOptions = {}): Locker {
+  return new RedisLocker(options, realRuntime);
+}
+
+/** How adapters take a lock: with settings already checked, and the function's remaining time. */
+export class RedisLocker implements Locker {
+  readonly settings: Settings;
+  readonly #connection: Connection;
+
+  constructor(options: LockerOptions, runtime: Runtime) {
+    this.settings = readOptions(defaults, options, connectionOptions);
+    this.#connection = new Connection(connect(options), runtime);
+  }
+
+  async acquire(key: string, options?: LockOptions): Promise<Lock> {
+    return this.take(key, readOptions(this.settings, options));
+  }
+
+  async tryAcquire(key: string, options?: LockOptions): Promise<Lock | null> {
+    return this.acquire(key, options).catch((error) => {
+      if (error instanceof LockBusyError) return null;
+      throw error;
+    });
+  }
+
+  async withLock<T>(key: string, ...rest: [Work<T>] | [WithLockOptions, Work<T>]): Promise<T> {
+    const [options, work] = rest.length === 1 ? [undefined, rest[0]] : rest;
+    if (typeof work !== "function") throw new LockOptionError("work", show(work), "a function");
+    const settings = readOptions(this.settings, options);
+    const lock = await this.take(key, { ...settings, renew: settings.renew ?? true });
+    return runUnder(lock, settings, () => work(lock));
+  }
+
+  resume(handle: LockHandle | string, options?: LockOptions): Lock {
+    const { key, prefix, token, value, ttl, owner, fence } = readHandle(handle);
+    const settings = { ...readOptions(this.settings, options), prefix };
+    const claim = {
+      key: lockKey(prefix, key),
+      value,
+      token,
+      owner,
+      ttl,
+      fencing: false,
+      stragglers: [],
+      since: undefined,
+    };
+    return new HeldLock({ connection: this.#connection, settings, name: key }, claim, "resumed", { fence });
+  }
+
+  /** @param lifetime ms the function around the lock may still run */
+  take(key: string, settings: Settings, lifetime?: () => number): Promise<HeldLock> {
+    const context: LockContext = { connection: this.#connection, settings, name: readKey(key), lifetime };
+    return acquire(context);
+  }
+}
+
+/** Runs the work and ends the lock with its outcome: the one place that says which error wins. */
+export async function runUnder<T>(
+  lock: HeldLock,
+  settings: Settings,
+  work: () => T | Promise<T>,
+): Promise<T> {
+  let result: T;
+  try {
+    result = await work();
+  } catch (error) {
+    await lock.end(false).catch(() => {});
+    throw error;
+  }
+  await lock.end(true).catch(() => {});
+  if (lock.lost && settings.onLost === "throw") throw lock.lost;
+  return result;
+}
+
+export const connectionOptions = ["url", "token", "redis"];
+
+function connect({ url, token, redis }: LockerOptions) {
+  if (redis === undefined) {
+    const env = environment();
+    return restClient(url ?? env.url, token ?? env.token);
+  }
+  if (url !== undefined || token !== undefined) {
+    throw new LockOptionError("redis", "also a url or token", "either `redis`, or `url` and `token`");
+  }
+  return upstashClient(redis);
+}

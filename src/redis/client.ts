@@ -1,0 +1,26 @@
+/** One Redis command: its name and its arguments. */
+export type Command = readonly (string | number)[];
+
+/** How a command reaches Redis. All the core knows of a client. */
+export interface RedisClient {
+  /**
+   * Sends one command once and resolves to the reply. Rejects with a `ReplyError` when Redis refused the
+   * command; any other rejection leaves open whether it was executed.
+   */
+  send(command: Command, signal: AbortSignal): Promise<unknown>;
+  /**
+   * Absent when every reply, nil included, is the server's own to this very request. Otherwise the client may
+   * make up a nil, or send a request again on its own once this many ms have passed.
+   */
+  readonly resendsAfter?: number;
+}
+
+/** Redis answered with an error: the command was not executed. */
+export class ReplyError extends Error {
+  override name = "ReplyError";
+}
+
+/** No answer from Redis that asking again could bring, such as a refused token. */
+export class RefusedError extends Error {
+  override name = "RefusedError";
+}

@@ -1,0 +1,94 @@
+/**
+ * A point in time on two clocks. The wall clock sees a machine that was suspended, the monotonic clock
+ * sees a wall clock that was set back: time passed is what the more pessimistic of the two says.
+ */
+export interface Moment {
+  readonly wall: number;
+  readonly mono: number;
+}
+
+/** Time, timers and randomness: what a test or a simulation holds in its hands. */
+export interface Runtime {
+  now(): Moment;
+  /** A `background` timer does not keep the process alive. */
+  setTimeout(callback: () => void, ms: number, background?: boolean): unknown;
+  clearTimeout(timer: unknown): void;
+  /** From 0 up to 1. */
+  random(): number;
+  uuid(): string;
+}
+
+/** The real thing. Globals are looked up at each call, so that fake timers are honoured. */
+export const realRuntime: Runtime = {
+  now: () => ({ wall: Date.now(), mono: performance.now() }),
+  setTimeout(callback, ms, background) {
+    const timer: unknown = setTimeout(callback, ms);
+    // Only Node's, Deno's and Bun's timers keep a process alive; elsewhere a timer is a number.
+    if (background) (timer as { unref?: () => void }).unref?.();
+    return timer;
+  },
+  clearTimeout: (timer) => clearTimeout(timer as number),
+  random: () => Math.random(),
+  uuid: () => crypto.randomUUID(),
+};
+
+/** Milliseconds from one moment to another, on the more pessimistic clock. */
+export function elapsed(since: Moment, now: Moment): number {
+  return Math.max(now.wall - since.wall, now.mono - since.mono);
+}
+
+/** How long a holder relies on a lease of `ttl` ms: less 1 % + 2 ms, for clocks that run at different speeds. */
+export function validity(ttl: number): number {
+  return ttl * 0.99 - 2;
+}
+
+/** Milliseconds, or text such as "500ms", "10s", "10 s", "5m", "1h", "1d" (as `@upstash/ratelimit` writes it). */
+export type Duration = number | `${number}${Unit}` | `${number} ${Unit}`;
+type Unit = "ms" | "s" | "m" | "h" | "d";
+
+const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A duration in whole milliseconds, rounded up; undefined for what is none. */
+export function milliseconds(duration: unknown): number | undefined {
+  if (typeof duration === "number") return Number.isFinite(duration) ? Math.ceil(duration) : undefined;
+  const [, amount, unit] =
+    /^(-?\d+(?:\.\d+)?) ?(ms|s|m|h|d)$/.exec(typeof duration === "string" ? duration : "") ?? [];
+  return unit === undefined ? undefined : Math.ceil(Number(amount) * (units[unit] as number));
+}
+
+/**
+ * Settles as `promise` does, unless `ms` pass or `signal` aborts before: then it rejects with `onTimeout()`
+ * or with the signal's reason. Leaves no timer and no listener behind.
+ */
+export function within<T>(
+  runtime: Runtime,
+  promise: Promise<T>,
+  ms: number,
+  signal: AbortSignal | undefined,
+  onTimeout: () => unknown,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = runtime.setTimeout(() => finish(() => reject(onTimeout())), ms);
+    const onAbort = () => finish(() => reject(signal?.reason));
+    function finish(settle: () => void) {
+      runtime.clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+      settle();
+    }
+    signal?.addEventListener("abort", onAbort);
+    if (signal?.aborted) return onAbort();
+    promise.then(
+      (value) => finish(() => resolve(value)),
+      (error) => finish(() => reject(error)),
+    );
+  });
+}
+
+/** Resolves after `ms`; rejects with the signal's reason as soon as it aborts. */
+export function sleep(runtime: Runtime, ms: number, signal?: AbortSignal): Promise<void> {
+  const never = new Promise<void>(() => {});
+  const done = {};
+  return within(runtime, never, ms, signal, () => done).catch((reason) => {
+    if (reason !== done) throw reason;
+  });
+}
