@@ -1,0 +1,3 @@
+export type { Meter } from "./meter.ts";
+export type { DevServerOptions } from "./options.ts";
+export { type DevServer, startDevServer } from "./server.ts";

@@ -1,0 +1,88 @@
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { openEngine } from "./engine.ts";
+import { addRoutes } from "./http.ts";
+import { createCounter, type Meter } from "./meter.ts";
+import { createNetwork } from "./network.ts";
+import { type DevServerOptions, settingsOf } from "./options.ts";
+import { loadPeers } from "./peers.ts";
+import { createSubscriptions } from "./subscriptions.ts";
+
+export interface DevServer {
+  /** What goes into `UPSTASH_REDIS_REST_URL`. */
+  url: string;
+  /** What goes into `UPSTASH_REDIS_REST_TOKEN`. */
+  token: string;
+  /** The Redis behind it, for a client that looks at the data directly. */
+  redisUrl: string;
+  /** What was used so far, as Upstash bills it. */
+  meter(): Meter;
+  resetMeter(): void;
+  /** Ends the streams, the connections and the embedded engine: nothing of it keeps the process alive. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a local server that speaks Upstash's REST API.
+ *
+ * @throws {LockOptionError} when an option is wrong; an Error when a package is missing, the port is taken, or the
+ * Redis cannot be reached.
+ * @example
+ * const server = await startDevServer();
+ * const redis = new Redis({ url: server.url, token: server.token });
+ */
+export async function startDevServer(options?: DevServerOptions): Promise<DevServer> {
+  const settings = settingsOf(options);
+  const peers = await loadPeers(settings.redis === undefined);
+  const engine = await openEngine(peers, settings.redis, settings.extensions);
+  const subscriptions = createSubscriptions(engine.connectAnother);
+  const counter = createCounter();
+  const network = createNetwork(settings);
+  const { token } = settings;
+  const app = addRoutes(new peers.Hono(), { engine, subscriptions, network, counter, token });
+  const http = peers.createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
+
+  let closing: Promise<void> | undefined;
+  const close = () => {
+    closing ??= (async () => {
+      subscriptions.close();
+      await new Promise<void>((resolve) => {
+        http.close(() => resolve());
+        http.closeAllConnections();
+      });
+      await engine.close();
+    })();
+    return closing;
+  };
+
+  try {
+    const port = await listen(http, settings.port, settings.host);
+    return {
+      url: `http://${reachable(settings.host)}:${port}`,
+      token,
+      redisUrl: engine.url,
+      meter: counter.read,
+      resetMeter: counter.reset,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function listen(http: Server, port: number, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    http.once("error", (error: NodeJS.ErrnoException) => {
+      const why = error.code === "EADDRINUSE" ? "the port is in use" : error.message;
+      reject(new Error(`The dev server cannot listen on ${host}:${port}: ${why}`, { cause: error }));
+    });
+    http.listen(port, host, () => resolve((http.address() as AddressInfo).port));
+  });
+}
+
+/** The host as a client on this machine names it. */
+function reachable(host: string): string {
+  if (host === "0.0.0.0" || host === "::") return "127.0.0.1";
+  return host.includes(":") ? `[${host}]` : host;
+}
