@@ -17,22 +17,22 @@ import { poll } from "./waiting/poll.ts";
  */
 export async function acquire(context: LockContext): Promise<HeldLock> {
   const { connection, settings, name } = context;
-  const { signal, requestTimeout } = settings;
+  const { signal } = settings;
   const { runtime } = connection;
   signal?.throwIfAborted();
   const started = runtime.now();
   const claim = newClaim(context);
-  const waited = () => elapsed(started, runtime.now());
+  const waited = () => (settings.wait > 0 ? elapsed(started, runtime.now()) : 0);
   try {
-    let taken = await take(connection, claim, requestTimeout, signal);
+    let taken = await take(claim, signal);
     if (!taken.held && settings.wait > 0) {
       emit(settings, { type: "waiting", key: name, ...known(taken.holder), waited: waited() });
-      taken = await poll(connection, claim, { started, ms: settings.wait, requestTimeout, signal }, taken);
+      taken = await poll(claim, { started, ms: settings.wait, signal }, taken);
     }
     if (!taken.held) {
       const details = { ...known(taken.holder), waited: waited() };
       emit(settings, { type: "busy", key: name, ...details });
-      clearStragglers(context, claim);
+      clearStragglers(claim);
       throw new LockBusyError(name, details);
     }
     const lock = new HeldLock(context, claim, "held", taken);
@@ -56,21 +56,35 @@ export async function acquire(context: LockContext): Promise<HeldLock> {
   }
 }
 
-function newClaim({ connection, settings, name }: LockContext): Claim {
-  const { ttl, owner, fencing, prefix } = settings;
-  const token = connection.runtime.uuid();
+/** A claim with a token of its own, or with that of a lock taken elsewhere. */
+export function newClaim(
+  { connection, settings, name }: LockContext,
+  token = connection.runtime.uuid(),
+): Claim {
+  const { ttl, owner, fencing, prefix, requestTimeout } = settings;
+  const key = lockKey(prefix, name);
   const value = leaseValue(token, ttl, owner);
-  return { key: lockKey(prefix, name), value, token, owner, ttl, fencing, stragglers: [], since: undefined };
+  return {
+    connection,
+    requestTimeout,
+    key,
+    value,
+    token,
+    owner,
+    ttl,
+    fencing,
+    stragglers: [],
+    since: undefined,
+  };
 }
 
 /** An acquire that failed may have taken the lock all the same, now or later: it is released in the background. */
 function abandon(context: LockContext, claim: Claim, error: unknown): void {
-  const { connection, settings } = context;
   const refused = error instanceof ReplyError || error instanceof RefusedError;
-  if (!refused && !settings.signal?.aborted && claim.since) {
-    release(connection, claim, settings.requestTimeout).catch(() => {});
+  if (!refused && !context.settings.signal?.aborted) {
+    release(claim).catch(() => {});
   }
-  clearStragglers(context, claim);
+  clearStragglers(claim);
 }
 
 /** Only what is known, so that an event has no key with nothing in it. */

@@ -81,6 +81,7 @@ export class HeldLock implements Lock {
   #ttl: number;
   /** The shortest lease that a request of unknown fate may still set. */
   #shortest = Number.POSITIVE_INFINITY;
+  #renewable: boolean | undefined;
   #expiry: unknown;
   #renewal: unknown;
   #extending: Promise<unknown> = Promise.resolve();
@@ -106,6 +107,7 @@ export class HeldLock implements Lock {
     if (details.fence !== undefined) this.fence = details.fence;
     this.#acquired = details.since ?? context.connection.runtime.now();
     this.#ttl = claim.ttl;
+    this.#renewable = context.settings.renew;
     this.#lease = { since: this.#acquired, ttl: claim.ttl };
 
     const outer = context.settings.signal;
@@ -152,6 +154,12 @@ export class HeldLock implements Lock {
     return this.#releasing;
   }
 
+  /** Lets the lease run out, while whoever still works under it keeps its `signal`. */
+  stopRenewing(): void {
+    this.#renewable = false;
+    this.#schedule();
+  }
+
   toJSON(): LockHandle {
     const { value, ttl } = this.#claim;
     const { key, token, owner, fence } = this;
@@ -179,17 +187,15 @@ export class HeldLock implements Lock {
     this.#stop();
     if (!this.#heldAtRelease) {
       // The server may keep the lock a little longer than we relied on it.
-      await release(connection, this.#claim, settings.requestTimeout).catch(() => {});
+      await release(this.#claim).catch(() => {});
       return false;
     }
     this.#state = "released";
     const rest = success
       ? Math.ceil(settings.holdFor - elapsed(this.#acquired, connection.runtime.now()))
       : 0;
-    const released = await (rest > 0
-      ? keep(connection, this.#claim, rest, settings.requestTimeout)
-      : release(connection, this.#claim, settings.requestTimeout));
-    clearStragglers(this.#context, this.#claim);
+    const released = await (rest > 0 ? keep(this.#claim, rest) : release(this.#claim));
+    clearStragglers(this.#claim);
     // Where an earlier request of ours, its reply lost, may have released it, it was ours: while our lease was
     // running nobody else could have.
     const stillHeld = released ?? true;
@@ -212,7 +218,7 @@ export class HeldLock implements Lock {
     if (validity(ttl) < this.remaining) this.#setLease(connection.runtime.now(), ttl);
     let fate = { since: undefined as Moment | undefined, repeated: true };
     try {
-      fate = await extend(connection, this.#claim, ttl, settings.requestTimeout);
+      fate = await extend(this.#claim, ttl);
     } catch (error) {
       throw unavailable(this.#context, this.#claim, error);
     } finally {
@@ -242,7 +248,7 @@ export class HeldLock implements Lock {
     if (!this.held) return;
     this.#watchExpiry();
     const covered = (this.#context.lifetime?.() ?? Number.POSITIVE_INFINITY) <= this.remaining;
-    if (this.#context.settings.renew && !covered) this.#renewIn(this.#lease.ttl / 3);
+    if (this.#renewable && !covered) this.#renewIn(this.#lease.ttl / 3);
   }
 
   #watchExpiry(): void {
@@ -258,7 +264,7 @@ export class HeldLock implements Lock {
     const renew = async () => {
       const lifetime = this.#context.lifetime?.() ?? Number.POSITIVE_INFINITY;
       // A timer that fires late, in a thawed sandbox, finds the lease over and does nothing.
-      if (!this.held || lifetime <= 0) return;
+      if (!this.held || !this.#renewable || lifetime <= 0) return;
       const renewed = this.#extendTo(Math.min(this.#ttl, leaseFor(lifetime)));
       // Failing, it is tried again until the lease ends.
       await renewed.catch(() => this.held && this.#renewIn(this.#ttl / 10));
@@ -310,10 +316,8 @@ export function leaseFor(ms: number): number {
 }
 
 /** Requests to take the lock that were given up may still be executed: each is followed by a release. */
-export function clearStragglers({ connection, settings }: LockContext, claim: Claim): void {
-  for (const straggler of claim.stragglers.splice(0)) {
-    straggler.then(() => release(connection, claim, settings.requestTimeout)).catch(() => {});
-  }
+export function clearStragglers(claim: Claim): void {
+  for (const straggler of claim.stragglers.splice(0)) straggler.then(() => release(claim)).catch(() => {});
 }
 
 /** The error for a lock about which nothing is known. Its cause names no token, whatever the server quoted. */
