@@ -2,9 +2,10 @@ import { randomUUID } from "node:crypto";
 import type { Redis, RedisOptions } from "ioredis";
 import type { Command } from "./command.ts";
 import { createExtensions, type Features, noExtensions } from "./extensions.ts";
+import { isMonitoring, type Monitor, monitorOf, monitorOfEmbedded } from "./monitor.ts";
 import type { Peers } from "./peers.ts";
 import type { RedisValue, Reply } from "./reply.ts";
-import { isMonitoring, runsScript, type ScriptWatch, watchScripts } from "./script-watch.ts";
+import { runsScript, type ScriptWatch, watchScripts } from "./script-watch.ts";
 
 /** The Redis behind the server: one given by URL or the embedded one, both spoken to in the same way. */
 export interface Engine {
@@ -43,7 +44,8 @@ export async function openEngine(
   try {
     const main = await connect(peers, url);
     closers.push(() => main.disconnect());
-    const watch = await tryToWatch(peers, url, main);
+    const monitor = embedded ? monitorOfEmbedded(embedded) : await openMonitor(peers, url);
+    const watch = monitor && watchScripts(main, monitor, randomUUID());
     closers.push(() => watch?.close());
     const prepare = extensions ? createExtensions(await featuresOf(main)) : noExtensions;
     const readOnly = await readOnlyCommands(main);
@@ -163,15 +165,16 @@ async function connect(peers: Peers, url: string, options: RedisOptions = {}): P
 }
 
 /** Undefined where MONITOR is refused, by an ACL for instance: then a script is billed as one command. */
-async function tryToWatch(peers: Peers, url: string, main: Redis): Promise<ScriptWatch | undefined> {
+async function openMonitor(peers: Peers, url: string): Promise<Monitor | undefined> {
   const monitor = await connect(peers, url, { monitor: true, enableReadyCheck: false });
   const allowed = await new Promise<boolean>((resolve) => {
     monitor.once("monitoring", () => resolve(true));
     monitor.once("error", () => resolve(false));
     if (isMonitoring(monitor)) resolve(true);
   });
-  if (!allowed) monitor.disconnect();
-  return allowed ? watchScripts(main, monitor, randomUUID()) : undefined;
+  if (allowed) return monitorOf(monitor);
+  monitor.disconnect();
+  return undefined;
 }
 
 /** Asks the engine what it has, by commands that leave nothing behind. */

@@ -1,6 +1,7 @@
 import type { Redis } from "ioredis";
 import type { Command } from "./command.ts";
 import { EXTENSION_MARK } from "./extensions.ts";
+import type { Monitor, MonitorLine } from "./monitor.ts";
 
 /**
  * Tells which commands scripts called. Upstash bills them, and no reply mentions them; rewriting the scripts so that
@@ -24,17 +25,11 @@ export function runsScript(command: Command): boolean {
   return RUNS_A_SCRIPT.has(command[0].toUpperCase());
 }
 
-export function isMonitoring(redis: Redis): boolean {
-  // ioredis has this status, and leaves it out of its types.
-  return (redis.status as string) === "monitoring";
-}
-
 /**
  * @param main the connection whose scripts are watched.
- * @param monitor a connection in monitor mode.
  * @param id what no other client's PING says.
  */
-export function watchScripts(main: Redis, monitor: Redis, id: string): ScriptWatch {
+export function watchScripts(main: Redis, monitor: Monitor, id: string): ScriptWatch {
   let marks = 0;
   const waiting = new Map<string, (calls: string[]) => void>();
   // Where Redis sees the main connection come from: that of the first mark. Others' scripts are not ours to count.
@@ -43,7 +38,7 @@ export function watchScripts(main: Redis, monitor: Redis, id: string): ScriptWat
   let counting = false;
 
   function mark(): Promise<string[]> {
-    if (!isMonitoring(monitor) || main.status !== "ready") return Promise.resolve([]);
+    if (!monitor.running() || main.status !== "ready") return Promise.resolve([]);
     return new Promise((resolve) => {
       const name = `${id}:${++marks}`;
       waiting.set(name, resolve);
@@ -57,8 +52,7 @@ export function watchScripts(main: Redis, monitor: Redis, id: string): ScriptWat
     if (waiting.delete(name)) calls = [];
   }
 
-  monitor.on("monitor", (_time: string, args: string[], source: string) => {
-    const [name = "", first = ""] = args;
+  function line({ source, name, first }: MonitorLine): void {
     if (source === "lua") {
       if (counting) calls.push(name);
       return;
@@ -68,15 +62,16 @@ export function watchScripts(main: Redis, monitor: Redis, id: string): ScriptWat
       own = source;
       settle(first);
     }
-  });
-  monitor.on("close", () => {
+  }
+  monitor.onLine(line);
+  monitor.onStop(() => {
     for (const name of [...waiting.keys()]) settle(name);
   });
   // A new connection comes from elsewhere: learn it before a script is run.
   const learn = () => void mark();
   main.on("ready", learn);
-  monitor.on("monitoring", learn);
+  monitor.onRestart(learn);
   learn();
 
-  return { calls: mark, close: () => monitor.disconnect() };
+  return { calls: mark, close: monitor.close };
 }

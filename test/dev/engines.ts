@@ -2,7 +2,11 @@ import { hasRedisServer, type RunningRedis, startRedis } from "../helpers/redis-
 
 /** The engines that a suite runs on: `describe.each(engines)("…, on $name", …)`, skipped where `available` is false. */
 export const engines = [
-  { name: "the embedded engine", available: true, open: async () => ({ redis: undefined, close: async () => {} }) },
+  {
+    name: "the embedded engine",
+    available: true,
+    open: async () => ({ redis: undefined, close: async () => {} }),
+  },
   {
     name: "redis-server",
     available: hasRedisServer,
