@@ -120,7 +120,8 @@ function discarded(why: string): { error: string } {
 
 async function reply(redis: Redis, [name, ...args]: Command): Promise<Reply> {
   try {
-    return { result: (await redis.callBuffer(name, ...args)) as RedisValue };
+    // In capitals: ioredis reshapes the replies (HGETALL) and arguments (MSET) of names that it knows in lower case.
+    return { result: (await redis.callBuffer(name.toUpperCase(), ...args)) as RedisValue };
   } catch (error) {
     if (isRedisError(error)) return { error: error.message };
     throw new EngineUnreachable(`ERR Redis cannot be reached: ${(error as Error).message}`);
