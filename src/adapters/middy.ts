@@ -177,7 +177,8 @@ function remainingTime(context: Partial<LambdaContext>): (() => number) | undefi
  * returns; but it comes within moments of the function's end, and there a lease ends by itself.
  */
 function stillRunning({ error, context }: MiddyRequest<unknown, Partial<LambdaContext>>): boolean {
-  return error?.name === "TimeoutError" || (remainingTime(context)?.() ?? Number.POSITIVE_INFINITY) < 20;
+  const timedOut = error?.name === "TimeoutError" && error.message.startsWith("[AbortError]");
+  return timedOut || (remainingTime(context)?.() ?? Number.POSITIVE_INFINITY) < 20;
 }
 
 function letLapse(lock: HeldLock | undefined): void {

@@ -1,8 +1,12 @@
-import type { Straggler } from "../redis/connection.ts";
+import type { Command } from "../redis/client.ts";
+import type { Answer, Asker, Connection, Straggler } from "../redis/connection.ts";
 import type { Moment } from "../time.ts";
 
 /** One holder's claim to one lock: what every operation of the protocol is about. */
 export interface Claim {
+  readonly connection: Connection;
+  /** One request's limit, in ms. */
+  readonly requestTimeout: number;
   /** The Redis key of the lock. */
   readonly key: string;
   /** The value that identifies the holder there. */
@@ -31,12 +35,22 @@ export function lockKey(prefix: string, name: string): string {
 }
 
 /** `sl:<token>:<ttl>:<owner>`: who finds it learns the lease and the owner. */
-export function leaseValue(token: string, ttl: number, owner: string | undefined): string {
-  return `sl:${token}:${ttl}:${owner ?? ""}`;
+export function leaseValue(token: string, ttl: number, owner = ""): string {
+  return `sl:${token}:${ttl}:${owner}`;
 }
 
 /** Reads another holder's value; one of another library says nothing. */
 export function readHolder(value: string): Holder {
   const [, ttl, owner] = /^sl:[^:]*:(\d+):(.*)$/.exec(value) ?? [];
-  return { owner: owner || undefined, retryAfter: ttl === undefined ? undefined : Number(ttl) };
+  return { owner: owner || undefined, retryAfter: Number(ttl) || undefined };
+}
+
+/** Asks Redis something about the claim. */
+export function ask(claim: Claim, command: Command, asker?: Asker): Promise<Answer> {
+  return claim.connection.ask(command, claim.requestTimeout, asker);
+}
+
+/** A reply that Redis would not give to this command. Names its kind only: it may hold a token. */
+export function unexpected(reply: unknown): Error {
+  return new Error(`an answer that is none: ${reply === null ? "null" : typeof reply}`);
 }

@@ -1,12 +1,13 @@
-import type { Connection } from "../redis/connection.ts";
 import type { Moment } from "../time.ts";
-import type { Claim } from "./claim.ts";
-import { runScript, tryCommand, unexpected } from "./script.ts";
+import { type Claim, unexpected } from "./claim.ts";
+import { runScript, tryCommand } from "./support.ts";
 
-// KEYS[1] the lock  ARGV[1] our value  ARGV[2] the lease in ms
-// Replies 1 when the lease starts anew, 0 when the lock is not ours.
-const extendScript = `if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 end
-return redis.call('PEXPIRE',KEYS[1],ARGV[2])`;
+// KEYS[1] the lock  ARGV[1] our value  ARGV[2] the value to put there  ARGV[3] its lease in ms
+// Replies 1 when it was put there, now or before, and 0 when the lock is not ours.
+const extendScript = `local held=redis.call('GET',KEYS[1])
+if held~=ARGV[1] and held~=ARGV[2] then return 0 end
+redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3])
+return 1`;
 
 /** The moment the new lease is counted from, if the lock is ours, and whether a lost request may set it again. */
 export interface Extended {
@@ -14,27 +15,21 @@ export interface Extended {
   repeated: boolean;
 }
 
-/** Starts the lease anew, `ttl` ms long, if the lock is still the claim's. */
-export async function extend(
-  connection: Connection,
-  claim: Claim,
-  ttl: number,
-  requestTimeout: number,
-): Promise<Extended> {
-  const { key, value } = claim;
-  const plain = await tryCommand(
-    connection,
-    "compare",
-    ["SET", key, value, "IFEQ", value, "PX", ttl],
-    requestTimeout,
-  );
-  const repeated = plain?.repeated ?? false;
-  if (plain?.reply === "OK") return { since: plain.sent, repeated };
-  if (plain?.reply === null && connection.client.resendsAfter === undefined)
-    return { since: undefined, repeated };
-  // The server has no SET … IFEQ, or the nil is one that the client may have made up.
-  const script = await runScript(connection, extendScript, [key], [value, ttl], requestTimeout);
-  if (script.reply === 1) return { since: script.sent, repeated: repeated || script.repeated };
-  if (script.reply === 0) return { since: undefined, repeated };
-  throw unexpected(script.reply);
+/** Starts the lease anew, `ttl` ms long, if the lock is still the claim's; `value` may replace the claim's. */
+export async function extend(claim: Claim, ttl: number, value = claim.value): Promise<Extended> {
+  const plain = await tryCommand(claim, "compare", ["SET", claim.key, value, "IFEQ", claim.value, "PX", ttl]);
+  const before = plain?.repeated ?? false;
+  if (plain?.reply === "OK") return { since: plain.sent, repeated: before };
+  // The server has no SET … IFEQ, or the reply is one that a lost request or the client itself accounts for.
+  if (plain?.reply !== null || before || claim.connection.client.resendsAfter !== undefined) {
+    const { reply, sent, repeated } = await runScript(
+      claim,
+      extendScript,
+      [claim.key],
+      [claim.value, value, ttl],
+    );
+    if (reply === 1) return { since: sent, repeated: before || repeated };
+    if (reply !== 0) throw unexpected(reply);
+  }
+  return { since: undefined, repeated: before };
 }

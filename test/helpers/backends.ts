@@ -1,0 +1,75 @@
+import { Redis } from "@upstash/redis";
+import { Redis as CloudflareRedis } from "@upstash/redis/cloudflare";
+import { Redis as RawRedis } from "ioredis";
+import { type DevServer, startDevServer } from "../../src/dev/index.ts";
+import { createLocker, type Locker, type LockerOptions } from "../../src/index.ts";
+import { hasRedisServer, startRedis } from "./redis-server.ts";
+
+export interface Backend {
+  server: DevServer;
+  /** Straight to the engine, past everything that is tested. */
+  raw: RawRedis;
+  close(): Promise<void>;
+}
+
+/** The engines every contract is held to. An engine this machine lacks is listed, and its suite skipped by name. */
+export const engines = [
+  { engine: "the embedded engine", missing: false, start: () => startBackend({}) },
+  {
+    engine: "the embedded engine without DELEX",
+    missing: false,
+    start: () => startBackend({ extensions: false }),
+  },
+  {
+    engine: "a real Redis",
+    missing: !hasRedisServer,
+    async start() {
+      const redis = await startRedis();
+      const backend = await startBackend({ redis: redis.url });
+      return {
+        ...backend,
+        close: async () => {
+          await backend.close();
+          await redis.close();
+        },
+      };
+    },
+  },
+];
+
+async function startBackend(options: { redis?: string; extensions?: boolean }): Promise<Backend> {
+  const server = await startDevServer(options);
+  const raw = new RawRedis(server.redisUrl);
+  return {
+    server,
+    raw,
+    async close() {
+      raw.disconnect();
+      await server.close();
+    },
+  };
+}
+
+/** The clients every contract is held to. */
+export const clients: { client: string; connect(at: { url: string; token: string }): LockerOptions }[] = [
+  { client: "the built-in REST client", connect: ({ url, token }) => ({ url, token }) },
+  { client: "@upstash/redis", connect: ({ url, token }) => ({ redis: new Redis({ url, token }) }) },
+  {
+    client: "@upstash/redis/cloudflare",
+    connect: ({ url, token }) => ({ redis: new CloudflareRedis({ url, token }) }),
+  },
+];
+
+/** Every client on every engine. */
+export const backends = engines.flatMap((engine) => clients.map((client) => ({ ...engine, ...client })));
+
+let names = 0;
+
+/** A key no other test uses. */
+export function freshKey(): string {
+  return `key-${process.pid}-${++names}`;
+}
+
+export function lockerAt(at: { url: string; token: string }, options: LockerOptions = {}): Locker {
+  return createLocker({ url: at.url, token: at.token, ...options });
+}
