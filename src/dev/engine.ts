@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Redis, RedisOptions } from "ioredis";
 import type { Command } from "./command.ts";
+import { startEmbedded } from "./embedded.ts";
 import { createExtensions, type Features, noExtensions } from "./extensions.ts";
 import { isMonitoring, type Monitor, monitorOf, monitorOfEmbedded } from "./monitor.ts";
 import type { Peers } from "./peers.ts";
@@ -35,8 +36,8 @@ export async function openEngine(
   redis: string | undefined,
   extensions: boolean,
 ): Promise<Engine> {
-  const embedded = redis === undefined ? await peers.createRedisMock?.() : undefined;
-  const url = redis ?? `redis://${embedded?.host}:${embedded?.port}`;
+  const embedded = redis === undefined ? await startEmbedded(peers) : undefined;
+  const url = redis ?? (embedded?.url as string);
   const closers: (() => unknown)[] = [() => embedded?.close()];
   const close = async () => {
     for (const closer of closers.splice(0).reverse()) await closer();
@@ -44,7 +45,7 @@ export async function openEngine(
   try {
     const main = await connect(peers, url);
     closers.push(() => main.disconnect());
-    const monitor = embedded ? monitorOfEmbedded(embedded) : await openMonitor(peers, url);
+    const monitor = embedded ? monitorOfEmbedded(embedded.monitorFeed) : await openMonitor(peers, url);
     const watch = monitor && watchScripts(main, monitor, randomUUID());
     closers.push(() => watch?.close());
     const prepare = extensions ? createExtensions(await featuresOf(main)) : noExtensions;

@@ -18,6 +18,7 @@ import type { Kind, Subscriptions } from "./subscriptions.ts";
 
 /** Upstash's default limit, in bytes. */
 const MAX_BODY = 10 * 1024 * 1024;
+const EVENT_STREAM = { "Content-Type": "text/event-stream", "Cache-Control": "no-cache" };
 const METHODS = ["GET", "HEAD", "POST", "PUT"];
 
 export interface Parts {
@@ -112,11 +113,17 @@ export function addRoutes(app: Hono, { engine, subscriptions, network, counter, 
   async function stream(c: Context, kind: Kind): Promise<Response> {
     const [, ...args] = commandFromPath(target(c).replace(/\?.*/s, ""), Buffer.alloc(0));
     const channels = args.map(String);
+    if (channels.length === 0)
+      throw new MalformedRequest(`ERR wrong number of arguments for '${kind}' command`);
+    // A stream that nobody reads would never end.
+    if (c.req.method === "HEAD") return c.body(null, 200, EVENT_STREAM);
     for (const _ of channels) counter.command(kind);
     const messages = await eventStream(kind, channels, subscriptions, network, (count) => {
       for (let i = 0; i < count; i++) counter.command(kind === "subscribe" ? "unsubscribe" : "punsubscribe");
+    }).catch((error: Error) => {
+      throw new EngineUnreachable(`ERR cannot subscribe: ${error.message}`);
     });
-    return c.body(messages, 200, { "Content-Type": "text/event-stream", "Cache-Control": "no-cache" });
+    return c.body(messages, 200, EVENT_STREAM);
   }
 
   function bill(commands: Command[], calls: string[]): void {

@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import type { RedisMock } from "js-redis-server";
+import type { Embedded } from "./embedded.ts";
 
 /** What MONITOR says of one command that Redis ran. */
 export interface MonitorLine {
@@ -44,13 +44,12 @@ export function monitorOf(redis: Redis): Monitor {
  * The same of the embedded engine, without a connection: written out as MONITOR's lines, a value of 10 MB takes the
  * engine seconds.
  */
-export function monitorOfEmbedded(engine: RedisMock): Monitor {
-  const feed = engine.state?.monitorFeed;
+export function monitorOfEmbedded(feed: Embedded["monitorFeed"]): Monitor {
   let unsubscribe: (() => void) | undefined;
   return {
     running: () => unsubscribe !== undefined,
     onLine(listener) {
-      unsubscribe = feed?.subscribe(({ clientAddress, clientId, command, args }) =>
+      unsubscribe = feed.subscribe(({ clientAddress, clientId, command, args }) =>
         listener({
           source: clientAddress ?? clientId,
           name: command.toString(),

@@ -3,53 +3,48 @@ export interface Peers {
   Redis: typeof import("ioredis").Redis;
   Hono: typeof import("hono").Hono;
   createAdaptorServer: typeof import("@hono/node-server").createAdaptorServer;
-  /** Absent when a Redis URL was given: then the embedded engine is not needed. */
-  createRedisMock?: typeof import("js-redis-server").createRedisMock;
+  // The embedded engine's parts. Absent when a Redis URL was given: then it is not needed.
+  RedisServerState?: typeof import("js-redis-server/core").RedisServerState;
+  createRedisCommandExecutor?: typeof import("js-redis-server/core").createRedisCommandExecutor;
+  attachSession?: typeof import("js-redis-server/core").attachSession;
+  SocketConnectionTransport?: typeof import("js-redis-server/core").SocketConnectionTransport;
 }
 
 /**
  * Imports the peers.
  *
+ * @param load imports a package by its name; a test's own.
  * @throws an Error with the npm command that installs what is missing, or naming the Node version that the embedded
  * engine needs.
  */
-export async function loadPeers(embedded: boolean): Promise<Peers> {
+export async function loadPeers(embedded: boolean, load: Load = (name) => import(name)): Promise<Peers> {
   if (embedded && Number.parseInt(process.versions.node, 10) < 22) {
     throw new Error(
       `The embedded Redis engine needs Node 22 or later, and this is Node ${process.versions.node}: ` +
         "use a later Node, or give the URL of a Redis (the option redis, --redis on the command line).",
     );
   }
-  const missing: string[] = [];
-  const ioredis = await found("ioredis", () => import("ioredis"), missing);
-  const hono = await found("hono", () => import("hono"), missing);
-  const nodeServer = await found("@hono/node-server", () => import("@hono/node-server"), missing);
-  const engine = embedded
-    ? await found("js-redis-server", () => import("js-redis-server"), missing)
-    : undefined;
-  if (!ioredis || !hono || !nodeServer || (embedded && !engine)) {
+  const names = ["ioredis", "hono", "@hono/node-server", ...(embedded ? ["js-redis-server/core"] : [])];
+  const modules = await Promise.all(names.map((name) => orMissing(name, load)));
+  const missing = names.filter((_, i) => modules[i] === undefined);
+  if (missing.length > 0) {
+    const packages = missing.map((name) => name.replace("/core", "")).join(" ");
     throw new Error(
-      `The dev server needs packages that are not installed. Run: npm install --save-dev ${missing.join(" ")}`,
+      `The dev server needs packages that are not installed. Run: npm install --save-dev ${packages}`,
     );
   }
-  return {
-    Redis: ioredis.Redis,
-    Hono: hono.Hono,
-    createAdaptorServer: nodeServer.createAdaptorServer,
-    ...(engine ? { createRedisMock: engine.createRedisMock } : {}),
-  };
+  return Object.assign({}, ...modules.map((module) => ({ ...module })));
 }
 
-async function found<T>(name: string, load: () => Promise<T>, missing: string[]): Promise<T | undefined> {
+type Load = (name: string) => Promise<object>;
+
+/** Undefined when the package is not there. One that is there and fails says why itself. */
+async function orMissing(name: string, load: Load): Promise<object | undefined> {
   try {
-    return await load();
+    return await load(name);
   } catch (error) {
-    // Only its own absence means "not installed": a package that is there and fails says why itself.
     const code = (error as { code?: string }).code;
-    if (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") {
-      missing.push(name);
-      return undefined;
-    }
+    if (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") return undefined;
     throw error;
   }
 }

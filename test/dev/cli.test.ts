@@ -1,0 +1,94 @@
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { describe, expect, test } from "vitest";
+import { freePort } from "../helpers/redis-server.ts";
+import { until } from "./suite.ts";
+
+function cli(...args: string[]) {
+  const child = spawn(process.execPath, ["src/cli.ts", ...args]);
+  const output = { out: "", err: "" };
+  child.stdout.on("data", (chunk) => {
+    output.out += chunk;
+  });
+  child.stderr.on("data", (chunk) => {
+    output.err += chunk;
+  });
+  const ended = new Promise<{ code: number | null; out: string; err: string }>((resolve) =>
+    child.on("close", (code) => resolve({ code, ...output })),
+  );
+  return { child, output, ended };
+}
+
+const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
+
+describe("the command line", () => {
+  test.each([[[]], [["--help"]], [["-h"]]])("tells its commands: %j", async (args) => {
+    const { code, out, err } = await cli(...args).ended;
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toContain("Usage: serverless-lock <command>");
+  });
+
+  test("tells the options of dev", async () => {
+    const { code, out } = await cli("dev", "--help").ended;
+    expect(code).toBe(0);
+    for (const option of ["port", "host", "token", "redis", "latency", "jitter", "no-extensions"]) {
+      expect(out).toContain(`--${option}`);
+    }
+  });
+
+  test.each([[["--version"]], [["dev", "--version"]]])("tells its version: %j", async (args) => {
+    expect(await cli(...args).ended).toEqual({ code: 0, out: `${version}\n`, err: "" });
+  });
+
+  test.each([
+    [["fly"], "unknown command fly"],
+    [["--fly"], "unknown option --fly"],
+    [["dev", "--fly"], "'--fly'"],
+    [["dev", "fly"], "'fly'"],
+    [["dev", "--port"], "--port"],
+    [["dev", "--port", "http"], '--port: got "http", expected an integer'],
+    [["dev", "--latency", "20 parsecs"], '--latency: got "20 parsecs", expected milliseconds'],
+    [["dev", "--redis", "localhost"], '--redis: got "localhost", expected a URL'],
+  ])("refuses %j with exit code 2", async (args, message) => {
+    const { code, out, err } = await cli(...args).ended;
+    expect([code, out]).toEqual([2, ""]);
+    expect(err).toContain(message);
+  });
+
+  test("exits with 1 when it cannot start", async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+    const { port } = other.address() as { port: number };
+    const taken = await cli("dev", "--port", `${port}`).ended;
+    other.close();
+    expect([taken.code, taken.out]).toEqual([1, ""]);
+    expect(taken.err).toContain(`127.0.0.1:${port}: the port is in use`);
+    const nowhere = await cli("dev", "--port", "0", "--redis", `redis://127.0.0.1:${await freePort()}`).ended;
+    expect(nowhere.code).toBe(1);
+    expect(nowhere.err).toContain("cannot be used");
+  });
+
+  test.each(["SIGINT", "SIGTERM"] as const)("serves until %s, then tells what was used", async (signal) => {
+    const { child, output, ended } = cli(
+      "dev",
+      "--port",
+      "0",
+      "--token",
+      "t0k3n",
+      "--latency",
+      "2",
+      "--jitter",
+      "1ms",
+    );
+    await until(() => output.out.includes("TOKEN=t0k3n\n"));
+    const url = /^UPSTASH_REDIS_REST_URL=(\S+)\nUPSTASH_REDIS_REST_TOKEN=t0k3n\n/.exec(output.out)?.[1];
+    const set = await fetch(`${url}/set/a/b`, { headers: { authorization: "Bearer t0k3n" } });
+    expect(await set.json()).toEqual({ result: "OK" });
+    await fetch(`${url}/get/a`, { headers: { authorization: "Bearer t0k3n" } });
+    child.kill(signal);
+    const { code, out, err } = await ended;
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toContain("2 requests, 2 billed commands\n  set 1\n  get 1\n");
+  });
+});
