@@ -19,7 +19,7 @@ export type Fault =
   /** Never executed, never answered. */
   | { hang: true };
 
-export interface Proxy {
+export interface FaultyProxy {
   url: string;
   /** Names of the commands that came, in order. */
   seen: string[];
@@ -31,7 +31,7 @@ export interface Proxy {
 }
 
 /** A proxy on loopback in front of a REST server, which does to requests what a network does. */
-export async function startProxy(target: string): Promise<Proxy> {
+export async function startProxy(target: string): Promise<FaultyProxy> {
   const planned: { matches: (command: unknown[]) => boolean; fault: Fault }[] = [];
   const seen: string[] = [];
   const underway = new Set<Promise<void>>();

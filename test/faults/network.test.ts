@@ -1,0 +1,242 @@
+import { Lock as UpstashLock } from "@upstash/lock";
+import { Redis } from "@upstash/redis";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createLocker, type Locker, LockUnavailableError } from "../../src/index.ts";
+import { type Backend, clients, engines, freshKey } from "../helpers/backends.ts";
+import { anything, command, type Fault, type FaultyProxy, startProxy } from "../helpers/proxy.ts";
+
+let backend: Backend;
+let proxy: FaultyProxy;
+beforeAll(async () => {
+  backend = await (engines[0] as (typeof engines)[0]).start();
+});
+afterAll(() => backend?.close());
+beforeEach(async () => {
+  proxy = await startProxy(backend.server.url);
+});
+afterEach(() => proxy.close());
+
+const at = () => ({ url: proxy.url, token: backend.server.token });
+const value = (key: string) => backend.raw.get(`lock:{${key}}`);
+const keysOf = (key: string) => backend.raw.keys(`lock:{${key}}*`);
+
+/** Resolves once the lock is free; the test's own time limit ends a wait that never does. */
+async function free(key: string): Promise<void> {
+  while (await value(key)) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+const times = (count: number, fault: Fault): Fault[] => Array.from({ length: count }, () => fault);
+
+describe.each(clients)("lost replies, with $client", ({ connect }) => {
+  let locker: Locker;
+  beforeEach(() => {
+    locker = createLocker(connect(at()));
+  });
+
+  test.each([1, 2, 3])("an acquire whose reply is lost %i times returns the held lock", async (lost) => {
+    const key = freshKey();
+    proxy.fail(anything, ...times(lost, { lose: "reply" }));
+    const lock = await locker.acquire(key);
+    expect(lock.held).toBe(true);
+    expect(lock.remaining).toBeGreaterThan(5000);
+    expect(await value(key)).toContain(lock.token);
+    expect(await lock.release()).toBe(true);
+    await proxy.settled();
+    expect(await keysOf(key)).toEqual([]);
+  });
+
+  test.each([1, 2, 3])("a release whose reply is lost %i times has released, and says so", async (lost) => {
+    const key = freshKey();
+    const lock = await locker.acquire(key);
+    proxy.fail(anything, ...times(lost, { lose: "reply" }));
+    expect(await lock.release()).toBe(true);
+    expect(await keysOf(key)).toEqual([]);
+  });
+
+  test("lost replies to a fenced acquire draw one token", async () => {
+    const key = freshKey();
+    proxy.fail(command("EVAL"), ...times(2, { lose: "reply" }));
+    const lock = await locker.acquire(key, { fencing: true });
+    expect(await backend.raw.get(`lock:{${key}}:fence`)).toBe(String(lock.fence));
+    await lock.release();
+  });
+
+  test("a lost reply to an extension leaves the lock held", async () => {
+    const key = freshKey();
+    const lock = await locker.acquire(key);
+    proxy.fail(anything, { lose: "reply" });
+    expect(await lock.extend("30s")).toBe(true);
+    expect(lock.remaining).toBeLessThanOrEqual(await backend.raw.pttl(`lock:{${key}}`));
+    expect(await lock.release()).toBe(true);
+  });
+
+  test("a request that arrives twice changes nothing", async () => {
+    const key = freshKey();
+    proxy.fail(anything, ...times(3, { repeat: true }));
+    const lock = await locker.acquire(key);
+    expect(lock.held).toBe(true);
+    expect(await lock.release()).toBe(true);
+    expect(await keysOf(key)).toEqual([]);
+  });
+
+  test("an acquire that gave up before its request arrived leaves no lock once that settles", async () => {
+    const key = freshKey();
+    let arrive = () => {};
+    proxy.fail(command("SET"), { holdUntil: new Promise<void>((resolve) => (arrive = resolve)) });
+    const controller = new AbortController();
+    const acquiring = locker.acquire(key, { signal: controller.signal });
+    while (!proxy.seen.includes("SET")) await new Promise((resolve) => setTimeout(resolve, 5));
+    controller.abort(new Error("gave up"));
+    await expect(acquiring).rejects.toThrow("gave up");
+    arrive();
+    await proxy.settled();
+    await free(key);
+    await proxy.settled();
+    expect(await keysOf(key)).toEqual([]);
+  });
+
+  test("an acquire that timed out while its requests were on the way leaves no lock once they settle", async () => {
+    const key = freshKey();
+    let arrive = () => {};
+    const holdUntil = new Promise<void>((resolve) => (arrive = resolve));
+    proxy.fail(anything, ...times(2, { holdUntil }));
+    const acquiring = locker.acquire(key, { requestTimeout: 300 });
+    await expect(acquiring).rejects.toBeInstanceOf(LockUnavailableError);
+    arrive();
+    await proxy.settled();
+    await free(key);
+    expect(await keysOf(key)).toEqual([]);
+  });
+
+  test("a request that arrives late, after its repetition took and released the lock, leaves none behind", async () => {
+    const key = freshKey();
+    let arrive = () => {};
+    proxy.fail(command("SET"), { holdUntil: new Promise<void>((resolve) => (arrive = resolve)) });
+    const lock = await locker.acquire(key, { requestTimeout: 400 });
+    expect(await lock.release()).toBe(true);
+    arrive();
+    await proxy.settled();
+    await free(key);
+    expect(await keysOf(key)).toEqual([]);
+  });
+
+  const ways: [string, Fault][] = [
+    ["a 500", { answer: { status: 500, type: "application/json", body: '{"error":"internal error"}' } }],
+    ["a 503 in HTML", { answer: { status: 503, type: "text/html", body: "<h1>Service Unavailable</h1>" } }],
+    [
+      "HTML with status 200",
+      { answer: { status: 200, type: "text/html", body: "<h1>Welcome to the hotel</h1>" } },
+    ],
+    [
+      "JSON that is no reply",
+      { answer: { status: 200, type: "application/json", body: '{"hello":"world"}' } },
+    ],
+    ["a cut-off body", { cut: true }],
+    ["a hung socket", { hang: true }],
+  ];
+  test.each(ways)(
+    "%s is not held and not busy, but unavailable, within twice the request's limit",
+    async (_, fault) => {
+      const key = freshKey();
+      proxy.fail(anything, ...times(20, fault));
+      const started = performance.now();
+      const error = await locker.acquire(key, { requestTimeout: 500 }).catch((error) => error);
+      // Ample for a busy machine, and far from the 4.3 s that @upstash/redis goes on by itself.
+      expect(performance.now() - started).toBeLessThan(2500);
+      expect(error).toBeInstanceOf(LockUnavailableError);
+      expect(error.cause).toBeInstanceOf(Error);
+      expect(error).toMatchObject({ code: "LOCK_UNAVAILABLE", key, statusCode: 503, expose: true });
+      expectNoToken(error);
+      expect(await keysOf(key)).toEqual([]);
+    },
+  );
+
+  test("a refused token is unavailable at once", async () => {
+    const strange = createLocker(connect({ url: proxy.url, token: "another-token-of-some-length" }));
+    const error = await strange.acquire(freshKey()).catch((error) => error);
+    expect(error).toBeInstanceOf(LockUnavailableError);
+    expect(String(error.cause)).not.toContain("another-token");
+    expect(proxy.seen).toHaveLength(1);
+  });
+
+  test("a refused connection is unavailable", async () => {
+    const locker = createLocker(connect({ url: "http://127.0.0.1:9", token: "a-token" }));
+    const error = await locker.acquire(freshKey(), { requestTimeout: 300 }).catch((error) => error);
+    expect(error).toBeInstanceOf(LockUnavailableError);
+    expect(error.cause).toBeInstanceOf(Error);
+  });
+
+  test("with ifUnavailable proceed the work runs, and knows that it holds nothing", async () => {
+    proxy.fail(anything, ...times(20, { answer: { status: 503, type: "text/html", body: "" } }));
+    const options = { ifUnavailable: "proceed", requestTimeout: 300 } as const;
+    expect(await locker.withLock(freshKey(), options, ({ held, remaining }) => [held, remaining])).toEqual([
+      false,
+      0,
+    ]);
+  });
+
+  test("busy is never taken for unavailable, nor unavailable for busy", async () => {
+    const key = freshKey();
+    const lock = await locker.acquire(key);
+    expect(await locker.tryAcquire(key)).toBe(null);
+    // A refusal of the server's, which no client repeats.
+    const quota = '{"error":"ERR max requests limit exceeded"}';
+    proxy.fail(anything, { answer: { status: 400, type: "application/json", body: quota } });
+    await expect(locker.tryAcquire(key)).rejects.toBeInstanceOf(LockUnavailableError);
+      LockUnavailableError,
+    );
+    await lock.release();
+  });
+
+  test("renewal goes on through an outage shorter than the lease", async () => {
+    const key = freshKey();
+    await locker.withLock(key, { ttl: 2000, requestTimeout: 200 }, async (lock) => {
+      proxy.fail(anything, ...times(3, { answer: { status: 503, type: "text/html", body: "" } }));
+      const before = proxy.seen.length;
+      while (proxy.seen.length < before + 4) await new Promise((resolve) => setTimeout(resolve, 20));
+      await proxy.settled();
+      expect(lock.signal.aborted).toBe(false);
+    });
+  });
+
+  test("renewal blocked past the lease aborts the signal before the server's lease ends", async () => {
+    const key = freshKey();
+    const lock = await locker.acquire(key, { ttl: 700, renew: true, requestTimeout: 200 });
+    proxy.fail(anything, ...times(50, { hang: true }));
+    await new Promise((resolve) => lock.signal.addEventListener("abort", resolve));
+    expect(await value(key)).toContain(lock.token);
+    expect(lock.held).toBe(false);
+  });
+});
+
+test("for comparison: @upstash/lock loses its own lock with a reply, and leaves it behind", async () => {
+  const id = freshKey();
+  proxy.fail(anything, { lose: "reply" });
+  const lock = new UpstashLock({ id, redis: new Redis(at()), retry: { attempts: 1, delay: 0 } });
+  expect(await lock.acquire()).toBe(false);
+  expect(await backend.raw.get(id)).not.toBe(null);
+});
+
+test("an aborted request of a client never makes a holder", async () => {
+  const key = freshKey();
+  for (const enableAutoPipelining of [true, false]) {
+    const controller = new AbortController();
+    const redis = new Redis({ ...at(), signal: controller.signal, enableAutoPipelining });
+    const locker = createLocker({ redis, requestTimeout: 300 });
+    controller.abort();
+    await expect(locker.acquire(key)).rejects.toBeInstanceOf(LockUnavailableError);
+    expect(await value(key)).toBe(null);
+  }
+});
+
+function expectNoToken(error: Error & { cause?: Error }): void {
+  const text = [
+    error.message,
+    error.stack,
+    error.cause?.message,
+    error.cause?.stack,
+    JSON.stringify(error),
+  ].join();
+  expect(text).not.toContain(backend.server.token);
+  expect(text).not.toMatch(/sl:[0-9a-f]{8}-/);
+}

@@ -1,0 +1,41 @@
+// A process that takes a lock from the environment's Redis and does what its arguments say:
+//   hold KEY OPTIONS      takes it and works in small steps under it, as long as it believes to hold it
+//   once KEY OPTIONS      takes it, releases it, and has nothing more to do
+//   crowd KEY COUNT       tries COUNT times at once, and says how often it got in
+import { createInterface } from "node:readline";
+import { createLocker } from "../../src/index.ts";
+
+const [task, key = "", argument = "{}"] = process.argv.slice(2);
+const locker = createLocker();
+const say = (...words: unknown[]) => console.log(words.join(" "));
+
+if (task === "hold") {
+  const lock = await locker.acquire(key, JSON.parse(argument));
+  const { signal } = lock;
+  say("held", lock.token);
+  // What a handler does between two awaits: it asks whether it may go on, and goes on.
+  let steps = 0;
+  const commands = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+  for (;;) {
+    await commands.next();
+    if (signal.aborted) break;
+    say("worked", ++steps, Date.now());
+  }
+  say("aborted", (signal.reason as Error).name, lock.held);
+  say("released", await lock.release());
+  process.exit();
+}
+
+if (task === "once") {
+  const lock = await locker.acquire(key, JSON.parse(argument));
+  await lock.release();
+  say("done");
+}
+
+if (task === "crowd") {
+  const locks = await Promise.all(Array.from({ length: Number(argument) }, () => locker.tryAcquire(key)));
+  say("won", locks.filter((lock) => lock !== null).length);
+  // Its lock is held on, for the other process to find.
+  await createInterface({ input: process.stdin })[Symbol.asyncIterator]().next();
+  process.exit();
+}
