@@ -1,0 +1,134 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { bundle } from "./lib/bundle.ts";
+import {
+  commandLine,
+  formatEstimate,
+  madeWith,
+  progress,
+  publish,
+  readArgs,
+  reportHelp,
+  root,
+  today,
+  wholeNumber,
+} from "./lib/report.ts";
+import { differenceOfMedians, median, shuffled } from "./lib/stats.ts";
+
+const help = `Usage: node bench/import.ts [options]
+
+Imports the built package, an empty module and the packages beside it, each in a fresh process, one of each a round in
+random order. The time is that of \`await import(…)\` inside the process; the whole process is shown beside it.
+
+Options:
+  --rounds <n>      Processes of each (default: 100)
+${reportHelp}`;
+
+/** What the README promises, in ms above an empty module. */
+const budget = 3;
+
+const args = readArgs(help, { rounds: { type: "string", default: "100" } });
+const rounds = wholeNumber("rounds", args.rounds, 5);
+const directory = mkdtempSync(join(tmpdir(), "serverless-lock-import-"));
+
+interface Subject {
+  name: string;
+  imports: string[];
+  importMs: number[];
+  processMs: number[];
+}
+
+const subjects: Subject[] = [
+  subject("an empty module", moduleOf("empty", "")),
+  subject("serverless-lock", "serverless-lock"),
+  subject("serverless-lock, in one file", moduleOf("bundled", await bundled("serverless-lock"))),
+  subject("serverless-lock/middy", "serverless-lock/middy"),
+  subject("@upstash/redis", "@upstash/redis"),
+  subject("@upstash/lock", "@upstash/lock"),
+  subject("@upstash/lock and @upstash/redis", "@upstash/lock", "@upstash/redis"),
+];
+
+try {
+  // The first round fills the system's file cache, and does not count.
+  for (let round = 0; round <= rounds; round++) {
+    progress(`round ${round} of ${rounds}`);
+    for (const each of shuffled(subjects)) {
+      const { importMs, processMs } = run(each);
+      if (round === 0) continue;
+      each.importMs.push(importMs);
+      each.processMs.push(processMs);
+    }
+  }
+  progress("");
+} finally {
+  rmSync(directory, { recursive: true, force: true });
+}
+
+const [empty, ours] = subjects as [Subject, Subject];
+const above = differenceOfMedians(ours.importMs, empty.importMs);
+publish(
+  {
+    title: "Importing the built package",
+    command: commandLine("bench/import.ts"),
+    date: today(),
+    made: madeWith("serverless-lock", "@upstash/redis", "@upstash/lock"),
+    sections: [
+      {
+        title: `${rounds} processes of each`,
+        table: [["", "import ms", "above empty [95 %]", "process ms"], ...subjects.map(row)],
+        data: subjects,
+      },
+    ],
+    verdicts: [
+      {
+        what: "import of serverless-lock above an empty module, ms",
+        wanted: `≤ ${budget}`,
+        seen: formatEstimate(above, 2),
+        pass: above.value <= budget,
+        exact: false,
+      },
+    ],
+  },
+  args,
+);
+
+function subject(name: string, ...imports: string[]): Subject {
+  return { name, imports, importMs: [], processMs: [] };
+}
+
+function row(each: Subject): string[] {
+  return [
+    each.name,
+    median(each.importMs).toFixed(2),
+    each === empty ? "0" : formatEstimate(differenceOfMedians(each.importMs, empty.importMs), 2),
+    median(each.processMs).toFixed(1),
+  ];
+}
+
+function run({ imports }: Subject): { importMs: number; processMs: number } {
+  const statements = imports.map((name) => `await import(${JSON.stringify(name)});`).join("");
+  const code = `const start = performance.now();${statements}console.log(performance.now() - start)`;
+  const start = performance.now();
+  // Bare names resolve from the working directory: the repository.
+  const child = spawnSync(process.execPath, ["--input-type=module", "--eval", code], {
+    cwd: fileURLToPath(root),
+    encoding: "utf8",
+  });
+  const processMs = performance.now() - start;
+  if (child.status !== 0) throw new Error(`importing ${imports.join(", ")} failed:\n${child.stderr}`);
+  return { importMs: Number(child.stdout), processMs };
+}
+
+function moduleOf(name: string, code: string): string {
+  const file = join(directory, `${name}.mjs`);
+  writeFileSync(file, code);
+  return pathToFileURL(file).href;
+}
+
+/** The package as one file, unminified: what its number of files costs. */
+async function bundled(name: string): Promise<string> {
+  return (await bundle(`export * from ${JSON.stringify(name)}`, { minify: false })).text;
+}

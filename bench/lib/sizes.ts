@@ -1,0 +1,68 @@
+import { type Bundle, bundle } from "./bundle.ts";
+
+/** A part of the package whose size the README states, between `<!-- size:core -->` and `<!-- /size -->`. */
+export type Part = "core" | "middy";
+
+/** Bytes, minified and gzipped. */
+export const budgets: Record<Part, number> = {
+  /** The whole of `serverless-lock`, with its REST client. */
+  core: 6_000,
+  /** What `serverless-lock/middy` adds to it. */
+  middy: 1_500,
+};
+
+export interface Sizes {
+  bytes: Record<Part, number>;
+  core: Bundle;
+  both: Bundle;
+}
+
+/** @param folder `src`, or `dist` for the build */
+export async function measureSizes(folder: "src" | "dist" = "src"): Promise<Sizes> {
+  const extension = folder === "src" ? "ts" : "js";
+  const core = `export * from "./${folder}/index.${extension}";`;
+  const middy = `export { default as lockMiddleware } from "./${folder}/adapters/middy.${extension}";`;
+  const [alone, both] = await Promise.all([bundle(core), bundle(core + middy)]);
+  return { bytes: { core: alone.gzipped, middy: both.gzipped - alone.gzipped }, core: alone, both };
+}
+
+const marker = /(<!-- size:(\w+) -->)(.*?)(<!-- \/size -->)/g;
+
+export function kB(bytes: number): string {
+  return `${(bytes / 1_000).toFixed(1)} kB`;
+}
+
+/** What the README gets wrong, in sentences: a figure it does not state, or states otherwise. */
+export function wrongFigures(readme: string, bytes: Sizes["bytes"]): string[] {
+  const stated = [...readme.matchAll(marker)].map(([, , part = "", figure = ""]) => ({ part, figure }));
+  const unknown = stated
+    .filter(({ part }) => !(part in bytes))
+    .map(({ part }) => `README.md has a marker size:${part}, and there is no such part`);
+  return Object.entries(bytes).reduce((wrong, [part, size]) => {
+    const figures = stated.filter((each) => each.part === part).map(({ figure }) => figure);
+    if (figures.length === 0) {
+      wrong.push(
+        `README.md states no size of ${part}: it needs <!-- size:${part} -->${kB(size)}<!-- /size -->`,
+      );
+    }
+    for (const figure of figures.filter((each) => !agrees(each, size))) {
+      wrong.push(
+        `README.md says that ${part} has ${figure || "(nothing)"}, and it has ${kB(size)} (${size} bytes)`,
+      );
+    }
+    return wrong;
+  }, unknown);
+}
+
+/** One decimal is right to 50 bytes; another build of zlib makes a few bytes more or less. */
+function agrees(figure: string, bytes: number): boolean {
+  const [, amount] = /^(\d+\.\d) kB$/.exec(figure) ?? [];
+  return amount !== undefined && Math.abs(Number(amount) * 1_000 - bytes) <= 60;
+}
+
+/** The README with the figures as measured between its markers. */
+export function withFigures(readme: string, bytes: Sizes["bytes"]): string {
+  return readme.replace(marker, (whole, open: string, part: string, _figure, close: string) =>
+    part in bytes ? `${open}${kB(bytes[part as Part])}${close}` : whole,
+  );
+}

@@ -1,0 +1,85 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { type Bundle, bundle } from "./lib/bundle.ts";
+import {
+  commandLine,
+  madeWith,
+  publish,
+  readArgs,
+  reportHelp,
+  root,
+  today,
+  type Verdict,
+} from "./lib/report.ts";
+import { budgets, measureSizes, type Part, withFigures, wrongFigures } from "./lib/sizes.ts";
+
+const help = `Usage: node bench/size.ts [options]
+
+Bundles the package and its neighbours by esbuild, minifies them and compresses them by gzip -9.
+
+Options:
+  --write-readme    Put the figures between the size markers of README.md
+${reportHelp}`;
+
+const args = readArgs(help, { "write-readme": { type: "boolean" } });
+
+const { bytes, core, both } = await measureSizes();
+const built = await measureSizes("dist");
+const neighbours = {
+  "@upstash/redis": await bundle('export { Redis } from "@upstash/redis"'),
+  "@upstash/lock": await bundle('export { Lock } from "@upstash/lock"'),
+  "@upstash/lock and @upstash/redis": await bundle(
+    'export { Lock } from "@upstash/lock"; export { Redis } from "@upstash/redis"',
+  ),
+};
+
+if (args["write-readme"]) {
+  const readme = new URL("README.md", root);
+  const text = withFigures(readFileSync(readme, "utf8"), bytes);
+  writeFileSync(readme, text);
+  const wrong = wrongFigures(text, bytes);
+  if (wrong.length) {
+    process.stderr.write(`${wrong.join("\n")}\n`);
+    process.exitCode = 1;
+  }
+}
+
+publish(
+  {
+    title: "Sizes, bundled and minified",
+    command: commandLine("bench/size.ts"),
+    date: today(),
+    made: madeWith("serverless-lock", "esbuild", "@upstash/redis", "@upstash/lock"),
+    sections: [
+      {
+        title: "Bundles",
+        table: [
+          ["", "minified bytes", "gzip -9 bytes"],
+          row("serverless-lock", core),
+          row("serverless-lock and serverless-lock/middy", both),
+          row("the same from dist/", built.both),
+          ...Object.entries(neighbours).map(([name, each]) => row(name, each)),
+        ],
+      },
+      {
+        title: "serverless-lock and serverless-lock/middy, file by file",
+        table: [["file", "minified bytes", "share"], ...both.inputs.map(share)],
+      },
+    ],
+    verdicts: [verdict("core", "serverless-lock"), verdict("middy", "what serverless-lock/middy adds")],
+  },
+  args,
+);
+
+function row(name: string, { minified, gzipped }: Bundle): string[] {
+  return [name, `${minified}`, `${gzipped}`];
+}
+
+function share([file, size]: [string, number]): string[] {
+  return [file, `${size}`, `${((100 * size) / both.minified).toFixed(1)} %`];
+}
+
+function verdict(part: Part, what: string): Verdict {
+  const size = bytes[part];
+  const pass = size <= budgets[part];
+  return { what: `${what}, gzip -9 bytes`, wanted: `≤ ${budgets[part]}`, seen: `${size}`, pass, exact: true };
+}
