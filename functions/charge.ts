@@ -23,6 +23,6 @@ export const handler = middy()
 
 /** Stands for the call to a payment provider. The signal stops it should the lock be lost. */
 async function charge(order: string | undefined, signal: AbortSignal) {
-  await setTimeout(500, undefined, { signal });
+  await setTimeout(800, undefined, { signal });
   console.log(`charged order ${order}`);
 }

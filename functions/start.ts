@@ -22,6 +22,8 @@ async function main(args: string[]): Promise<number> {
   await using cleanup = new AsyncDisposableStack();
   const interrupted = new Promise<number>((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(0));
+    // Whoever read the output is gone, as with `| head`.
+    process.stdout.on("error", () => resolve(0));
   });
   const dev = await startServer(once ? 0 : 8079);
   cleanup.defer(() => dev.close());
