@@ -52,8 +52,8 @@ export const reportHelp = `  --md <file>       Also write the report as Markdown
 /** Reads the command line. `--help` and mistakes end the process. */
 export function readArgs<T extends ParseArgsOptionsConfig>(help: string, options: T) {
   try {
-    const { values } = parseArgs({ options: { ...options, ...reportOptions } });
-    if (!values.help) return values;
+    const { values } = parseArgs({ options: { ...options, ...reportOptions } as T & typeof reportOptions });
+    if (!(values as { help?: boolean }).help) return values;
     process.stdout.write(help);
     process.exit(0);
   } catch (error) {
