@@ -21,9 +21,11 @@ async function main(args: string[]): Promise<number> {
 
   await using cleanup = new AsyncDisposableStack();
   const interrupted = new Promise<number>((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(0));
+    // What was to be shown once has not been, then.
+    const end = () => resolve(once ? 1 : 0);
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, end);
     // Whoever read the output is gone, as with `| head`.
-    process.stdout.on("error", () => resolve(0));
+    process.stdout.on("error", end);
   });
   const dev = await startServer(once ? 0 : 8079);
   cleanup.defer(() => dev.close());

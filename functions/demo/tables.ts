@@ -23,7 +23,7 @@ export function costTable(costs: Record<string, Meter>): string {
 }
 
 export function total({ requests, commands, byCommand }: Meter): string {
-  return `${requests} requests, ${commands} billed commands: ${names(byCommand)}`;
+  return `${requests} requests, ${commands} billed commands${commands ? `: ${names(byCommand)}` : ""}`;
 }
 
 function names(byCommand: Meter["byCommand"]): string {
