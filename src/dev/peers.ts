@@ -2,7 +2,7 @@
 export interface Peers {
   Redis: typeof import("ioredis").Redis;
   Hono: typeof import("hono").Hono;
-  createAdaptorServer: typeof import("@hono/node-server").createAdaptorServer;
+  getRequestListener: typeof import("@hono/node-server").getRequestListener;
   // The embedded engine's parts. Absent when a Redis URL was given: then it is not needed.
   RedisServerState?: typeof import("js-redis-server/core").RedisServerState;
   createRedisCommandExecutor?: typeof import("js-redis-server/core").createRedisCommandExecutor;

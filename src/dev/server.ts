@@ -1,4 +1,4 @@
-import type { Server } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { openEngine } from "./engine.ts";
 import { addRoutes } from "./http.ts";
@@ -40,7 +40,12 @@ export async function startDevServer(options?: DevServerOptions): Promise<DevSer
   const network = createNetwork(settings);
   const { token } = settings;
   const app = addRoutes(new peers.Hono(), { engine, subscriptions, network, counter, token });
-  const http = peers.createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
+  const listener = peers.getRequestListener(app.fetch, {
+    overrideGlobalObjects: false,
+    // What cannot even be made a Request of, such as a path with a backslash, does not reach the app.
+    errorHandler: () => Response.json({ error: "ERR failed to parse command" }, { status: 400 }),
+  });
+  const http = createServer((request, response) => void listener(request, response));
 
   let closing: Promise<void> | undefined;
   const close = () => {

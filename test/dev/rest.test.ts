@@ -262,6 +262,22 @@ describe.each(engines)("the REST API, on $name", ({ available, open }) => {
         expect(body).toEqual({ error: expect.stringContaining("percent-encoded") });
       });
 
+      test("refuses a path that no URL may have", async () => {
+        const answer = new Promise<{ status: number | undefined; body: string }>((resolve, reject) => {
+          const { hostname, port } = new URL(server.url);
+          nodeRequest({ hostname, port, path: `/get/a\\b?_token=${server.token}` }, (response) => {
+            let text = "";
+            response.on("data", (chunk) => {
+              text += chunk;
+            });
+            response.on("end", () => resolve({ status: response.statusCode, body: text }));
+          })
+            .on("error", reject)
+            .end();
+        });
+        expect(await answer).toEqual({ status: 400, body: '{"error":"ERR failed to parse command"}' });
+      });
+
       test("answers HEAD with the status alone", async () => {
         const { status, body } = await send("/get/foo", { method: "HEAD" });
         expect([status, body]).toEqual([200, ""]);
