@@ -1,6 +1,6 @@
 /** A command's name and arguments. A Buffer is an argument that came as a raw request body, binary perhaps. */
 export type Command = [name: string, ...args: Argument[]];
-export type Argument = string | Buffer;
+type Argument = string | Buffer;
 
 /** A request that says no command, answered with status 400. */
 export class MalformedRequest extends Error {}

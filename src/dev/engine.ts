@@ -22,7 +22,7 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-export interface Outcome<T> {
+interface Outcome<T> {
   answer: T;
   /** The names of the commands that scripts called. */
   calls: string[];

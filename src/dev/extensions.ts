@@ -12,7 +12,7 @@ export interface Features {
 }
 
 /** A command as the engine gets it. */
-export interface Prepared {
+interface Prepared {
   /** The command to send, or the error to answer without asking the engine. */
   send: Command | { error: string };
   /** Turns the engine's reply into the one that the sent command's author expects. */
