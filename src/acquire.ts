@@ -1,7 +1,7 @@
 import { LockBusyError, LockUnavailableError } from "./errors.ts";
-import { clearStragglers, HeldLock, type LockContext, unavailable } from "./lock.ts";
+import { clearStragglers, type HeldLock, holdLock, unavailable } from "./lock.ts";
 import { emit } from "./options.ts";
-import { type Claim, leaseValue, lockKey } from "./protocol/claim.ts";
+import type { Claim } from "./protocol/claim.ts";
 import { release } from "./protocol/release.ts";
 import { take } from "./protocol/take.ts";
 import { RefusedError, ReplyError } from "./redis/client.ts";
@@ -15,79 +15,44 @@ import { poll } from "./waiting/poll.ts";
  * - the reason of the `signal` option when that aborts.
  * What was asked for and given up is cleaned up behind it.
  */
-export async function acquire(context: LockContext): Promise<HeldLock> {
-  const { connection, settings, name } = context;
-  const { signal } = settings;
-  const { runtime } = connection;
+export async function acquire(claim: Claim): Promise<HeldLock> {
+  const { settings, name: key } = claim;
+  const { runtime } = claim.connection;
+  const { signal, wait } = settings;
   signal?.throwIfAborted();
   const started = runtime.now();
-  const claim = newClaim(context);
-  const waited = () => (settings.wait > 0 ? elapsed(started, runtime.now()) : 0);
+  const waited = () => (wait > 0 ? elapsed(started, runtime.now()) : 0);
   try {
-    let taken = await take(claim, signal);
-    if (!taken.held && settings.wait > 0) {
-      emit(settings, { type: "waiting", key: name, ...known(taken.holder), waited: waited() });
-      taken = await poll(claim, { started, ms: settings.wait, signal }, taken);
+    let taken = await take(claim);
+    if (!taken.held && wait > 0) {
+      emit(settings, { type: "waiting", key, ...taken.holder, waited: waited() });
+      taken = await poll(claim, started, taken);
     }
     if (!taken.held) {
-      const details = { ...known(taken.holder), waited: waited() };
-      emit(settings, { type: "busy", key: name, ...details });
+      const details = { ...taken.holder, waited: waited() };
+      emit(settings, { type: "busy", key, ...details });
       clearStragglers(claim);
-      throw new LockBusyError(name, details);
+      throw new LockBusyError(key, details);
     }
-    const lock = new HeldLock(context, claim, "held", taken);
+    const lock = holdLock(claim, "held", taken);
     // A reply found on a late repetition leaves less than the lease: it is made whole before the work starts.
-    if (lock.remaining < claim.ttl / 2 && !(await lock.extend()))
-      throw new Error("the lease ended before its reply came");
-    emit(settings, {
-      type: "acquired",
-      key: name,
-      waited: waited(),
-      ...(lock.fence && { fence: lock.fence }),
-    });
+    if (lock.remaining < settings.ttl / 2 && !(await lock.extend()))
+      throw new Error("the lease ended before its reply");
+    emit(settings, { type: "acquired", key, waited: waited(), fence: lock.fence });
     return lock;
   } catch (error) {
     if (error instanceof LockBusyError) throw error;
-    abandon(context, claim, error);
+    abandon(claim, error);
     if (signal?.aborted) throw signal.reason;
-    const failure = error instanceof LockUnavailableError ? error : unavailable(context, claim, error);
-    if (settings.ifUnavailable === "proceed") return new HeldLock(context, claim, "unheld");
+    const failure = error instanceof LockUnavailableError ? error : unavailable(claim, error);
+    if (settings.ifUnavailable === "proceed") return holdLock(claim, "unheld");
     throw failure;
   }
 }
 
-/** A claim with a token of its own, or with that of a lock taken elsewhere. */
-export function newClaim(
-  { connection, settings, name }: LockContext,
-  token = connection.runtime.uuid(),
-): Claim {
-  const { ttl, owner, fencing, prefix, requestTimeout } = settings;
-  const key = lockKey(prefix, name);
-  const value = leaseValue(token, ttl, owner);
-  return {
-    connection,
-    requestTimeout,
-    key,
-    value,
-    token,
-    owner,
-    ttl,
-    fencing,
-    stragglers: [],
-    since: undefined,
-  };
-}
-
 /** An acquire that failed may have taken the lock all the same, now or later: it is released in the background. */
-function abandon(context: LockContext, claim: Claim, error: unknown): void {
+function abandon(claim: Claim, error: unknown): void {
   const refused = error instanceof ReplyError || error instanceof RefusedError;
-  if (!refused && !context.settings.signal?.aborted) {
-    release(claim).catch(() => {});
-  }
+  if (!refused && !claim.settings.signal?.aborted) release(claim).catch(() => {});
   clearStragglers(claim);
-}
-
-/** Only what is known, so that an event has no key with nothing in it. */
-function known({ owner, retryAfter }: { owner: string | undefined; retryAfter: number | undefined }) {
-  return { ...(owner !== undefined && { owner }), ...(retryAfter !== undefined && { retryAfter }) };
 }

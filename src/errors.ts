@@ -1,8 +1,6 @@
 /** What went wrong, for code that branches on it. */
 export type LockErrorCode = "LOCK_BUSY" | "LOCK_LOST" | "LOCK_UNAVAILABLE" | "LOCK_OPTION";
 
-const isLockError = Symbol.for("serverless-lock.error");
-
 /**
  * What all errors of this package have in common. `statusCode`, `expose` and `headers` are what
  * `@middy/http-error-handler` turns into a response. A message never holds a token, and no owner either,
@@ -16,8 +14,8 @@ export class LockError extends Error {
   readonly expose = true;
   readonly headers: Record<string, string> = {};
 
-  constructor(code: LockErrorCode, statusCode: number, key: string, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
+  constructor(code: LockErrorCode, statusCode: number, key: string, message: string, options?: ErrorOptions) {
+    super(message, options);
     this.code = code;
     this.statusCode = statusCode;
     this.key = key;
@@ -26,7 +24,7 @@ export class LockError extends Error {
   // LockOptionError is a TypeError and a LockError at once, which a single chain of prototypes cannot say.
   static override [Symbol.hasInstance](value: unknown): boolean {
     // biome-ignore lint/complexity/noThisInStatic: `this` is the class on the right of `instanceof`
-    if (this === LockError) return typeof value === "object" && value !== null && isLockError in value;
+    if (this === LockError && value instanceof LockOptionError) return true;
     // biome-ignore lint/complexity/noThisInStatic: as above
     return Function.prototype[Symbol.hasInstance].call(this, value);
   }
@@ -43,24 +41,22 @@ export class LockBusyError extends LockError {
 
   constructor(
     key: string,
-    details: { owner?: string | undefined; retryAfter?: number | undefined; waited?: number },
+    { owner, retryAfter, waited = 0 }: Partial<Pick<LockBusyError, "owner" | "retryAfter" | "waited">>,
   ) {
-    const { owner, retryAfter, waited = 0 } = details;
     const after = waited > 0 ? ` after a wait of ${Math.round(waited)} ms` : "";
     super("LOCK_BUSY", 423, key, `The lock "${key}" is held by another${after}`);
     this.name = "LockBusyError";
     this.owner = owner;
     this.retryAfter = retryAfter;
     this.waited = waited;
-    if (retryAfter !== undefined)
-      this.headers["Retry-After"] = String(Math.max(1, Math.ceil(retryAfter / 1000)));
+    if (retryAfter) this.headers["Retry-After"] = `${Math.ceil(retryAfter / 1000)}`;
   }
 }
 
 /** The lease ended while the work ran: another may hold the lock by now. Also the reason `lock.signal` aborts with. */
 export class LockLostError extends LockError {
-  constructor(key: string, why: string, cause?: unknown) {
-    super("LOCK_LOST", 500, key, `The lock "${key}" was lost: ${why}`, cause);
+  constructor(key: string, why: string) {
+    super("LOCK_LOST", 500, key, `The lock "${key}" was lost: ${why}`);
     this.name = "LockLostError";
   }
 }
@@ -68,7 +64,7 @@ export class LockLostError extends LockError {
 /** Redis could not be asked, or answered with something that is no answer: nothing is known about the lock. */
 export class LockUnavailableError extends LockError {
   constructor(key: string, cause: unknown) {
-    super("LOCK_UNAVAILABLE", 503, key, `Redis could not be asked about the lock "${key}"`, cause);
+    super("LOCK_UNAVAILABLE", 503, key, `Redis could not be asked about the lock "${key}"`, { cause });
     this.name = "LockUnavailableError";
   }
 }
@@ -77,31 +73,16 @@ export class LockUnavailableError extends LockError {
 export class LockOptionError extends TypeError {
   readonly code = "LOCK_OPTION";
   readonly option: string;
-  readonly key: string | undefined;
-  readonly statusCode = 500;
-  readonly expose = false;
-  readonly headers: Record<string, string> = {};
 
-  constructor(option: string, given: string, fits: string, details: { key?: string; cause?: unknown } = {}) {
-    super(
-      `${option}: got ${given}, expected ${fits}`,
-      details.cause === undefined ? undefined : { cause: details.cause },
-    );
+  constructor(option: string, given: string, fits: string, options?: ErrorOptions) {
+    super(`${option}: got ${given}, expected ${fits}`, options);
     this.name = "LockOptionError";
     this.option = option;
-    this.key = details.key;
   }
-}
-
-for (const errorClass of [LockError, LockOptionError]) {
-  Object.defineProperty(errorClass.prototype, isLockError, { value: true });
 }
 
 /** How a given value is named in an error: short, quoted, and never an object's content. */
 export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-  if (typeof value === "function") return "a function";
-  if (Array.isArray(value)) return "an array";
-  if (typeof value === "object" && value !== null) return "an object";
-  return String(value);
+  return value && /function|object/.test(typeof value) ? `a ${typeof value}` : String(value);
 }

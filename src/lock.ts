@@ -1,10 +1,9 @@
 import { LockLostError, LockOptionError, LockUnavailableError } from "./errors.ts";
-import { emit, readOptions, type Settings } from "./options.ts";
+import { emit, readOptions } from "./options.ts";
 import type { Claim } from "./protocol/claim.ts";
-import { extend } from "./protocol/extend.ts";
-import { keep, release } from "./protocol/release.ts";
-import type { Connection } from "./redis/connection.ts";
-import { type Duration, elapsed, type Moment, validity } from "./time.ts";
+import { type Extended, extend } from "./protocol/extend.ts";
+import { keep, release as releaseClaim } from "./protocol/release.ts";
+import { type Duration, elapsed, forever, type Moment, validity } from "./time.ts";
 
 /** One lock, as its holder sees it. */
 export interface Lock {
@@ -13,8 +12,8 @@ export interface Lock {
   /** What tells this holder from all others. Secret: whoever has it can release the lock. */
   readonly token: string;
   /** The fencing token, when `fencing` is on: greater than that of every holder before. */
-  readonly fence?: number;
-  readonly owner?: string;
+  readonly fence: number | undefined;
+  readonly owner: string | undefined;
   /** Whether this process can be sure to hold the lock right now. */
   readonly held: boolean;
   /** Milliseconds this process can still be sure of. */
@@ -46,268 +45,224 @@ export interface LockHandle {
   key: string;
   prefix: string;
   token: string;
-  value: string;
   ttl: number;
-  owner?: string;
-  fence?: number;
+  owner: string | undefined;
+  fence: number | undefined;
 }
 
-/** What a lock is made of beside its claim. */
-export interface LockContext {
-  connection: Connection;
-  settings: Settings;
-  /** The key without its prefix. */
-  name: string;
-  /** Milliseconds the function around the lock may still run; no lease is renewed past it. */
-  lifetime?: (() => number) | undefined;
+/** A lock as this package sees it. */
+export interface HeldLock extends Lock {
+  /** Why the lock was lost, if it was. */
+  readonly lost: LockLostError | undefined;
+  /** Ends the lock; only after a success is it kept for `holdFor`. */
+  end(success: boolean): Promise<boolean>;
+  /** Lets the lease run out, while whoever still works under it keeps its `signal`. */
+  stopRenewing(): void;
 }
 
 /** `resumed` and `unheld` locks are not known to be held: one may become so by `extend`, the other never. */
 type State = "held" | "released" | "lost" | "resumed" | "unheld";
 
-export class HeldLock implements Lock {
-  readonly key: string;
-  readonly token: string;
-  declare readonly fence?: number;
-  declare readonly owner?: string;
-  readonly #context: LockContext;
-  readonly #claim: Claim;
-  readonly #abort = new AbortController();
-  readonly #stopListening: () => void;
-  readonly #acquired: Moment;
-  #state: State;
-  /** The lease as it is believed in, and the length it is renewed to. */
-  #lease: { since: Moment; ttl: number };
-  #ttl: number;
+/** @param taken when the lease began, and the fencing token */
+export function holdLock(
+  claim: Claim,
+  state: State,
+  taken: { since?: Moment; fence?: number | undefined } = {},
+): HeldLock {
+  const { settings, name: key, token, lifetime = () => forever } = claim;
+  const { runtime } = claim.connection;
+  const outer = settings.signal;
+  const abort = new AbortController();
+  const { signal } = abort;
+  const acquired = taken.since ?? runtime.now();
+  /** The lease as it is believed in. */
+  let lease = { since: acquired, ttl: settings.ttl };
+  /** The lease it is renewed to. */
+  let wanted = settings.ttl;
   /** The shortest lease that a request of unknown fate may still set. */
-  #shortest = Number.POSITIVE_INFINITY;
-  #renewable: boolean | undefined;
-  #expiry: unknown;
-  #renewal: unknown;
-  #extending: Promise<unknown> = Promise.resolve();
-  #releasing: Promise<boolean> | undefined;
+  let shortest = forever;
+  let renewable = settings.renew;
+  let lost: LockLostError | undefined;
+  let expiry: unknown;
+  let renewal: unknown;
+  let extending: Promise<unknown> = Promise.resolve();
+  let releasing: Promise<boolean> | undefined;
   /** Whether the lock was ours when its release began. */
-  #heldAtRelease: boolean | undefined;
+  let heldAtRelease: boolean | undefined;
 
-  /** Why the lock was lost, if it was. */
-  lost: LockLostError | undefined;
-
-  constructor(
-    context: LockContext,
-    claim: Claim,
-    state: "held" | "resumed" | "unheld",
-    details: { since?: Moment; fence?: number | undefined } = {},
-  ) {
-    this.#context = context;
-    this.#claim = claim;
-    this.#state = state;
-    this.key = context.name;
-    this.token = claim.token;
-    if (claim.owner !== undefined) this.owner = claim.owner;
-    if (details.fence !== undefined) this.fence = details.fence;
-    this.#acquired = details.since ?? context.connection.runtime.now();
-    this.#ttl = claim.ttl;
-    this.#renewable = context.settings.renew;
-    this.#lease = { since: this.#acquired, ttl: claim.ttl };
-
-    const outer = context.settings.signal;
-    const onOuterAbort = () => this.#abort.abort(outer?.reason);
-    outer?.addEventListener("abort", onOuterAbort);
-    this.#stopListening = () => outer?.removeEventListener("abort", onOuterAbort);
-    if (outer?.aborted) onOuterAbort();
-    this.#watchAborted();
-    this.#schedule();
-  }
-
-  get held(): boolean {
-    return this.remaining > 0;
-  }
-
-  get remaining(): number {
-    if (this.#state !== "held") return 0;
-    const { since, ttl } = this.#lease;
-    const left = validity(ttl) - elapsed(since, this.#context.connection.runtime.now());
+  function remaining(): number {
+    if (state !== "held") return 0;
+    const left = validity(lease.ttl) - elapsed(lease.since, runtime.now());
     if (left > 0) return left;
-    this.#lose("its lease ended before it was renewed");
+    lose("its lease ended before it was renewed");
     return 0;
   }
 
-  get signal(): AbortSignal {
-    return this.#abort.signal;
+  function lose(why: string): void {
+    if (lost) return;
+    stop();
+    state = "lost";
+    lost = new LockLostError(key, why);
+    abort.abort(lost);
+    emit(settings, { type: "lost", key, error: lost });
   }
 
-  async extend(ttl?: Duration): Promise<boolean> {
-    this.#ttl = readOptions(this.#context.settings, { ttl: ttl ?? this.#ttl }).ttl;
-    return this.#extendTo(this.#ttl);
+  function stop(): void {
+    clearTimers();
+    outer?.removeEventListener("abort", onOuterAbort);
   }
 
-  release(): Promise<boolean> {
-    return this.end(true);
+  function clearTimers(): void {
+    runtime.clearTimeout(expiry);
+    runtime.clearTimeout(renewal);
   }
 
-  /** Ends the lock; only after a success is it kept for `holdFor`. */
-  end(success: boolean): Promise<boolean> {
-    this.#releasing ??= this.#release(success).catch((error) => {
-      this.#releasing = undefined;
-      throw unavailable(this.#context, this.#claim, error);
-    });
-    return this.#releasing;
-  }
-
-  /** Lets the lease run out, while whoever still works under it keeps its `signal`. */
-  stopRenewing(): void {
-    this.#renewable = false;
-    this.#schedule();
-  }
-
-  toJSON(): LockHandle {
-    const { value, ttl } = this.#claim;
-    const { key, token, owner, fence } = this;
-    const { prefix } = this.#context.settings;
-    return {
-      key,
-      prefix,
-      token,
-      value,
-      ttl,
-      ...(owner !== undefined && { owner }),
-      ...(fence !== undefined && { fence }),
-    };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.release();
-  }
-
-  async #release(success: boolean): Promise<boolean> {
-    const { connection, settings } = this.#context;
-    if (this.#state === "unheld") return false;
-    const again = this.#heldAtRelease !== undefined;
-    this.#heldAtRelease ??= this.held || this.#state === "resumed";
-    this.#stop();
-    if (!this.#heldAtRelease) {
-      // The server may keep the lock a little longer than we relied on it.
-      await release(this.#claim).catch(() => {});
-      return false;
-    }
-    this.#state = "released";
-    const rest = success
-      ? Math.ceil(settings.holdFor - elapsed(this.#acquired, connection.runtime.now()))
-      : 0;
-    const released = await (rest > 0 ? keep(this.#claim, rest) : release(this.#claim));
-    clearStragglers(this.#claim);
-    // Where an earlier request of ours, its reply lost, may have released it, it was ours: while our lease was
-    // running nobody else could have.
-    const stillHeld = released ?? true;
-    if (!stillHeld && !again) this.#lose("it was gone when it was released");
-    emit(settings, { type: "released", key: this.key, stillHeld: stillHeld || again });
-    return stillHeld || again;
-  }
-
-  /** One extension at a time: of two on the way it would be unknown which one the server heard last. */
-  #extendTo(ttl: number): Promise<boolean> {
-    const extended = this.#extending.then(() => this.#extend(ttl));
-    this.#extending = extended.catch(() => {});
-    return extended;
-  }
-
-  async #extend(ttl: number): Promise<boolean> {
-    const { connection, settings } = this.#context;
-    if (!this.held && this.#state !== "resumed") return false;
-    // From here on the lease may be the new one, and if that is shorter the old one must not be relied on.
-    if (validity(ttl) < this.remaining) this.#setLease(connection.runtime.now(), ttl);
-    let fate = { since: undefined as Moment | undefined, repeated: true };
-    try {
-      fate = await extend(this.#claim, ttl);
-    } catch (error) {
-      throw unavailable(this.#context, this.#claim, error);
-    } finally {
-      // A request whose reply was lost may yet arrive, and set its lease over a longer one.
-      if (fate.repeated) this.#shortest = Math.min(this.#shortest, ttl);
-    }
-    if (this.#state !== "held" && this.#state !== "resumed") return false;
-    if (fate.since === undefined) {
-      this.#lose("another has it, or it was deleted");
-      return false;
-    }
-    this.#state = "held";
-    this.#setLease(fate.since, Math.min(ttl, this.#shortest));
-    if (!this.held) return false;
-    emit(settings, { type: "renewed", key: this.key, remaining: this.remaining });
-    return true;
-  }
-
-  #setLease(since: Moment, ttl: number): void {
-    this.#lease = { since, ttl };
-    this.#schedule();
+  function onOuterAbort(): void {
+    abort.abort(outer?.reason);
   }
 
   /** Sets the timer that ends the lease here, and the one that renews it a third of the way. */
-  #schedule(): void {
-    this.#clearTimers();
-    if (!this.held) return;
-    this.#watchExpiry();
-    const covered = (this.#context.lifetime?.() ?? Number.POSITIVE_INFINITY) <= this.remaining;
-    if (this.#renewable && !covered) this.#renewIn(this.#lease.ttl / 3);
+  function schedule(): void {
+    clearTimers();
+    const left = remaining();
+    if (left === 0) return;
+    watchExpiry();
+    if (renewable && lifetime() > left) renewIn(lease.ttl / 3);
   }
 
-  #watchExpiry(): void {
-    const { runtime } = this.#context.connection;
-    this.#expiry = runtime.setTimeout(
-      () => this.held && this.#watchExpiry(),
-      Math.ceil(this.remaining),
-      true,
-    );
+  function watchExpiry(): void {
+    expiry = runtime.setTimeout(() => remaining() && watchExpiry(), Math.ceil(remaining()), true);
   }
 
-  #renewIn(ms: number): void {
+  function renewIn(ms: number): void {
     const renew = async () => {
-      const lifetime = this.#context.lifetime?.() ?? Number.POSITIVE_INFINITY;
+      const left = lifetime();
       // A timer that fires late, in a thawed sandbox, finds the lease over and does nothing.
-      if (!this.held || !this.#renewable || lifetime <= 0) return;
-      const renewed = this.#extendTo(Math.min(this.#ttl, leaseFor(lifetime)));
+      if (!remaining() || !renewable || left <= 0) return;
       // Failing, it is tried again until the lease ends.
-      await renewed.catch(() => this.held && this.#renewIn(this.#ttl / 10));
+      await extendTo(Math.min(wanted, leaseFor(left))).catch(() => remaining() && renewIn(wanted / 10));
     };
-    this.#renewal = this.#context.connection.runtime.setTimeout(renew, ms, true);
+    renewal = runtime.setTimeout(renew, ms, true);
   }
 
-  #lose(why: string): void {
-    if (this.#state === "lost") return;
-    this.#stop();
-    this.#state = "lost";
-    this.lost = new LockLostError(this.key, why);
-    this.#abort.abort(this.lost);
-    emit(this.#context.settings, { type: "lost", key: this.key, error: this.lost });
+  function setLease(since: Moment, ttl: number): void {
+    lease = { since, ttl };
+    schedule();
   }
 
-  #stop(): void {
-    this.#clearTimers();
-    this.#stopListening();
+  /** One extension at a time: of two on the way it would be unknown which one the server heard last. */
+  function extendTo(ttl: number): Promise<boolean> {
+    const extended = extending.then(() => extendNow(ttl));
+    extending = extended.catch(() => {});
+    return extended;
   }
 
-  #clearTimers(): void {
-    const { runtime } = this.#context.connection;
-    runtime.clearTimeout(this.#expiry);
-    runtime.clearTimeout(this.#renewal);
+  async function extendNow(ttl: number): Promise<boolean> {
+    if (!remaining() && state !== "resumed") return false;
+    // From here on the lease may be the new one, and if that is shorter the old one must not be relied on.
+    if (validity(ttl) < remaining()) setLease(runtime.now(), ttl);
+    let fate: Extended = { since: undefined, repeated: true };
+    try {
+      fate = await extend(claim, ttl);
+    } catch (error) {
+      throw unavailable(claim, error);
+    } finally {
+      // A request whose reply was lost may yet arrive, and set its lease over a longer one.
+      if (fate.repeated) shortest = Math.min(shortest, ttl);
+    }
+    if (state !== "held" && state !== "resumed") return false;
+    if (!fate.since) {
+      lose("another has it, or it was deleted");
+      return false;
+    }
+    state = "held";
+    setLease(fate.since, Math.min(ttl, shortest));
+    const left = remaining();
+    if (left) emit(settings, { type: "renewed", key, remaining: left });
+    return left > 0;
   }
 
-  /** Lets `signal.aborted` read the clock: the timer may be late, and what awaited something runs before it. */
-  #watchAborted(): void {
-    const { signal } = this.#abort;
-    const aborted = () => {
-      this.remaining;
-      return Reflect.get(AbortSignal.prototype, "aborted", signal) as boolean;
-    };
-    Object.defineProperties(signal, {
-      aborted: { get: aborted },
-      throwIfAborted: {
-        value: () => {
-          if (aborted()) throw signal.reason;
-        },
-      },
+  async function release(success: boolean): Promise<boolean> {
+    if (state === "unheld") return false;
+    const again = heldAtRelease !== undefined;
+    heldAtRelease ??= remaining() > 0 || state === "resumed";
+    stop();
+    if (!heldAtRelease) {
+      // The server may keep the lock a little longer than we relied on it.
+      await releaseClaim(claim).catch(() => {});
+      return false;
+    }
+    state = "released";
+    const rest = success ? Math.ceil(settings.holdFor - elapsed(acquired, runtime.now())) : 0;
+    const released = await (rest > 0 ? keep(claim, rest) : releaseClaim(claim));
+    clearStragglers(claim);
+    // Where an earlier request of ours, its reply lost, may have released it, it was ours: while our lease was
+    // running nobody else could have.
+    const stillHeld = released ?? true;
+    if (!stillHeld && !again) lose("it was gone when it was released");
+    emit(settings, { type: "released", key, stillHeld: stillHeld || again });
+    return stillHeld || again;
+  }
+
+  // `signal.aborted` reads the clock: the timer may be late, and what awaited something runs before it.
+  const aborted = () => {
+    remaining();
+    return Reflect.get(AbortSignal.prototype, "aborted", signal) as boolean;
+  };
+  const throwIfAborted = () => {
+    if (aborted()) throw signal.reason;
+  };
+  Object.defineProperties(signal, { aborted: { get: aborted }, throwIfAborted: { value: throwIfAborted } });
+
+  outer?.addEventListener("abort", onOuterAbort);
+  if (outer?.aborted) onOuterAbort();
+  schedule();
+
+  const end = (success: boolean) => {
+    releasing ??= release(success).catch((error) => {
+      releasing = undefined;
+      throw unavailable(claim, error);
     });
-  }
+    return releasing;
+  };
+
+  return {
+    key,
+    token,
+    owner: settings.owner,
+    fence: taken.fence,
+    signal,
+    get held() {
+      return remaining() > 0;
+    },
+    get remaining() {
+      return remaining();
+    },
+    get lost() {
+      return lost;
+    },
+    async extend(ttl) {
+      wanted = readOptions(settings, { ttl: ttl ?? wanted }).ttl;
+      return extendTo(wanted);
+    },
+    end,
+    release: () => end(true),
+    stopRenewing() {
+      renewable = false;
+      schedule();
+    },
+    toJSON: () => ({
+      key,
+      prefix: settings.prefix,
+      token,
+      ttl: settings.ttl,
+      owner: settings.owner,
+      fence: taken.fence,
+    }),
+    async [Symbol.asyncDispose]() {
+      await end(true);
+    },
+  };
 }
 
 /** The shortest lease whose validity covers `ms`. */
@@ -317,26 +272,26 @@ export function leaseFor(ms: number): number {
 
 /** Requests to take the lock that were given up may still be executed: each is followed by a release. */
 export function clearStragglers(claim: Claim): void {
-  for (const straggler of claim.stragglers.splice(0)) straggler.then(() => release(claim)).catch(() => {});
+  for (const straggler of claim.stragglers.splice(0))
+    straggler.then(() => releaseClaim(claim)).catch(() => {});
 }
 
 /** The error for a lock about which nothing is known. Its cause names no token, whatever the server quoted. */
-export function unavailable(context: LockContext, claim: Claim, cause: unknown): LockUnavailableError {
+export function unavailable({ settings, name, token }: Claim, cause: unknown): LockUnavailableError {
   const message = String((cause as Error | undefined)?.message);
-  const clean = message.includes(claim.token) ? new Error(message.replaceAll(claim.token, "[token]")) : cause;
-  const error = new LockUnavailableError(context.name, clean);
-  emit(context.settings, { type: "unavailable", key: context.name, error });
+  const clean = message.includes(token) ? new Error(message.replaceAll(token, "[token]")) : cause;
+  const error = new LockUnavailableError(name, clean);
+  emit(settings, { type: "unavailable", key: name, error });
   return error;
 }
 
 /** Checks a handle; nothing of it is shown, since it holds a token. */
 export function readHandle(handle: unknown): LockHandle {
-  let parsed: unknown = handle;
+  let parsed = handle as Partial<LockHandle> | undefined;
   try {
     if (typeof handle === "string") parsed = JSON.parse(handle);
   } catch {}
-  const { key, prefix, token, value, ttl } = (parsed ?? {}) as Partial<LockHandle>;
-  const texts = [key, prefix, token, value].every((text) => typeof text === "string");
-  if (texts && Number.isInteger(ttl) && value?.includes(token as string)) return parsed as LockHandle;
+  const texts = [parsed?.key, parsed?.prefix, parsed?.token].every((text) => typeof text === "string");
+  if (texts && Number.isInteger(parsed?.ttl)) return parsed as LockHandle;
   throw new LockOptionError("handle", "something else", "what JSON.stringify(lock) gave, as text or parsed");
 }

@@ -1,6 +1,6 @@
 import { acquire } from "./acquire.ts";
 import { LockBusyError, LockOptionError, show } from "./errors.ts";
-import { HeldLock, type Lock, type LockContext, type LockHandle, readHandle } from "./lock.ts";
+import { type HeldLock, holdLock, type Lock, type LockHandle, readHandle } from "./lock.ts";
 import {
   defaults,
   type LockOptions,
@@ -9,7 +9,7 @@ import {
   type Settings,
   type WithLockOptions,
 } from "./options.ts";
-import { lockKey } from "./protocol/claim.ts";
+import { newClaim } from "./protocol/claim.ts";
 import { Connection } from "./redis/connection.ts";
 import { environment, restClient } from "./redis/rest.ts";
 import { type UpstashRedis, upstashClient } from "./redis/upstash.ts";
@@ -83,48 +83,37 @@ export class RedisLocker implements Locker {
     if (typeof work !== "function") throw new LockOptionError("work", show(work), "a function");
     const settings = readOptions(this.settings, options);
     const lock = await this.take(key, { ...settings, renew: settings.renew ?? true });
-    return runUnder(lock, settings, () => work(lock));
+    let result: T;
+    try {
+      result = await work(lock);
+    } catch (error) {
+      await leave(lock, settings, false);
+      throw error;
+    }
+    await leave(lock, settings, true);
+    return result;
   }
 
   resume(handle: LockHandle | string, options?: LockOptions): Lock {
-    const { key, prefix, token, value, ttl, owner, fence } = readHandle(handle);
-    const settings = { ...readOptions(this.settings, options), prefix };
-    const claim = {
-      key: lockKey(prefix, key),
-      value,
-      token,
-      owner,
-      ttl,
-      fencing: false,
-      stragglers: [],
-      since: undefined,
-    };
-    return new HeldLock({ connection: this.#connection, settings, name: key }, claim, "resumed", { fence });
+    const { key, prefix, token, ttl, owner, fence } = readHandle(handle);
+    const settings = { ...readOptions(this.settings, options), prefix, ttl, owner };
+    return holdLock(newClaim(this.#connection, settings, key, undefined, token), "resumed", { fence });
   }
 
   /** @param lifetime ms the function around the lock may still run */
-  take(key: string, settings: Settings, lifetime?: () => number): Promise<HeldLock> {
-    const context: LockContext = { connection: this.#connection, settings, name: readKey(key), lifetime };
-    return acquire(context);
+  async take(key: string, settings: Settings, lifetime?: () => number): Promise<HeldLock> {
+    return acquire(newClaim(this.#connection, settings, readKey(key), lifetime));
   }
 }
 
-/** Runs the work and ends the lock with its outcome: the one place that says which error wins. */
-export async function runUnder<T>(
-  lock: HeldLock,
-  settings: Settings,
-  work: () => T | Promise<T>,
-): Promise<T> {
-  let result: T;
-  try {
-    result = await work();
-  } catch (error) {
-    await lock.end(false).catch(() => {});
-    throw error;
-  }
-  await lock.end(true).catch(() => {});
-  if (lock.lost && settings.onLost === "throw") throw lock.lost;
-  return result;
+/**
+ * Ends the lock after its work: the one place that says which error wins. A release that cannot be asked for
+ * is an event, no error, since the work was done under the lock.
+ * @throws LockLostError if the work succeeded and the lock was lost meanwhile
+ */
+export async function leave(lock: HeldLock, settings: Settings, success: boolean): Promise<void> {
+  await lock.end(success).catch(() => {});
+  if (success && lock.lost && settings.onLost === "throw") throw lock.lost;
 }
 
 export const connectionOptions = ["url", "token", "redis"];

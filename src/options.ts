@@ -1,21 +1,19 @@
 import { LockOptionError, show } from "./errors.ts";
 import { type Duration, milliseconds } from "./time.ts";
 
-/** What happens on the way of a lock. Never holds a token. A listener that throws changes nothing. */
+/** What is known of another holder. */
+export interface Holder {
+  /** What it calls itself, if it said so. */
+  owner: string | undefined;
+  /** Milliseconds its lease may last: what is left of it where the server said so, else its whole length. */
+  retryAfter: number | undefined;
+}
+
+/** What happens on the way of a lock; `waited` is in ms. Never holds a token. A listener that throws changes nothing. */
 export type LockEvent = { key: string } & (
-  | { type: "acquired" /** ms spent until it was held */; waited: number; fence?: number }
-  | {
-      type: "busy";
-      owner?: string /** ms the holder's lease may last */;
-      retryAfter?: number;
-      waited: number;
-    }
-  | {
-      type: "waiting";
-      owner?: string /** ms the holder's lease may last */;
-      retryAfter?: number;
-      waited: number;
-    }
+  | { type: "acquired"; waited: number; fence: number | undefined }
+  | ({ type: "busy"; waited: number } & Holder)
+  | ({ type: "waiting"; waited: number } & Holder)
   | { type: "renewed" /** ms this process can be sure of from now */; remaining: number }
   | { type: "lost"; error: Error }
   | { type: "released" /** whether the lock was still ours */; stillHeld: boolean }
@@ -73,14 +71,11 @@ export interface Settings {
 interface Rule<T> {
   default: T;
   fits: string;
-  /** The checked value, or undefined when it does not fit. */
-  read(value: unknown): T | undefined;
+  accepts(value: unknown): boolean;
+  /** Durations are turned into ms before they are checked. */
+  read?: typeof milliseconds;
 }
 
-const flag = {
-  fits: "true or false",
-  read: (value: unknown) => (typeof value === "boolean" ? value : undefined),
-};
 const second = 1000;
 const hour = 3600 * second;
 
@@ -88,23 +83,15 @@ const hour = 3600 * second;
 const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
   ttl: duration(10 * second, 10, 24 * hour, "10ms to 24h"),
   wait: duration(0, 0, 24 * hour, "0 to 24h"),
-  renew: { default: undefined, ...flag },
+  renew: flag(undefined),
   holdFor: duration(0, 0, 31 * 24 * hour, "0 to 31d"),
-  signal: {
-    default: undefined,
-    fits: "an AbortSignal",
-    read: (value) => (isSignal(value) ? value : undefined),
-  },
-  owner: { default: undefined, ...text(200) },
-  fencing: { default: false, ...flag },
+  signal: rule(undefined, "an AbortSignal", (value) => typeof (value as AbortSignal)?.aborted === "boolean"),
+  owner: text(undefined),
+  fencing: flag(false),
   ifUnavailable: oneOf("throw", "proceed"),
-  prefix: { default: "lock:", ...text(200) },
+  prefix: text("lock:"),
   requestTimeout: duration(2 * second, 10, 60 * second, "10ms to 60s"),
-  onEvent: {
-    default: undefined,
-    fits: "a function",
-    read: (value) => (typeof value === "function" ? (value as Settings["onEvent"]) : undefined),
-  },
+  onEvent: rule(undefined, "a function", (value) => typeof value === "function"),
   onLost: oneOf("throw", "ignore"),
 };
 
@@ -118,19 +105,17 @@ export const defaults = Object.fromEntries(
  * `base` overridden by what of `options` is not undefined, checked.
  * @param others names that belong to the caller and are passed over here
  */
-export function readOptions(base: Settings, options: unknown, others: readonly string[] = []): Settings {
+export function readOptions(base: Settings, options: unknown = {}, others: readonly string[] = []): Settings {
   const settings = { ...base };
-  if (options === undefined) return settings;
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+  if (typeof options !== "object" || options === null)
     throw new LockOptionError("options", show(options), "an object");
-  }
   for (const [name, value] of Object.entries(options)) {
     if (others.includes(name) || (value === undefined && name in rules)) continue;
-    const rule = Object.hasOwn(rules, name) && rules[name as keyof Settings];
-    if (!rule) throw unknownOption(name, [...names, ...others]);
-    const read = rule.read(value);
-    if (read === undefined) throw new LockOptionError(name, show(value), rule.fits);
-    Object.assign(settings, { [name]: read });
+    if (!Object.hasOwn(rules, name)) throw unknownOption(name, [...names, ...others]);
+    const { read, accepts, fits } = rules[name as keyof Settings];
+    const checked = read ? read(value) : value;
+    if (!accepts(checked)) throw new LockOptionError(name, show(value), fits);
+    Object.assign(settings, { [name]: checked });
   }
   return settings;
 }
@@ -153,59 +138,39 @@ export function emit(settings: Pick<Settings, "onEvent">, event: LockEvent): voi
   } catch {}
 }
 
+function rule<T>(fallback: T, fits: string, accepts: (value: unknown) => boolean): Rule<T> {
+  return { default: fallback, fits, accepts };
+}
+
 function duration(fallback: number, least: number, most: number, range: string): Rule<number> {
-  return {
-    default: fallback,
-    fits: `milliseconds or a text such as "500ms", "10s", "5m" or "1h", from ${range}`,
-    read(value) {
-      const ms = milliseconds(value);
-      return ms !== undefined && ms >= least && ms <= most ? ms : undefined;
-    },
-  };
+  const fits = `milliseconds or a text such as "500ms", "10s", "5m" or "1h", from ${range}`;
+  const accepts = (ms: unknown) => (ms as number) >= least && (ms as number) <= most;
+  return { ...rule(fallback, fits, accepts), read: milliseconds };
 }
 
-function oneOf<T extends string>(...choices: [T, ...T[]]): Rule<T> {
-  return {
-    default: choices[0],
-    fits: choices.map((choice) => `"${choice}"`).join(" or "),
-    read: (value) => choices.find((choice) => choice === value),
-  };
+function flag<T>(fallback: T): Rule<T> {
+  return rule(fallback, "true or false", (value) => typeof value === "boolean");
 }
 
-function text(max: number) {
-  return {
-    fits: `a text of up to ${max} characters with no control characters`,
-    read: (value: unknown) =>
-      typeof value === "string" && value.length <= max && !/\p{Cc}/u.test(value) ? value : undefined,
-  };
+function oneOf<T extends string>(first: T, second: T): Rule<T> {
+  return rule(first, `"${first}" or "${second}"`, (value) => value === first || value === second);
 }
 
-function isSignal(value: unknown): value is AbortSignal {
-  const signal = value as Partial<AbortSignal> | null;
-  return typeof signal === "object" && typeof signal?.aborted === "boolean" && "addEventListener" in signal;
+function text<T>(fallback: T): Rule<T> {
+  const fits = "a text of up to 200 characters with no control characters";
+  return rule(fallback, fits, (value) => typeof value === "string" && /^\P{Cc}{0,200}$/u.test(value));
 }
 
-/** An option nobody knows, with the nearest name that exists. */
-export function unknownOption(name: string, known: readonly string[]): LockOptionError {
-  const distances = known.map((candidate) => distance(name.toLowerCase(), candidate.toLowerCase()));
-  const nearest = known[distances.indexOf(Math.min(...distances))];
+/** An option nobody knows, with the name that shares most pairs of letters with it. */
+function unknownOption(name: string, known: readonly string[]): LockOptionError {
+  const pairs = (text: string) => [...text.toLowerCase()].map((letter, i, all) => letter + all[i + 1]);
+  const shared = known.map(
+    (candidate) => pairs(name).filter((pair) => pairs(candidate).includes(pair)).length,
+  );
+  const nearest = known[shared.indexOf(Math.max(...shared))];
   return new LockOptionError(
     name,
     "an unknown option",
     `one of ${known.join(", ")}; did you mean "${nearest}"?`,
   );
-}
-
-/** How many letters have to be put in, taken out or changed (Levenshtein). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
 }

@@ -32,6 +32,8 @@ export const realRuntime: Runtime = {
   uuid: () => crypto.randomUUID(),
 };
 
+export const forever = Number.POSITIVE_INFINITY;
+
 /** Milliseconds from one moment to another, on the more pessimistic clock. */
 export function elapsed(since: Moment, now: Moment): number {
   return Math.max(now.wall - since.wall, now.mono - since.mono);

@@ -1,6 +1,13 @@
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
 import { type HeldLock, leaseFor } from "../lock.ts";
-import { connectionOptions, createLocker, type Locker, type LockerOptions, RedisLocker } from "../locker.ts";
+import {
+  connectionOptions,
+  createLocker,
+  type Locker,
+  type LockerOptions,
+  leave,
+  RedisLocker,
+} from "../locker.ts";
 import { readKey, readOptions, type Settings, type WithLockOptions } from "../options.ts";
 
 /** What every adapter takes beside the options of `createLocker`. */
@@ -76,11 +83,9 @@ export class Guard<Input extends unknown[], Response> {
     }
   }
 
-  /** After the handler. @throws LockLostError if the lock was lost while it ran and succeeded */
-  async leave(lock: HeldLock, success: boolean): Promise<void> {
-    // A release that cannot be asked for is an event, no error: the work was done under the lock.
-    await lock.end(success).catch(() => {});
-    if (success && lock.lost && this.settings.onLost === "throw") throw lock.lost;
+  /** After the handler. @throws LockLostError if it succeeded and the lock was lost meanwhile */
+  leave(lock: HeldLock, success: boolean): Promise<void> {
+    return leave(lock, this.settings, success);
   }
 
   #key(input: Input): string {

@@ -1,3 +1,4 @@
+import type { Holder, Settings } from "../options.ts";
 import type { Command } from "../redis/client.ts";
 import type { Answer, Asker, Connection, Straggler } from "../redis/connection.ts";
 import type { Moment } from "../time.ts";
@@ -5,33 +6,34 @@ import type { Moment } from "../time.ts";
 /** One holder's claim to one lock: what every operation of the protocol is about. */
 export interface Claim {
   readonly connection: Connection;
-  /** One request's limit, in ms. */
-  readonly requestTimeout: number;
-  /** The Redis key of the lock. */
-  readonly key: string;
-  /** The value that identifies the holder there. */
-  readonly value: string;
+  readonly settings: Settings;
+  /** The lock's key as the caller gave it. */
+  readonly name: string;
+  /** Milliseconds the function around the lock may still run; no lease is renewed past it. */
+  readonly lifetime: (() => number) | undefined;
+  /** What tells this holder from all others. */
   readonly token: string;
-  readonly owner: string | undefined;
-  /** The lease asked for, in ms. */
-  readonly ttl: number;
-  readonly fencing: boolean;
+  /** `<prefix>{<name>}` in Redis: the braces keep a lock's keys on one cluster slot. */
+  readonly key: string;
+  /** What identifies the holder there. */
+  readonly value: string;
   /** Requests to take the lock that were given up and may still be executed. */
   readonly stragglers: Straggler[];
   /** The earliest moment at which the lock may have become ours; undefined before the first request. */
   since: Moment | undefined;
 }
 
-/** What another holder's value says of it. */
-export interface Holder {
-  owner: string | undefined;
-  /** Milliseconds its lease may last: what is left of it where the server said so, else its whole length. */
-  retryAfter: number | undefined;
-}
-
-/** `<prefix>{<name>}`: the braces keep a lock's keys on one cluster slot. */
-export function lockKey(prefix: string, name: string): string {
-  return `${prefix}{${name}}`;
+/** @param token that of a lock taken elsewhere; by default a new one */
+export function newClaim(
+  connection: Connection,
+  settings: Settings,
+  name: string,
+  lifetime?: () => number,
+  token = connection.runtime.uuid(),
+): Claim {
+  const key = `${settings.prefix}{${name}}`;
+  const value = leaseValue(token, settings.ttl, settings.owner);
+  return { connection, settings, name, lifetime, token, key, value, stragglers: [], since: undefined };
 }
 
 /** `sl:<token>:<ttl>:<owner>`: who finds it learns the lease and the owner. */
@@ -47,7 +49,7 @@ export function readHolder(value: string): Holder {
 
 /** Asks Redis something about the claim. */
 export function ask(claim: Claim, command: Command, asker?: Asker): Promise<Answer> {
-  return claim.connection.ask(command, claim.requestTimeout, asker);
+  return claim.connection.ask(command, claim.settings.requestTimeout, asker);
 }
 
 /** A reply that Redis would not give to this command. Names its kind only: it may hold a token. */

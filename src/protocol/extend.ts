@@ -1,4 +1,4 @@
-import type { Moment } from "../time.ts";
+import { forever, type Moment } from "../time.ts";
 import { type Claim, unexpected } from "./claim.ts";
 import { runScript, tryCommand } from "./support.ts";
 
@@ -21,7 +21,7 @@ export async function extend(claim: Claim, ttl: number, value = claim.value): Pr
   const before = plain?.repeated ?? false;
   if (plain?.reply === "OK") return { since: plain.sent, repeated: before };
   // The server has no SET … IFEQ, or the reply is one that a lost request or the client itself accounts for.
-  if (plain?.reply !== null || before || claim.connection.client.resendsAfter !== undefined) {
+  if (plain?.reply !== null || before || claim.connection.client.resendsAfter < forever) {
     const { reply, sent, repeated } = await runScript(
       claim,
       extendScript,

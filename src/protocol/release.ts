@@ -27,6 +27,6 @@ export async function release(claim: Claim): Promise<Released> {
 
 /** Gives the lock up, but keeps it taken for `ms` more, by a value that is no holder's. */
 export async function keep(claim: Claim, ms: number): Promise<Released> {
-  const { since } = await extend(claim, ms, leaseValue(`${claim.token}.kept`, ms, claim.owner));
+  const { since } = await extend(claim, ms, leaseValue(`${claim.token}.kept`, ms, claim.settings.owner));
   return since !== undefined;
 }

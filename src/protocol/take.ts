@@ -1,6 +1,7 @@
+import type { Holder } from "../options.ts";
 import type { Answer } from "../redis/connection.ts";
-import type { Moment } from "../time.ts";
-import { type Claim, type Holder, readHolder, unexpected } from "./claim.ts";
+import { forever, type Moment } from "../time.ts";
+import { type Claim, readHolder, unexpected } from "./claim.ts";
 import { runScript, tryCommand } from "./support.ts";
 
 /** Held, with the moment its lease is counted from, or busy, with what is known of the holder. */
@@ -33,12 +34,13 @@ return {'held',fence}`;
  * One plain command where that says enough; the script for a fencing token, and to settle a nil of a client
  * that may have made it up.
  */
-export async function take(claim: Claim, signal: AbortSignal | undefined): Promise<Taken> {
-  const { key, value, ttl, fencing, connection } = claim;
-  const asker = { signal, stragglers: claim.stragglers };
+export async function take(claim: Claim): Promise<Taken> {
+  const { key, value, connection, stragglers } = claim;
+  const { ttl, fencing, signal } = claim.settings;
+  const asker = { signal, stragglers };
   claim.since ??= connection.runtime.now();
   if (!fencing) {
-    const exact = connection.client.resendsAfter === undefined;
+    const exact = connection.client.resendsAfter === forever;
     const command = ["SET", key, value, "NX", ...(exact ? ["GET"] : []), "PX", ttl];
     const answer = await tryCommand(claim, "take", command, asker);
     if (answer && exact) return readExact(answer, claim);
@@ -62,7 +64,8 @@ function readExact({ reply, sent }: Answer, claim: Claim): Taken {
 
 function readScript({ reply, sent }: Answer, claim: Claim): Taken {
   const [answer, detail, left] = Array.isArray(reply) ? reply : [];
-  if (answer === "held") return { held: true, since: sent, ...(claim.fencing && { fence: Number(detail) }) };
+  if (answer === "held")
+    return { held: true, since: sent, ...(claim.settings.fencing && { fence: Number(detail) }) };
   if (answer !== "busy") throw unexpected(reply);
   return busy(claim, sent, {
     owner: String(detail).slice(1) || undefined,

@@ -9,10 +9,10 @@ export interface RedisClient {
    */
   send(command: Command, signal: AbortSignal): Promise<unknown>;
   /**
-   * Absent when every reply, nil included, is the server's own to this very request. Otherwise the client may
+   * Infinity when every reply, nil included, is the server's own to this very request. Otherwise the client may
    * make up a nil, or send a request again on its own once this many ms have passed.
    */
-  readonly resendsAfter?: number;
+  readonly resendsAfter: number;
 }
 
 /** Redis answered with an error: the command was not executed. */

@@ -32,7 +32,7 @@ export class Connection {
   readonly client: RedisClient;
   readonly runtime: Runtime;
   /** What this server was found not to have, learnt from its errors. */
-  readonly lacks = new Set<"compare" | "key locking" | "take">();
+  readonly lacks = new Set<string>();
 
   constructor(client: RedisClient, runtime: Runtime) {
     this.client = client;
@@ -47,7 +47,7 @@ export class Connection {
       const limit = Math.min(requestTimeout, 2 * requestTimeout - elapsed(first, sent));
       try {
         const reply = await this.#send(command, limit, requestTimeout, asker);
-        const resent = elapsed(sent, runtime.now()) >= (client.resendsAfter ?? Number.POSITIVE_INFINITY);
+        const resent = elapsed(sent, runtime.now()) >= client.resendsAfter;
         return { reply, sent, repeated: tries > 1 || resent };
       } catch (error) {
         if (asker.signal?.aborted) throw asker.signal.reason;

@@ -1,4 +1,5 @@
 import { LockOptionError, show } from "../errors.ts";
+import { forever } from "../time.ts";
 import { type RedisClient, RefusedError, ReplyError } from "./client.ts";
 
 /**
@@ -9,6 +10,7 @@ export function restClient(url: unknown, token: unknown): RedisClient {
   const endpoint = readUrl(url);
   const headers = { authorization: `Bearer ${readToken(token)}`, "content-type": "application/json" };
   return {
+    resendsAfter: forever,
     async send(command, signal) {
       const response = await fetch(endpoint, {
         method: "POST",
@@ -17,13 +19,12 @@ export function restClient(url: unknown, token: unknown): RedisClient {
         signal,
       });
       const { status } = response;
-      const body = parse(await response.text());
       if (status === 401 || status === 403) throw new RefusedError(`HTTP ${status}: the token was refused`);
-      if (status < 500 && status !== 429) {
-        if (typeof body?.error === "string") throw new ReplyError(body.error);
-        if (response.ok && body && "result" in body) return body.result;
-      }
-      throw new Error(`HTTP ${status} with no reply of Redis in it`);
+      // Errors of Redis come with 400; a gateway's 429 or 503 may hold JSON too, but nothing Redis said.
+      const body = status < 500 && status !== 429 ? await response.json().catch(() => {}) : {};
+      if (typeof body?.error === "string") throw new ReplyError(body.error);
+      if (body?.result === undefined) throw new Error(`HTTP ${status} with no reply of Redis in it`);
+      return body.result;
     },
   };
 }
@@ -37,39 +38,24 @@ export function environment(): { url: string | undefined; token: string | undefi
   };
 }
 
-function parse(text: string): { result?: unknown; error?: unknown } | undefined {
-  try {
-    const body: unknown = JSON.parse(text);
-    return typeof body === "object" && body !== null ? body : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-const urlFits =
-  "the https:// URL of Upstash's REST API, here or in UPSTASH_REDIS_REST_URL or KV_REST_API_URL";
-
 function readUrl(url: unknown): string {
+  const fits = "the https:// URL of Upstash's REST API, here or in UPSTASH_REDIS_REST_URL or KV_REST_API_URL";
   if (typeof url !== "string" || !URL.canParse(url)) {
     // It may be the token, put in the wrong place: only its beginning is shown.
     const given = typeof url === "string" && url.length > 16 ? `"${url.slice(0, 8)}…"` : show(url);
-    throw new LockOptionError("url", given, urlFits);
+    throw new LockOptionError("url", given, fits);
   }
   const { protocol, host, username, search } = new URL(url);
+  if (/^https?:$/.test(protocol) && !username && !search) return url;
   // fetch takes no URL with a user in it, and a query may hold a token: neither is shown.
-  if (!/^https?:$/.test(protocol) || username || search) {
-    throw new LockOptionError("url", `"${protocol}//…${host}"`, `${urlFits}, without user or query`);
-  }
-  return url;
+  throw new LockOptionError("url", `"${protocol}//…${host}"`, `${fits}, without user or query`);
 }
 
 function readToken(token: unknown): string {
   if (typeof token === "string" && /^[\x21-\x7e]+$/.test(token)) return token;
-  const given =
-    typeof token === "string" ? "a text with spaces or other characters no header takes" : show(token);
   throw new LockOptionError(
     "token",
-    token === "" ? "an empty text" : given,
+    token ? "a text no header takes" : show(token),
     "the token of Upstash's REST API, here or in UPSTASH_REDIS_REST_TOKEN or KV_REST_API_TOKEN",
   );
 }
