@@ -84,5 +84,6 @@ export class LockOptionError extends TypeError {
 /** How a given value is named in an error: short, quoted, and never an object's content. */
 export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-  return value && /function|object/.test(typeof value) ? `a ${typeof value}` : String(value);
+  if (typeof value === "function") return "a function";
+  return typeof value === "object" && value ? "an object" : String(value);
 }
