@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { pathToFileURL } from "node:url";
 import { bundle } from "./lib/bundle.ts";
 import {
   commandLine,
@@ -12,7 +12,6 @@ import {
   publish,
   readArgs,
   reportHelp,
-  root,
   today,
   wholeNumber,
 } from "./lib/report.ts";
@@ -22,6 +21,7 @@ const help = `Usage: node bench/import.ts [options]
 
 Imports the built package, an empty module and the packages beside it, each in a fresh process, one of each a round in
 random order. The time is that of \`await import(…)\` inside the process; the whole process is shown beside it.
+Each is imported by its file: looking up a name would cost an empty package the same.
 
 Options:
   --rounds <n>      Processes of each (default: 100)
@@ -113,14 +113,11 @@ function row(each: Subject): string[] {
 }
 
 function run({ imports }: Subject): { importMs: number; processMs: number } {
-  const statements = imports.map((name) => `await import(${JSON.stringify(name)});`).join("");
+  const files = imports.map((name) => import.meta.resolve(name));
+  const statements = files.map((file) => `await import(${JSON.stringify(file)});`).join("");
   const code = `const start = performance.now();${statements}console.log(performance.now() - start)`;
   const start = performance.now();
-  // Bare names resolve from the working directory: the repository.
-  const child = spawnSync(process.execPath, ["--input-type=module", "--eval", code], {
-    cwd: fileURLToPath(root),
-    encoding: "utf8",
-  });
+  const child = spawnSync(process.execPath, ["--input-type=module", "--eval", code], { encoding: "utf8" });
   const processMs = performance.now() - start;
   if (child.status !== 0) throw new Error(`importing ${imports.join(", ")} failed:\n${child.stderr}`);
   return { importMs: Number(child.stdout), processMs };
