@@ -53,6 +53,6 @@ export async function acquire(claim: Claim): Promise<HeldLock> {
 /** An acquire that failed may have taken the lock all the same, now or later: it is released in the background. */
 function abandon(claim: Claim, error: unknown): void {
   const refused = error instanceof ReplyError || error instanceof RefusedError;
-  if (!refused && !claim.settings.signal?.aborted) release(claim).catch(() => {});
+  if (!refused) release(claim).catch(() => {});
   clearStragglers(claim);
 }

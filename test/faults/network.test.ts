@@ -95,6 +95,22 @@ describe.each(clients)("lost replies, with $client", ({ connect }) => {
     expect(await keysOf(key)).toEqual([]);
   });
 
+  test("an acquire given up after its reply was lost leaves no lock", async () => {
+    const key = freshKey();
+    proxy.fail(command("SET"), { lose: "reply" });
+    const controller = new AbortController();
+    const acquiring = locker.acquire(key, { ttl: "1h", signal: controller.signal });
+    while (!(await value(key))) await new Promise((resolve) => setTimeout(resolve, 1));
+    await proxy.settled();
+    // Later than the loss, and before the request is repeated.
+    setTimeout(() => controller.abort(new Error("gave up")), 5);
+    await acquiring.then(
+      (lock) => lock.release(),
+      (error) => expect(error.message).toBe("gave up"),
+    );
+    await free(key);
+  });
+
   test("an acquire that timed out while its requests were on the way leaves no lock once they settle", async () => {
     const key = freshKey();
     let arrive = () => {};
