@@ -36,7 +36,7 @@ export interface Section {
 }
 
 /** What every benchmark takes. */
-export const reportOptions = {
+const reportOptions = {
   md: { type: "string" },
   json: { type: "string" },
   check: { type: "boolean" },

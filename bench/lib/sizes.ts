@@ -28,7 +28,7 @@ export async function measureSizes(folder: "src" | "dist" = "src"): Promise<Size
 
 const marker = /(<!-- size:(\w+) -->)(.*?)(<!-- \/size -->)/g;
 
-export function kB(bytes: number): string {
+function kB(bytes: number): string {
   return `${(bytes / 1_000).toFixed(1)} kB`;
 }
 

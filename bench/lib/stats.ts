@@ -23,7 +23,7 @@ export interface Estimate {
  * A figure of two samples that were measured in pairs, such as the ratio of their medians, with an interval by
  * bootstrap. A pair is one round: drawn together, what made a whole round slow counts on both sides.
  */
-export function paired(
+function paired(
   a: ArrayLike<number>,
   b: ArrayLike<number>,
   figure: (a: ArrayLike<number>, b: ArrayLike<number>) => number,
