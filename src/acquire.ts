@@ -3,8 +3,8 @@ import { clearStragglers, type HeldLock, holdLock, unavailable } from "./lock.ts
 import { emit } from "./options.ts";
 import type { Claim } from "./protocol/claim.ts";
 import { release } from "./protocol/release.ts";
-import { take } from "./protocol/take.ts";
-import { RefusedError, ReplyError } from "./redis/client.ts";
+import { type Taken, take } from "./protocol/take.ts";
+import { RefusedError } from "./redis/client.ts";
 import { elapsed } from "./time.ts";
 import { poll } from "./waiting/poll.ts";
 
@@ -16,43 +16,38 @@ import { poll } from "./waiting/poll.ts";
  * What was asked for and given up is cleaned up behind it.
  */
 export async function acquire(claim: Claim): Promise<HeldLock> {
-  const { settings, name: key } = claim;
+  const { settings, name } = claim;
   const { runtime } = claim.connection;
   const { signal, wait } = settings;
   signal?.throwIfAborted();
-  const started = runtime.now();
-  const waited = () => (wait > 0 ? elapsed(started, runtime.now()) : 0);
+  const started = claim.since;
+  const waited = () => (wait > 0 ? elapsed(runtime, started) : 0);
+  let taken: Taken;
   try {
-    let taken = await take(claim);
+    taken = await take(claim);
     if (!taken.held && wait > 0) {
-      emit(settings, { type: "waiting", key, ...taken.holder, waited: waited() });
+      emit(claim, { type: "waiting", ...taken.holder, waited: waited() });
       taken = await poll(claim, started, taken);
     }
-    if (!taken.held) {
-      const details = { ...taken.holder, waited: waited() };
-      emit(settings, { type: "busy", key, ...details });
-      clearStragglers(claim);
-      throw new LockBusyError(key, details);
+    if (taken.held) {
+      const lock = holdLock(claim, "held", taken.fence);
+      // A reply found on a late repetition leaves less than the lease: it is made whole before the work starts.
+      if (lock.remaining < settings.ttl / 2 && !(await lock.extend()))
+        throw new Error("the lease ended before its reply");
+      emit(claim, { type: "acquired", waited: waited(), fence: lock.fence });
+      return lock;
     }
-    const lock = holdLock(claim, "held", taken);
-    // A reply found on a late repetition leaves less than the lease: it is made whole before the work starts.
-    if (lock.remaining < settings.ttl / 2 && !(await lock.extend()))
-      throw new Error("the lease ended before its reply");
-    emit(settings, { type: "acquired", key, waited: waited(), fence: lock.fence });
-    return lock;
   } catch (error) {
-    if (error instanceof LockBusyError) throw error;
-    abandon(claim, error);
+    // It may have been taken all the same, now or later: it is released in the background.
+    if (!(error instanceof RefusedError)) release(claim).catch(() => {});
+    clearStragglers(claim);
     if (signal?.aborted) throw signal.reason;
     const failure = error instanceof LockUnavailableError ? error : unavailable(claim, error);
     if (settings.ifUnavailable === "proceed") return holdLock(claim, "unheld");
     throw failure;
   }
-}
-
-/** An acquire that failed may have taken the lock all the same, now or later: it is released in the background. */
-function abandon(claim: Claim, error: unknown): void {
-  const refused = error instanceof ReplyError || error instanceof RefusedError;
-  if (!refused) release(claim).catch(() => {});
   clearStragglers(claim);
+  const details = { ...taken.holder, waited: waited() };
+  emit(claim, { type: "busy", ...details });
+  throw new LockBusyError(name, details);
 }

@@ -1,7 +1,7 @@
 import { LockLostError, LockOptionError, LockUnavailableError } from "./errors.ts";
 import { emit, readOptions } from "./options.ts";
 import type { Claim } from "./protocol/claim.ts";
-import { type Extended, extend } from "./protocol/extend.ts";
+import { extend } from "./protocol/extend.ts";
 import { keep, release as releaseClaim } from "./protocol/release.ts";
 import { type Duration, elapsed, forever, type Moment, validity } from "./time.ts";
 
@@ -60,25 +60,23 @@ export interface HeldLock extends Lock {
   stopRenewing(): void;
 }
 
+const gone = "another has it, or it was deleted";
+
 /** `resumed` and `unheld` locks are not known to be held: one may become so by `extend`, the other never. */
 type State = "held" | "released" | "lost" | "resumed" | "unheld";
 
-/** @param taken when the lease began, and the fencing token */
-export function holdLock(
-  claim: Claim,
-  state: State,
-  taken: { since?: Moment; fence?: number | undefined } = {},
-): HeldLock {
+export function holdLock(claim: Claim, state: State, fence?: number): HeldLock {
   const { settings, name: key, token, lifetime = () => forever } = claim;
   const { runtime } = claim.connection;
-  const outer = settings.signal;
+  const { prefix, ttl, owner, signal: outer } = settings;
+  const facts = { key, token, owner, fence };
   const abort = new AbortController();
   const { signal } = abort;
-  const acquired = taken.since ?? runtime.now();
+  const acquired = claim.since;
   /** The lease as it is believed in. */
-  let lease = { since: acquired, ttl: settings.ttl };
+  let lease = { since: acquired, ttl };
   /** The lease it is renewed to. */
-  let wanted = settings.ttl;
+  let wanted = ttl;
   /** The shortest lease that a request of unknown fate may still set. */
   let shortest = forever;
   let renewable = settings.renew;
@@ -87,14 +85,12 @@ export function holdLock(
   let renewal: unknown;
   let extending: Promise<unknown> = Promise.resolve();
   let releasing: Promise<boolean> | undefined;
-  /** Whether the lock was ours when its release began. */
-  let heldAtRelease: boolean | undefined;
 
   function remaining(): number {
     if (state !== "held") return 0;
-    const left = validity(lease.ttl) - elapsed(lease.since, runtime.now());
+    const left = validity(lease.ttl) - elapsed(runtime, lease.since);
     if (left > 0) return left;
-    lose("its lease ended before it was renewed");
+    lose("its lease ended");
     return 0;
   }
 
@@ -104,7 +100,7 @@ export function holdLock(
     state = "lost";
     lost = new LockLostError(key, why);
     abort.abort(lost);
-    emit(settings, { type: "lost", key, error: lost });
+    emit(claim, { type: "lost", error: lost });
   }
 
   function stop(): void {
@@ -121,28 +117,21 @@ export function holdLock(
     abort.abort(outer?.reason);
   }
 
-  /** Sets the timer that ends the lease here, and the one that renews it a third of the way. */
-  function schedule(): void {
+  /** Sets the timer that ends the lease here, and the one that renews it. */
+  function schedule(pause = lease.ttl / 3): void {
     clearTimers();
     const left = remaining();
     if (left === 0) return;
-    watchExpiry();
-    if (renewable && lifetime() > left) renewIn(lease.ttl / 3);
+    expiry = runtime.setTimeout(() => schedule(), Math.ceil(left), true);
+    if (renewable && lifetime() > left) renewal = runtime.setTimeout(renew, pause, true);
   }
 
-  function watchExpiry(): void {
-    expiry = runtime.setTimeout(() => remaining() && watchExpiry(), Math.ceil(remaining()), true);
-  }
-
-  function renewIn(ms: number): void {
-    const renew = async () => {
-      const left = lifetime();
-      // A timer that fires late, in a thawed sandbox, finds the lease over and does nothing.
-      if (!remaining() || !renewable || left <= 0) return;
-      // Failing, it is tried again until the lease ends.
-      await extendTo(Math.min(wanted, leaseFor(left))).catch(() => remaining() && renewIn(wanted / 10));
-    };
-    renewal = runtime.setTimeout(renew, ms, true);
+  function renew(): void {
+    const left = lifetime();
+    // A timer that fires late, in a thawed sandbox, finds the lease over and does nothing.
+    if (!remaining() || left <= 0) return;
+    // Failing, it is tried again until the lease ends.
+    extendTo(Math.min(wanted, leaseFor(left))).catch(() => schedule(wanted / 10));
   }
 
   function setLease(since: Moment, ttl: number): void {
@@ -161,58 +150,56 @@ export function holdLock(
     if (!remaining() && state !== "resumed") return false;
     // From here on the lease may be the new one, and if that is shorter the old one must not be relied on.
     if (validity(ttl) < remaining()) setLease(runtime.now(), ttl);
-    let fate: Extended = { since: undefined, repeated: true };
-    try {
-      fate = await extend(claim, ttl);
-    } catch (error) {
+    // A request whose reply was lost may yet arrive, and set its lease over a longer one.
+    const settled = shortest;
+    shortest = Math.min(shortest, ttl);
+    const answer = await extend(claim, ttl).catch((error) => {
       throw unavailable(claim, error);
-    } finally {
-      // A request whose reply was lost may yet arrive, and set its lease over a longer one.
-      if (fate.repeated) shortest = Math.min(shortest, ttl);
-    }
+    });
     if (state !== "held" && state !== "resumed") return false;
-    if (!fate.since) {
-      lose("another has it, or it was deleted");
+    if (!answer) {
+      lose(gone);
       return false;
     }
+    if (!answer.repeated) shortest = settled;
     state = "held";
-    setLease(fate.since, Math.min(ttl, shortest));
+    setLease(answer.sent, Math.min(ttl, shortest));
     const left = remaining();
-    if (left) emit(settings, { type: "renewed", key, remaining: left });
+    if (left) emit(claim, { type: "renewed", remaining: left });
     return left > 0;
   }
 
   async function release(success: boolean): Promise<boolean> {
     if (state === "unheld") return false;
-    const again = heldAtRelease !== undefined;
-    heldAtRelease ??= remaining() > 0 || state === "resumed";
+    // Released before, with no answer: then that may have been what ended it, and the lock was ours.
+    const again = state === "released";
+    const ours = again || state === "resumed" || remaining() > 0;
     stop();
-    if (!heldAtRelease) {
+    if (!ours) {
       // The server may keep the lock a little longer than we relied on it.
       await releaseClaim(claim).catch(() => {});
       return false;
     }
     state = "released";
-    const rest = success ? Math.ceil(settings.holdFor - elapsed(acquired, runtime.now())) : 0;
+    const rest = success ? Math.ceil(settings.holdFor - elapsed(runtime, acquired)) : 0;
     const released = await (rest > 0 ? keep(claim, rest) : releaseClaim(claim));
     clearStragglers(claim);
-    // Where an earlier request of ours, its reply lost, may have released it, it was ours: while our lease was
-    // running nobody else could have.
-    const stillHeld = released ?? true;
-    if (!stillHeld && !again) lose("it was gone when it was released");
-    emit(settings, { type: "released", key, stillHeld: stillHeld || again });
-    return stillHeld || again;
+    const stillHeld = again || released;
+    if (!stillHeld) lose(gone);
+    emit(claim, { type: "released", stillHeld });
+    return stillHeld;
   }
 
   // `signal.aborted` reads the clock: the timer may be late, and what awaited something runs before it.
+  // Once it has a reason, it is aborted.
   const aborted = () => {
     remaining();
-    return Reflect.get(AbortSignal.prototype, "aborted", signal) as boolean;
+    return signal.reason !== undefined;
   };
-  const throwIfAborted = () => {
+  Object.defineProperty(signal, "aborted", { get: aborted });
+  signal.throwIfAborted = () => {
     if (aborted()) throw signal.reason;
   };
-  Object.defineProperties(signal, { aborted: { get: aborted }, throwIfAborted: { value: throwIfAborted } });
 
   outer?.addEventListener("abort", onOuterAbort);
   if (outer?.aborted) onOuterAbort();
@@ -227,10 +214,7 @@ export function holdLock(
   };
 
   return {
-    key,
-    token,
-    owner: settings.owner,
-    fence: taken.fence,
+    ...facts,
     signal,
     get held() {
       return remaining() > 0;
@@ -251,14 +235,7 @@ export function holdLock(
       renewable = false;
       schedule();
     },
-    toJSON: () => ({
-      key,
-      prefix: settings.prefix,
-      token,
-      ttl: settings.ttl,
-      owner: settings.owner,
-      fence: taken.fence,
-    }),
+    toJSON: () => ({ ...facts, prefix, ttl }),
     async [Symbol.asyncDispose]() {
       await end(true);
     },
@@ -272,26 +249,26 @@ export function leaseFor(ms: number): number {
 
 /** Requests to take the lock that were given up may still be executed: each is followed by a release. */
 export function clearStragglers(claim: Claim): void {
-  for (const straggler of claim.stragglers.splice(0))
+  for (const straggler of claim.asker.stragglers.splice(0))
     straggler.then(() => releaseClaim(claim)).catch(() => {});
 }
 
 /** The error for a lock about which nothing is known. Its cause names no token, whatever the server quoted. */
-export function unavailable({ settings, name, token }: Claim, cause: unknown): LockUnavailableError {
+export function unavailable(claim: Claim, cause: unknown): LockUnavailableError {
+  const { name, token } = claim;
   const message = String((cause as Error | undefined)?.message);
   const clean = message.includes(token) ? new Error(message.replaceAll(token, "[token]")) : cause;
   const error = new LockUnavailableError(name, clean);
-  emit(settings, { type: "unavailable", key: name, error });
+  emit(claim, { type: "unavailable", error });
   return error;
 }
 
 /** Checks a handle; nothing of it is shown, since it holds a token. */
 export function readHandle(handle: unknown): LockHandle {
-  let parsed = handle as Partial<LockHandle> | undefined;
   try {
-    if (typeof handle === "string") parsed = JSON.parse(handle);
+    const read = typeof handle === "string" ? JSON.parse(handle) : handle;
+    const texts = [read.key, read.prefix, read.token];
+    if (texts.every((text) => typeof text === "string") && Number.isInteger(read.ttl)) return read;
   } catch {}
-  const texts = [parsed?.key, parsed?.prefix, parsed?.token].every((text) => typeof text === "string");
-  if (texts && Number.isInteger(parsed?.ttl)) return parsed as LockHandle;
-  throw new LockOptionError("handle", "something else", "what JSON.stringify(lock) gave, as text or parsed");
+  throw new LockOptionError("handle", "something else", "what lock.toJSON() gave, or its JSON");
 }

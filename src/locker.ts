@@ -10,8 +10,8 @@ import {
   type WithLockOptions,
 } from "./options.ts";
 import { newClaim } from "./protocol/claim.ts";
-import { Connection } from "./redis/connection.ts";
-import { environment, restClient } from "./redis/rest.ts";
+import { type Connection, connect } from "./redis/connection.ts";
+import { restClient } from "./redis/rest.ts";
 import { type UpstashRedis, upstashClient } from "./redis/upstash.ts";
 import { type Runtime, realRuntime } from "./time.ts";
 
@@ -64,7 +64,7 @@ export class RedisLocker implements Locker {
 
   constructor(options: LockerOptions, runtime: Runtime) {
     this.settings = readOptions(defaults, options, connectionOptions);
-    this.#connection = new Connection(connect(options), runtime);
+    this.#connection = connect(readClient(options), runtime);
   }
 
   async acquire(key: string, options?: LockOptions): Promise<Lock> {
@@ -79,7 +79,8 @@ export class RedisLocker implements Locker {
   }
 
   async withLock<T>(key: string, ...rest: [Work<T>] | [WithLockOptions, Work<T>]): Promise<T> {
-    const [options, work] = rest.length === 1 ? [undefined, rest[0]] : rest;
+    const work = rest.pop();
+    const [options] = rest;
     if (typeof work !== "function") throw new LockOptionError("work", show(work), "a function");
     const settings = readOptions(this.settings, options);
     const lock = await this.take(key, { ...settings, renew: settings.renew ?? true });
@@ -97,7 +98,7 @@ export class RedisLocker implements Locker {
   resume(handle: LockHandle | string, options?: LockOptions): Lock {
     const { key, prefix, token, ttl, owner, fence } = readHandle(handle);
     const settings = { ...readOptions(this.settings, options), prefix, ttl, owner };
-    return holdLock(newClaim(this.#connection, settings, key, undefined, token), "resumed", { fence });
+    return holdLock(newClaim(this.#connection, settings, key, undefined, token), "resumed", fence);
   }
 
   /** @param lifetime ms the function around the lock may still run */
@@ -118,11 +119,8 @@ export async function leave(lock: HeldLock, settings: Settings, success: boolean
 
 export const connectionOptions = ["url", "token", "redis"];
 
-function connect({ url, token, redis }: LockerOptions) {
-  if (redis === undefined) {
-    const env = environment();
-    return restClient(url ?? env.url, token ?? env.token);
-  }
+function readClient({ url, token, redis }: LockerOptions) {
+  if (redis === undefined) return restClient(url, token);
   if (url !== undefined || token !== undefined) {
     throw new LockOptionError("redis", "also a url or token", "either `redis`, or `url` and `token`");
   }

@@ -10,15 +10,15 @@ export interface Holder {
 }
 
 /** What happens on the way of a lock; `waited` is in ms. Never holds a token. A listener that throws changes nothing. */
-export type LockEvent = { key: string } & (
+export type LockEvent = { key: string } & Happening;
+type Happening =
   | { type: "acquired"; waited: number; fence: number | undefined }
   | ({ type: "busy"; waited: number } & Holder)
   | ({ type: "waiting"; waited: number } & Holder)
   | { type: "renewed" /** ms this process can be sure of from now */; remaining: number }
   | { type: "lost"; error: Error }
   | { type: "released" /** whether the lock was still ours */; stillHeld: boolean }
-  | { type: "unavailable"; error: Error }
-);
+  | { type: "unavailable"; error: Error };
 
 /** Options of `createLocker` (as defaults) and of each call (as overrides). `undefined` means the default. */
 export interface LockOptions {
@@ -71,26 +71,22 @@ export interface Settings {
 interface Rule<T> {
   default: T;
   fits: string;
-  accepts(value: unknown): boolean;
-  /** Durations are turned into ms before they are checked. */
-  read?: typeof milliseconds;
+  /** The setting a value makes, or undefined where it does not fit. */
+  read(value: unknown): T | undefined;
 }
-
-const second = 1000;
-const hour = 3600 * second;
 
 // The one place for every option, its default and its check.
 const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
-  ttl: duration(10 * second, 10, 24 * hour, "10ms to 24h"),
-  wait: duration(0, 0, 24 * hour, "0 to 24h"),
+  ttl: duration("10s", "10ms", "24h"),
+  wait: duration(0, 0, "24h"),
   renew: flag(undefined),
-  holdFor: duration(0, 0, 31 * 24 * hour, "0 to 31d"),
+  holdFor: duration(0, 0, "31d"),
   signal: rule(undefined, "an AbortSignal", (value) => typeof (value as AbortSignal)?.aborted === "boolean"),
   owner: text(undefined),
   fencing: flag(false),
   ifUnavailable: oneOf("throw", "proceed"),
   prefix: text("lock:"),
-  requestTimeout: duration(2 * second, 10, 60 * second, "10ms to 60s"),
+  requestTimeout: duration("2s", "10ms", "60s"),
   onEvent: rule(undefined, "a function", (value) => typeof value === "function"),
   onLost: oneOf("throw", "ignore"),
 };
@@ -106,46 +102,48 @@ export const defaults = Object.fromEntries(
  * @param others names that belong to the caller and are passed over here
  */
 export function readOptions(base: Settings, options: unknown = {}, others: readonly string[] = []): Settings {
-  const settings = { ...base };
-  if (typeof options !== "object" || options === null)
+  if (typeof options !== "object" || !options)
     throw new LockOptionError("options", show(options), "an object");
+  const settings = { ...base };
   for (const [name, value] of Object.entries(options)) {
-    if (others.includes(name) || (value === undefined && name in rules)) continue;
+    if (others.includes(name)) continue;
     if (!Object.hasOwn(rules, name)) throw unknownOption(name, [...names, ...others]);
-    const { read, accepts, fits } = rules[name as keyof Settings];
-    const checked = read ? read(value) : value;
-    if (!accepts(checked)) throw new LockOptionError(name, show(value), fits);
-    Object.assign(settings, { [name]: checked });
+    if (value === undefined) continue;
+    const { read, fits } = rules[name as keyof Settings];
+    const setting = read(value);
+    if (setting === undefined) throw new LockOptionError(name, show(value), fits);
+    Object.assign(settings, { [name]: setting });
   }
   return settings;
 }
 
-/** Redis itself takes far longer keys; a longer name is more likely a mistake, such as a whole event. */
-const maxKey = 1024;
-
-/** A lock's name as the caller gave it, checked. */
+/** A lock's name as the caller gave it, checked: longer ones are more likely a mistake, such as a whole event. */
 export function readKey(key: unknown): string {
-  if (typeof key === "string" && key.length > 0 && key.length <= maxKey) return key;
-  const given = typeof key === "string" && key.length > maxKey ? `${key.length} characters` : show(key);
-  throw new LockOptionError("key", given, `a string of 1 to ${maxKey} characters`);
+  if (typeof key === "string" && key && key.length <= 1024) return key;
+  throw new LockOptionError("key", show(key), "a text of 1 to 1024 characters");
 }
 
 /** Calls the listener; what it throws or rejects with changes nothing. */
-export function emit(settings: Pick<Settings, "onEvent">, event: LockEvent): void {
+export function emit(lock: { settings: Settings; name: string }, happening: Happening): void {
   try {
-    const result: unknown = settings.onEvent?.(event);
+    const result: unknown = lock.settings.onEvent?.({ key: lock.name, ...happening });
     if (result instanceof Promise) result.catch(() => {});
   } catch {}
 }
 
 function rule<T>(fallback: T, fits: string, accepts: (value: unknown) => boolean): Rule<T> {
-  return { default: fallback, fits, accepts };
+  return { default: fallback, fits, read: (value) => (accepts(value) ? (value as T) : undefined) };
 }
 
-function duration(fallback: number, least: number, most: number, range: string): Rule<number> {
-  const fits = `milliseconds or a text such as "500ms", "10s", "5m" or "1h", from ${range}`;
-  const accepts = (ms: unknown) => (ms as number) >= least && (ms as number) <= most;
-  return { ...rule(fallback, fits, accepts), read: milliseconds };
+function duration(fallback: Duration, least: Duration, most: Duration): Rule<number> {
+  return {
+    default: milliseconds(fallback),
+    fits: `milliseconds or a text such as "500ms", "10s" or "5m", from ${least} to ${most}`,
+    read(value) {
+      const ms = milliseconds(value);
+      return ms >= milliseconds(least) && ms <= milliseconds(most) ? ms : undefined;
+    },
+  };
 }
 
 function flag<T>(fallback: T): Rule<T> {
@@ -157,17 +155,15 @@ function oneOf<T extends string>(first: T, second: T): Rule<T> {
 }
 
 function text<T>(fallback: T): Rule<T> {
-  const fits = "a text of up to 200 characters with no control characters";
+  const fits = "a text of up to 200 characters, no control characters";
   return rule(fallback, fits, (value) => typeof value === "string" && /^\P{Cc}{0,200}$/u.test(value));
 }
 
 /** An option nobody knows, with the name that shares most pairs of letters with it. */
 function unknownOption(name: string, known: readonly string[]): LockOptionError {
-  const pairs = (text: string) => [...text.toLowerCase()].map((letter, i, all) => letter + all[i + 1]);
-  const shared = known.map(
-    (candidate) => pairs(name).filter((pair) => pairs(candidate).includes(pair)).length,
-  );
-  const nearest = known[shared.indexOf(Math.max(...shared))];
+  const shared = (candidate: string) =>
+    [...name].filter((_, i) => candidate.toLowerCase().includes(name.slice(i, i + 2).toLowerCase())).length;
+  const [nearest] = [...known].sort((one, other) => shared(other) - shared(one));
   return new LockOptionError(
     name,
     "an unknown option",

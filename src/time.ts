@@ -34,8 +34,9 @@ export const realRuntime: Runtime = {
 
 export const forever = Number.POSITIVE_INFINITY;
 
-/** Milliseconds from one moment to another, on the more pessimistic clock. */
-export function elapsed(since: Moment, now: Moment): number {
+/** Milliseconds since a moment, on the more pessimistic clock. */
+export function elapsed(runtime: Runtime, since: Moment): number {
+  const now = runtime.now();
   return Math.max(now.wall - since.wall, now.mono - since.mono);
 }
 
@@ -50,47 +51,39 @@ type Unit = "ms" | "s" | "m" | "h" | "d";
 
 const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** A duration in whole milliseconds, rounded up; undefined for what is none. */
-export function milliseconds(duration: unknown): number | undefined {
-  if (typeof duration === "number") return Number.isFinite(duration) ? Math.ceil(duration) : undefined;
-  const [, amount, unit] =
-    /^(-?\d+(?:\.\d+)?) ?(ms|s|m|h|d)$/.exec(typeof duration === "string" ? duration : "") ?? [];
-  return unit === undefined ? undefined : Math.ceil(Number(amount) * (units[unit] as number));
+/** A duration in whole milliseconds, rounded up; NaN for what is none. */
+export function milliseconds(duration: unknown): number {
+  if (typeof duration !== "string") return typeof duration === "number" ? Math.ceil(duration) : Number.NaN;
+  const [, amount, unit = ""] = /^(\d+(?:\.\d+)?) ?([a-z]+)$/.exec(duration) ?? [];
+  return Math.ceil(Number(amount) * (units[unit] as number));
 }
 
 /**
- * Settles as `promise` does, unless `ms` pass or `signal` aborts before: then it rejects with `onTimeout()`
- * or with the signal's reason. Leaves no timer and no listener behind.
+ * Settles as `promise` does, unless `ms` pass before, when it resolves to `late`, or `signal` aborts, when it
+ * rejects with its reason. Leaves no timer and no listener behind.
  */
-export function within<T>(
+export function within<T, Late>(
   runtime: Runtime,
   promise: Promise<T>,
   ms: number,
-  signal: AbortSignal | undefined,
-  onTimeout: () => unknown,
-): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = runtime.setTimeout(() => finish(() => reject(onTimeout())), ms);
-    const onAbort = () => finish(() => reject(signal?.reason));
-    function finish(settle: () => void) {
-      runtime.clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
-      settle();
-    }
+  late: Late,
+  signal?: AbortSignal,
+): Promise<T | Late> {
+  let timer: unknown;
+  let onAbort = () => {};
+  return new Promise<T | Late>((resolve, reject) => {
+    timer = runtime.setTimeout(() => resolve(late), ms);
+    onAbort = () => reject(signal?.reason);
     signal?.addEventListener("abort", onAbort);
-    if (signal?.aborted) return onAbort();
-    promise.then(
-      (value) => finish(() => resolve(value)),
-      (error) => finish(() => reject(error)),
-    );
+    if (signal?.aborted) onAbort();
+    promise.then(resolve, reject);
+  }).finally(() => {
+    runtime.clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
   });
 }
 
 /** Resolves after `ms`; rejects with the signal's reason as soon as it aborts. */
 export function sleep(runtime: Runtime, ms: number, signal?: AbortSignal): Promise<void> {
-  const never = new Promise<void>(() => {});
-  const done = {};
-  return within(runtime, never, ms, signal, () => done).catch((reason) => {
-    if (reason !== done) throw reason;
-  });
+  return within(runtime, new Promise<void>(() => {}), ms, undefined, signal);
 }

@@ -73,7 +73,7 @@ describe("a wrong option is refused before any request, naming it, what came and
     ["no token", { url: at.url }, "token", /got undefined.*UPSTASH_REDIS_REST_TOKEN/],
     ["an empty token", { url: at.url, token: "" }, "token", /got ""/],
     ["a token over two lines", { url: at.url, token: "sec\nret" }, "token", /no header takes/],
-    ["a url that is none", { url: "not a url", token: "t" }, "url", /got "not a url"/],
+    ["a url that is none", { url: "not a url", token: "t" }, "url", /got "not a ur…"/],
     [
       "a Redis protocol url",
       { url: "rediss://default:secret@x.upstash.io:6379", token: "t" },

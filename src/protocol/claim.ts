@@ -17,10 +17,10 @@ export interface Claim {
   readonly key: string;
   /** What identifies the holder there. */
   readonly value: string;
-  /** Requests to take the lock that were given up and may still be executed. */
-  readonly stragglers: Straggler[];
-  /** The earliest moment at which the lock may have become ours; undefined before the first request. */
-  since: Moment | undefined;
+  /** Who takes the lock, and where its requests are left that were given up and may still be executed. */
+  readonly asker: Asker & { readonly stragglers: Straggler[] };
+  /** The earliest moment at which the lock may have become ours: its lease is counted from there. */
+  since: Moment;
 }
 
 /** @param token that of a lock taken elsewhere; by default a new one */
@@ -33,7 +33,9 @@ export function newClaim(
 ): Claim {
   const key = `${settings.prefix}{${name}}`;
   const value = leaseValue(token, settings.ttl, settings.owner);
-  return { connection, settings, name, lifetime, token, key, value, stragglers: [], since: undefined };
+  const asker = { signal: settings.signal, stragglers: [] };
+  const since = connection.runtime.now();
+  return { connection, settings, name, lifetime, token, key, value, asker, since };
 }
 
 /** `sl:<token>:<ttl>:<owner>`: who finds it learns the lease and the owner. */
@@ -41,10 +43,13 @@ export function leaseValue(token: string, ttl: number, owner = ""): string {
   return `sl:${token}:${ttl}:${owner}`;
 }
 
-/** Reads another holder's value; one of another library says nothing. */
-export function readHolder(value: string): Holder {
+/**
+ * Reads another holder's value; one of another library says nothing.
+ * @param left ms left of its lease, where the server said so
+ */
+export function readHolder(value: string, left = 0): Holder {
   const [, ttl, owner] = /^sl:[^:]*:(\d+):(.*)$/.exec(value) ?? [];
-  return { owner: owner || undefined, retryAfter: Number(ttl) || undefined };
+  return { owner: owner || undefined, retryAfter: left > 0 ? left : Number(ttl) || undefined };
 }
 
 /** Asks Redis something about the claim. */
@@ -52,7 +57,13 @@ export function ask(claim: Claim, command: Command, asker?: Asker): Promise<Answ
   return claim.connection.ask(command, claim.settings.requestTimeout, asker);
 }
 
+/** Reads the reply of a command or script that answers 1 for yes and 0 for no. */
+export function isOne({ reply }: Answer): boolean {
+  if (reply !== 0 && reply !== 1) throw unexpected(reply);
+  return reply === 1;
+}
+
 /** A reply that Redis would not give to this command. Names its kind only: it may hold a token. */
 export function unexpected(reply: unknown): Error {
-  return new Error(`an answer that is none: ${reply === null ? "null" : typeof reply}`);
+  return new Error(`an answer that is none: ${reply && typeof reply}`);
 }

@@ -1,4 +1,4 @@
-import { type Claim, leaseValue, unexpected } from "./claim.ts";
+import { type Claim, isOne, leaseValue } from "./claim.ts";
 import { extend } from "./extend.ts";
 import { runScript, tryCommand } from "./support.ts";
 
@@ -7,26 +7,24 @@ import { runScript, tryCommand } from "./support.ts";
 const releaseScript = `if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 end
 return redis.call('DEL',KEYS[1])`;
 
-/** Whether the lock was ours; `undefined` when an earlier request, whose reply was lost, may have released it. */
-export type Released = boolean | undefined;
-
-/** Deletes the lock if it is still the claim's; never deletes another's. */
-export async function release(claim: Claim): Promise<Released> {
+/**
+ * Deletes the lock if it is still the claim's; never deletes another's. True when it was the claim's, or when an
+ * earlier request, whose reply was lost, may have found that.
+ */
+export async function release(claim: Claim): Promise<boolean> {
   const { key, value } = claim;
-  const plain = await tryCommand(claim, "compare", ["DELEX", key, "IFEQ", value]);
-  let answer = plain;
-  if (typeof plain?.reply !== "number") {
+  let answer = await tryCommand(claim, "compare", ["DELEX", key, "IFEQ", value]);
+  if (typeof answer?.reply !== "number") {
     // The server has no DELEX, or the reply is one that the client made up: the command may have been executed.
+    const before = answer;
     answer = await runScript(claim, releaseScript, [key], [value]);
-    answer.repeated ||= plain !== undefined;
+    answer.repeated ||= before !== undefined;
   }
-  if (answer?.reply === 1) return true;
-  if (answer?.reply !== 0) throw unexpected(answer?.reply);
-  return answer.repeated ? undefined : false;
+  return isOne(answer) || answer.repeated;
 }
 
 /** Gives the lock up, but keeps it taken for `ms` more, by a value that is no holder's. */
-export async function keep(claim: Claim, ms: number): Promise<Released> {
-  const { since } = await extend(claim, ms, leaseValue(`${claim.token}.kept`, ms, claim.settings.owner));
-  return since !== undefined;
+export async function keep(claim: Claim, ms: number): Promise<boolean> {
+  const value = leaseValue(`${claim.token}.kept`, ms, claim.settings.owner);
+  return (await extend(claim, ms, value)) !== undefined;
 }

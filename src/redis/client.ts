@@ -4,7 +4,7 @@ export type Command = readonly (string | number)[];
 /** How a command reaches Redis. All the core knows of a client. */
 export interface RedisClient {
   /**
-   * Sends one command once and resolves to the reply. Rejects with a `ReplyError` when Redis refused the
+   * Sends one command once and resolves to the reply. Rejects with a `RefusedError` when the server refused the
    * command; any other rejection leaves open whether it was executed.
    */
   send(command: Command, signal: AbortSignal): Promise<unknown>;
@@ -15,12 +15,7 @@ export interface RedisClient {
   readonly resendsAfter: number;
 }
 
-/** Redis answered with an error: the command was not executed. */
-export class ReplyError extends Error {
-  override name = "ReplyError";
-}
-
-/** No answer from Redis that asking again could bring, such as a refused token. */
+/** The server refused the command or the token: it executed nothing, and asking again would not change that. */
 export class RefusedError extends Error {
   override name = "RefusedError";
 }

@@ -1,5 +1,5 @@
-import { elapsed, type Moment, type Runtime, sleep, within } from "../time.ts";
-import { type Command, type RedisClient, RefusedError, ReplyError } from "./client.ts";
+import { elapsed, forever, type Moment, type Runtime, sleep, within } from "../time.ts";
+import { type Command, type RedisClient, RefusedError } from "./client.ts";
 
 /** A reply, and what has to be known about the requests that brought it. */
 export interface Answer {
@@ -21,68 +21,62 @@ export interface Asker {
 
 const maxTries = 5;
 
-/**
- * Asks Redis with a time limit and repetitions. Every command asked here is idempotent. What can come out:
- * - a reply;
- * - `ReplyError`: Redis refused the command (it is not repeated);
- * - the reason of the asker's signal: the request was given up, executed or not;
- * - any other error: nothing is known. It comes within twice `requestTimeout`.
- */
-export class Connection {
-  readonly client: RedisClient;
+/** A client with time limits and repetitions, and what is known of its server. */
+export interface Connection {
   readonly runtime: Runtime;
+  /** Whether every reply, nil included, is the server's own to the very request that was sent. */
+  readonly exact: boolean;
   /** What this server was found not to have, learnt from its errors. */
-  readonly lacks = new Set<string>();
+  readonly lacks: Set<string>;
+  /**
+   * Asks Redis. Every command asked here is idempotent. What can come out:
+   * - a reply;
+   * - `RefusedError`: the server refused the command (it is not repeated);
+   * - the reason of the asker's signal: the request was given up, executed or not;
+   * - any other error: nothing is known. It comes within twice `requestTimeout`.
+   */
+  ask(command: Command, requestTimeout: number, asker?: Asker): Promise<Answer>;
+}
 
-  constructor(client: RedisClient, runtime: Runtime) {
-    this.client = client;
-    this.runtime = runtime;
-  }
-
-  async ask(command: Command, requestTimeout: number, asker: Asker = {}): Promise<Answer> {
-    const { client, runtime } = this;
+export function connect({ send, resendsAfter }: RedisClient, runtime: Runtime): Connection {
+  async function ask(command: Command, requestTimeout: number, asker: Asker = {}): Promise<Answer> {
     const first = runtime.now();
+    const left = () => 2 * requestTimeout - elapsed(runtime, first);
     for (let tries = 1; ; tries++) {
       const sent = runtime.now();
-      const limit = Math.min(requestTimeout, 2 * requestTimeout - elapsed(first, sent));
       try {
-        const reply = await this.#send(command, limit, requestTimeout, asker);
-        const resent = elapsed(sent, runtime.now()) >= client.resendsAfter;
+        const reply = await askOnce(command, Math.min(requestTimeout, left()), requestTimeout, asker);
+        const resent = elapsed(runtime, sent) >= resendsAfter;
         return { reply, sent, repeated: tries > 1 || resent };
       } catch (error) {
-        if (asker.signal?.aborted) throw asker.signal.reason;
-        if (error instanceof ReplyError || error instanceof RefusedError) throw error;
+        if (error instanceof RefusedError || asker.signal?.aborted) throw error;
         // Full jitter keeps a crowd that lost its replies at once from coming back at once.
         const pause = runtime.random() * 50 * 2 ** tries;
-        const left = 2 * requestTimeout - elapsed(first, runtime.now()) - pause;
-        if (tries === maxTries || left < 10) throw error;
+        if (tries === maxTries || left() - pause < 10) throw error;
         await sleep(runtime, pause, asker.signal);
       }
     }
   }
 
-  /** One request. Past its limit it is ended, or left to the asker's stragglers for one limit more. */
-  async #send(command: Command, limit: number, grace: number, asker: Asker): Promise<unknown> {
-    asker.signal?.throwIfAborted();
-    const { runtime } = this;
+  /** One request. Past its limit it is ended, or left to the asker's stragglers for `grace` ms more. */
+  async function askOnce(command: Command, limit: number, grace: number, { signal, stragglers }: Asker) {
+    signal?.throwIfAborted();
     const request = new AbortController();
-    const reply = this.client.send(command, request.signal);
+    const reply = send(command, request.signal);
+    const late = new Error(`no reply within ${Math.round(limit)} ms`);
     try {
-      return await within(runtime, reply, limit, asker.signal, () => new LateError(limit));
+      const settled = await within(runtime, reply, limit, late, signal);
+      if (settled === late) throw late;
+      return settled;
     } catch (error) {
-      if (error instanceof LateError || asker.signal?.aborted) {
+      if (error === late || signal?.aborted) {
         const end = () => request.abort();
-        if (asker.stragglers)
-          asker.stragglers.push(within(runtime, reply, grace, undefined, end).then(end, end));
+        if (stragglers) stragglers.push(within(runtime, reply, grace, undefined).then(end, end));
         else end();
       }
       throw error;
     }
   }
-}
 
-class LateError extends Error {
-  constructor(limit: number) {
-    super(`no reply within ${Math.round(limit)} ms`);
-  }
+  return { runtime, exact: resendsAfter === forever, lacks: new Set(), ask };
 }

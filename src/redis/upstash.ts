@@ -1,5 +1,5 @@
 import { LockOptionError, show } from "../errors.ts";
-import { type Command, type RedisClient, ReplyError } from "./client.ts";
+import { type Command, type RedisClient, RefusedError } from "./client.ts";
 
 /** The slice of a `Redis` of `@upstash/redis` (1.34.9 or later, any platform's build) that is used. */
 export interface UpstashRedis {
@@ -24,7 +24,7 @@ export function upstashClient(redis: unknown): RedisClient {
         const { name, message } = error as Error;
         // The message quotes the whole command, tokens included; only what Redis itself said may pass.
         const reply = name === "UpstashError" && message.split(", command was:", 1)[0];
-        if (reply && /^[A-Z]+ /.test(reply)) throw new ReplyError(reply);
+        if (reply && /^[A-Z]+ /.test(reply)) throw new RefusedError(reply);
         throw name.startsWith("Upstash") ? new Error("an answer with no reply of Redis in it") : error;
       }
     },

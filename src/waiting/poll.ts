@@ -10,7 +10,7 @@ export async function poll(claim: Claim, started: Moment, busy: Taken): Promise<
   const { wait, signal } = claim.settings;
   let taken = busy;
   for (let pause = 25; !taken.held; pause = Math.min(pause * 2, longestPause)) {
-    const left = wait - elapsed(started, runtime.now());
+    const left = wait - elapsed(runtime, started);
     if (left <= 0) return taken;
     // Between half the pause and the whole of it, so that a crowd spreads but nobody hurries.
     await sleep(runtime, Math.min(left, pause * (0.5 + runtime.random() / 2)), signal);
