@@ -23,6 +23,7 @@ export async function acquire(claim: Claim): Promise<HeldLock> {
   const started = claim.since;
   const waited = () => (wait > 0 ? elapsed(runtime, started) : 0);
   let taken: Taken;
+  let lock: HeldLock | undefined;
   try {
     taken = await take(claim);
     if (!taken.held && wait > 0) {
@@ -30,16 +31,16 @@ export async function acquire(claim: Claim): Promise<HeldLock> {
       taken = await poll(claim, started, taken);
     }
     if (taken.held) {
-      const lock = holdLock(claim, "held", taken.fence);
+      lock = holdLock(claim, "held", taken.fence);
       // A reply found on a late repetition leaves less than the lease: it is made whole before the work starts.
       if (lock.remaining < settings.ttl / 2 && !(await lock.extend()))
-        throw new Error("the lease ended before its reply");
+        throw new Error("its lease ended before the reply");
       emit(claim, { type: "acquired", waited: waited(), fence: lock.fence });
       return lock;
     }
   } catch (error) {
     // It may have been taken all the same, now or later: it is released in the background.
-    if (!(error instanceof RefusedError)) release(claim).catch(() => {});
+    if (!(error instanceof RefusedError)) (lock?.end(false) ?? release(claim)).catch(() => {});
     clearStragglers(claim);
     if (signal?.aborted) throw signal.reason;
     const failure = error instanceof LockUnavailableError ? error : unavailable(claim, error);

@@ -223,6 +223,19 @@ describe.each(clients)("lost replies, with $client", ({ connect }) => {
   });
 });
 
+test("an acquire whose late lock could be neither extended nor released does not renew it", async () => {
+  const key = freshKey();
+  const locker = createLocker({ ...at(), ttl: 1900, requestTimeout: 1000, renew: true });
+  const quota = '{"error":"ERR max requests limit exceeded"}';
+  proxy.fail(command("SET"), { swallow: "reply" });
+  const refusal: Fault = { answer: { status: 400, type: "application/json", body: quota } };
+  proxy.fail((words) => words.includes("IFEQ"), refusal, refusal);
+  await expect(locker.acquire(key)).rejects.toBeInstanceOf(LockUnavailableError);
+  await free(key);
+  // Two requests to take it, one to extend it; a fourth would be a renewal.
+  expect(proxy.seen.filter((name) => name === "SET")).toHaveLength(3);
+});
+
 test("for comparison: @upstash/lock loses its own lock with a reply, and leaves it behind", async () => {
   const id = freshKey();
   proxy.fail(anything, { lose: "reply" });
