@@ -96,30 +96,26 @@ export function holdLock(claim: Claim, state: State, fence?: number): HeldLock {
 
   function lose(why: string): void {
     if (lost) return;
-    stop();
     state = "lost";
+    stop();
     lost = new LockLostError(key, why);
     abort.abort(lost);
     emit(claim, { type: "lost", error: lost });
   }
 
   function stop(): void {
-    clearTimers();
+    schedule();
     outer?.removeEventListener("abort", onOuterAbort);
-  }
-
-  function clearTimers(): void {
-    runtime.clearTimeout(expiry);
-    runtime.clearTimeout(renewal);
   }
 
   function onOuterAbort(): void {
     abort.abort(outer?.reason);
   }
 
-  /** Sets the timer that ends the lease here, and the one that renews it. */
+  /** Sets the timer that ends the lease here, and the one that renews it; none where the lock is not held. */
   function schedule(pause = lease.ttl / 3): void {
-    clearTimers();
+    runtime.clearTimeout(expiry);
+    runtime.clearTimeout(renewal);
     const left = remaining();
     if (left === 0) return;
     expiry = runtime.setTimeout(() => schedule(), Math.ceil(left), true);
@@ -170,17 +166,17 @@ export function holdLock(claim: Claim, state: State, fence?: number): HeldLock {
   }
 
   async function release(success: boolean): Promise<boolean> {
-    if (state === "unheld") return false;
     // Released before, with no answer: then that may have been what ended it, and the lock was ours.
     const again = state === "released";
     const ours = again || state === "resumed" || remaining() > 0;
+    if (ours) state = "released";
     stop();
+    if (state === "unheld") return false;
     if (!ours) {
       // The server may keep the lock a little longer than we relied on it.
       await releaseClaim(claim).catch(() => {});
       return false;
     }
-    state = "released";
     const rest = success ? Math.ceil(settings.holdFor - elapsed(runtime, acquired)) : 0;
     const released = await (rest > 0 ? keep(claim, rest) : releaseClaim(claim));
     clearStragglers(claim);
@@ -256,7 +252,7 @@ export function clearStragglers(claim: Claim): void {
 /** The error for a lock about which nothing is known. Its cause names no token, whatever the server quoted. */
 export function unavailable(claim: Claim, cause: unknown): LockUnavailableError {
   const { name, token } = claim;
-  const message = String((cause as Error | undefined)?.message);
+  const message = `${(cause as Error | undefined)?.message}`;
   const clean = message.includes(token) ? new Error(message.replaceAll(token, "[token]")) : cause;
   const error = new LockUnavailableError(name, clean);
   emit(claim, { type: "unavailable", error });
@@ -270,5 +266,5 @@ export function readHandle(handle: unknown): LockHandle {
     const texts = [read.key, read.prefix, read.token];
     if (texts.every((text) => typeof text === "string") && Number.isInteger(read.ttl)) return read;
   } catch {}
-  throw new LockOptionError("handle", "something else", "what lock.toJSON() gave, or its JSON");
+  throw new LockOptionError("handle", typeof handle, "what lock.toJSON() gave, or its JSON");
 }

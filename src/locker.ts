@@ -122,7 +122,7 @@ export const connectionOptions = ["url", "token", "redis"];
 function readClient({ url, token, redis }: LockerOptions) {
   if (redis === undefined) return restClient(url, token);
   if (url !== undefined || token !== undefined) {
-    throw new LockOptionError("redis", "also a url or token", "either `redis`, or `url` and `token`");
+    throw new LockOptionError("redis", "also a url or token", "either redis, or url and token");
   }
   return upstashClient(redis);
 }

@@ -162,7 +162,7 @@ function text<T>(fallback: T): Rule<T> {
 /** An option nobody knows, with the name that shares most pairs of letters with it. */
 function unknownOption(name: string, known: readonly string[]): LockOptionError {
   const shared = (candidate: string) =>
-    [...name].filter((_, i) => candidate.toLowerCase().includes(name.slice(i, i + 2).toLowerCase())).length;
+    [...name].filter((_, i) => candidate.includes(name.slice(i, i + 2))).length;
   const [nearest] = [...known].sort((one, other) => shared(other) - shared(one));
   return new LockOptionError(
     name,

@@ -31,11 +31,17 @@ export function newClaim(
   lifetime?: () => number,
   token = connection.runtime.uuid(),
 ): Claim {
-  const key = `${settings.prefix}{${name}}`;
-  const value = leaseValue(token, settings.ttl, settings.owner);
-  const asker = { signal: settings.signal, stragglers: [] };
-  const since = connection.runtime.now();
-  return { connection, settings, name, lifetime, token, key, value, asker, since };
+  return {
+    connection,
+    settings,
+    name,
+    lifetime,
+    token,
+    key: `${settings.prefix}{${name}}`,
+    value: leaseValue(token, settings.ttl, settings.owner),
+    asker: { signal: settings.signal, stragglers: [] },
+    since: connection.runtime.now(),
+  };
 }
 
 /** `sl:<token>:<ttl>:<owner>`: who finds it learns the lease and the owner. */
@@ -65,5 +71,5 @@ export function isOne({ reply }: Answer): boolean {
 
 /** A reply that Redis would not give to this command. Names its kind only: it may hold a token. */
 export function unexpected(reply: unknown): Error {
-  return new Error(`an answer that is none: ${reply && typeof reply}`);
+  return new Error(`an answer with no reply of Redis in it: ${reply && typeof reply}`);
 }

@@ -36,17 +36,13 @@ export function restClient(url: unknown, token: unknown): RedisClient {
 }
 
 function readUrl(url: unknown): string {
-  if (typeof url === "string" && URL.canParse(url)) {
-    // fetch takes no URL with a user in it, and a query would come with every command.
-    const { protocol, username, search } = new URL(url);
-    if (/^https?:$/.test(protocol) && !username && !search) return url;
-  }
-  // It may hold the token, or be it, put in the wrong place: only its beginning is shown.
-  const fits = "the https:// URL of Upstash's REST API without user or query";
+  // fetch takes no user in a URL, and a query would come with every command.
+  if (typeof url === "string" && URL.canParse(url) && /^\s*https?:[^@?]*$/i.test(url)) return url;
   throw new LockOptionError(
     "url",
+    // It may hold the token, or be it, put in the wrong place: only its beginning is shown.
     show(url, 8),
-    `${fits}, here or in UPSTASH_REDIS_REST_URL or KV_REST_API_URL`,
+    "the https:// URL of Upstash's REST API without user or query, here or in UPSTASH_REDIS_REST_URL or KV_REST_API_URL",
   );
 }
 
