@@ -1,12 +1,12 @@
 import { LockBusyError, LockUnavailableError } from "./errors.ts";
 import { clearStragglers, type HeldLock, holdLock, unavailable } from "./lock.ts";
 import { emit } from "./options.ts";
-import type { Claim } from "./protocol/claim.ts";
+import type { Claim, Taken } from "./protocol/claim.ts";
 import { release } from "./protocol/release.ts";
-import { type Taken, take } from "./protocol/take.ts";
+import { take } from "./protocol/take.ts";
 import { RefusedError } from "./redis/client.ts";
 import { elapsed } from "./time.ts";
-import { poll } from "./waiting/poll.ts";
+import { waitForTurn } from "./waiting/turn.ts";
 
 /**
  * Takes the lock, waiting for it as long as the settings say. Rejects with
@@ -27,28 +27,38 @@ export async function acquire(claim: Claim): Promise<HeldLock> {
   try {
     taken = await take(claim);
     if (!taken.held && wait > 0) {
-      emit(claim, { type: "waiting", ...taken.holder, waited: waited() });
-      taken = await poll(claim, started, taken);
+      taken = await waitForTurn(claim, started);
     }
     if (taken.held) {
-      lock = holdLock(claim, "held", taken.fence);
+      lock = holdLock(claim, "held", taken);
+      // The work starts under a grant at once; unless it is renewed anyway, the full lease is taken beside it.
+      if (taken.lease && !settings.renew) lock.extend().catch(() => {});
       // A reply found on a late repetition leaves less than the lease: it is made whole before the work starts.
-      if (lock.remaining < settings.ttl / 2 && !(await lock.extend()))
+      if (!taken.lease && lock.remaining < settings.ttl / 2 && !(await lock.extend()))
         throw new Error("its lease ended before the reply");
-      emit(claim, { type: "acquired", waited: waited(), fence: lock.fence });
+      emit(claim, {
+        type: "acquired",
+        waited: waited(),
+        granted: taken.lease !== undefined,
+        fence: lock.fence,
+      });
       return lock;
     }
   } catch (error) {
     // It may have been taken all the same, now or later: it is released in the background.
-    if (!(error instanceof RefusedError)) (lock?.end(false) ?? release(claim)).catch(() => {});
+    const late = claim.asker.stragglers.length > 0 || !signal?.aborted;
+    if (!(error instanceof RefusedError)) (lock?.end(false) ?? release(claim, late, true)).catch(() => {});
     clearStragglers(claim);
     if (signal?.aborted) throw signal.reason;
     const failure = error instanceof LockUnavailableError ? error : unavailable(claim, error);
     if (settings.ifUnavailable === "proceed") return holdLock(claim, "unheld");
     throw failure;
   }
+  // Whoever waits behind us should not wait for us; a grant that came too late is passed on.
+  if (claim.standing) await release(claim, undefined, true).catch(() => {});
   clearStragglers(claim);
-  const details = { ...taken.holder, waited: waited() };
+  const place = claim.standing ? taken.place : undefined;
+  const details = { ...taken.holder, place, waited: waited() };
   emit(claim, { type: "busy", ...details });
   throw new LockBusyError(name, details);
 }

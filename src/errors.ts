@@ -37,16 +37,24 @@ export class LockBusyError extends LockError {
   readonly retryAfter: number | undefined;
   /** Milliseconds spent waiting for the lock. */
   readonly waited: number;
+  /** How many waited before us in the end, if we stood in the queue. */
+  readonly place: number | undefined;
 
   constructor(
     key: string,
-    { owner, retryAfter, waited = 0 }: Partial<Pick<LockBusyError, "owner" | "retryAfter" | "waited">>,
+    {
+      owner,
+      retryAfter,
+      waited = 0,
+      place,
+    }: Partial<Pick<LockBusyError, "owner" | "retryAfter" | "waited" | "place">>,
   ) {
     const note = waited > 0 ? ` (waited ${Math.round(waited)} ms)` : "";
     super(key, `The lock "${key}" is held by another${note}`);
     this.owner = owner;
     this.retryAfter = retryAfter;
     this.waited = waited;
+    this.place = place;
     if (retryAfter) this.headers["Retry-After"] = `${Math.ceil(retryAfter / 1000)}`;
   }
 }

@@ -65,7 +65,12 @@ const gone = "another has it, or it was deleted";
 /** `resumed` and `unheld` locks are not known to be held: one may become so by `extend`, the other never. */
 type State = "held" | "released" | "lost" | "resumed" | "unheld";
 
-export function holdLock(claim: Claim, state: State, fence?: number): HeldLock {
+/** @param taken the fencing token, and the lease where it is a grant's */
+export function holdLock(
+  claim: Claim,
+  state: State,
+  { fence, lease: granted }: { fence?: number | undefined; lease?: number } = {},
+): HeldLock {
   const { settings, name: key, token, lifetime = () => forever } = claim;
   const { runtime } = claim.connection;
   const { prefix, ttl, owner, signal: outer } = settings;
@@ -74,7 +79,7 @@ export function holdLock(claim: Claim, state: State, fence?: number): HeldLock {
   const { signal } = abort;
   const acquired = claim.since;
   /** The lease as it is believed in. */
-  let lease = { since: acquired, ttl };
+  let lease = { since: acquired, ttl: granted ?? ttl };
   /** The lease it is renewed to. */
   let wanted = ttl;
   /** The shortest lease that a request of unknown fate may still set. */
@@ -113,7 +118,7 @@ export function holdLock(claim: Claim, state: State, fence?: number): HeldLock {
   }
 
   /** Sets the timer that ends the lease here, and the one that renews it; none where the lock is not held. */
-  function schedule(pause = lease.ttl / 3): void {
+  function schedule(pause = remaining() / 3): void {
     runtime.clearTimeout(expiry);
     runtime.clearTimeout(renewal);
     const left = remaining();
@@ -246,7 +251,7 @@ export function leaseFor(ms: number): number {
 /** Requests to take the lock that were given up may still be executed: each is followed by a release. */
 export function clearStragglers(claim: Claim): void {
   for (const straggler of claim.asker.stragglers.splice(0))
-    straggler.then(() => releaseClaim(claim)).catch(() => {});
+    straggler.then(() => releaseClaim(claim, false, true)).catch(() => {});
 }
 
 /** The error for a lock about which nothing is known. Its cause names no token, whatever the server quoted. */

@@ -13,7 +13,7 @@ import { newClaim } from "./protocol/claim.ts";
 import { type Connection, connect } from "./redis/connection.ts";
 import { restClient } from "./redis/rest.ts";
 import { type UpstashRedis, upstashClient } from "./redis/upstash.ts";
-import { type Runtime, realRuntime } from "./time.ts";
+import { realRuntime } from "./time.ts";
 
 /** Where Redis is, and the defaults of every call. */
 export interface LockerOptions extends LockOptions {
@@ -54,7 +54,8 @@ export interface Locker {
 
 /** @throws LockOptionError when an option is wrong, or no URL and token are to be found */
 export function createLocker(options: LockerOptions = {}): Locker {
-  return new RedisLocker(options, realRuntime);
+  const settings = readOptions(defaults, options, connectionOptions);
+  return new RedisLocker(connect(readClient(options), realRuntime), settings);
 }
 
 /** How adapters take a lock: with settings already checked, and the function's remaining time. */
@@ -62,9 +63,9 @@ export class RedisLocker implements Locker {
   readonly settings: Settings;
   readonly #connection: Connection;
 
-  constructor(options: LockerOptions, runtime: Runtime) {
-    this.settings = readOptions(defaults, options, connectionOptions);
-    this.#connection = connect(readClient(options), runtime);
+  constructor(connection: Connection, settings: Settings) {
+    this.#connection = connection;
+    this.settings = settings;
   }
 
   async acquire(key: string, options?: LockOptions): Promise<Lock> {
@@ -98,7 +99,7 @@ export class RedisLocker implements Locker {
   resume(handle: LockHandle | string, options?: LockOptions): Lock {
     const { key, prefix, token, ttl, owner, fence } = readHandle(handle);
     const settings = { ...readOptions(this.settings, options), prefix, ttl, owner };
-    return holdLock(newClaim(this.#connection, settings, key, undefined, token), "resumed", fence);
+    return holdLock(newClaim(this.#connection, settings, key, undefined, token), "resumed", { fence });
   }
 
   /** @param lifetime ms the function around the lock may still run */

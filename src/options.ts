@@ -12,9 +12,15 @@ export interface Holder {
 /** What happens on the way of a lock; `waited` is in ms. Never holds a token. A listener that throws changes nothing. */
 export type LockEvent = { key: string } & Happening;
 type Happening =
-  | { type: "acquired"; waited: number; fence: number | undefined }
-  | ({ type: "busy"; waited: number } & Holder)
-  | ({ type: "waiting"; waited: number } & Holder)
+  | {
+      type: "acquired";
+      waited: number;
+      /** Whether it was handed over by the holder before. */
+      granted: boolean;
+      fence: number | undefined;
+    }
+  | ({ type: "busy"; waited: number; place: number | undefined } & Holder)
+  | ({ type: "waiting"; waited: number /** How many wait before us. */; place: number } & Holder)
   | { type: "renewed" /** ms this process can be sure of from now */; remaining: number }
   | { type: "lost"; error: Error }
   | { type: "released" /** whether the lock was still ours */; stillHeld: boolean }

@@ -21,7 +21,30 @@ export interface Claim {
   readonly asker: Asker & { readonly stragglers: Straggler[] };
   /** The earliest moment at which the lock may have become ours: its lease is counted from there. */
   since: Moment;
+  /** Whether it ever asked to stand in the queue. */
+  standing: boolean;
+  /** Whether others were seen to wait behind it: then only a script can release the lock. */
+  contended: boolean;
 }
+
+/** Held, or busy, with what is known of the holder and of the place in its queue. */
+export type Taken =
+  | {
+      held: true;
+      fence?: number | undefined;
+      /** The lease in ms, where it is not the one asked for: that of a grant. */
+      lease?: number;
+    }
+  | {
+      held: false;
+      holder: Holder;
+      /** The number of this stay in the queue. */
+      ticket: string;
+      /** How many wait before us. */
+      place: number;
+      /** Whether the holder is one that does not know the queue. */
+      foreign: boolean;
+    };
 
 /** @param token that of a lock taken elsewhere; by default a new one */
 export function newClaim(
@@ -41,6 +64,8 @@ export function newClaim(
     value: leaseValue(token, settings.ttl, settings.owner),
     asker: { signal: settings.signal, stragglers: [] },
     since: connection.runtime.now(),
+    standing: false,
+    contended: false,
   };
 }
 
@@ -49,18 +74,28 @@ export function leaseValue(token: string, ttl: number, owner = ""): string {
   return `sl:${token}:${ttl}:${owner}`;
 }
 
+/** Whether what is at the lock is the claim's; then it also says whether others wait. */
+export function isOurs(claim: Claim, there: unknown): boolean {
+  const ours = typeof there === "string" && there.slice(3) === claim.value.slice(3);
+  if (ours) claim.contended = there[2] === "!";
+  return ours;
+}
+
 /**
  * Reads another holder's value; one of another library says nothing.
  * @param left ms left of its lease, where the server said so
  */
-export function readHolder(value: string, left = 0): Holder {
-  const [, ttl, owner] = /^sl:[^:]*:(\d+):(.*)$/.exec(value) ?? [];
-  return { owner: owner || undefined, retryAfter: left > 0 ? left : Number(ttl) || undefined };
+export function busy(there: string, left = 0, ticket = "", place = 0): Taken {
+  const [ours, ttl, owner] = /^sl.[^:]*:(\d+):(.*)$/.exec(there) ?? [];
+  const retryAfter = left > 0 ? left : Number(ttl) || undefined;
+  return { held: false, holder: { owner: owner || undefined, retryAfter }, ticket, place, foreign: !ours };
 }
 
 /** Asks Redis something about the claim. */
 export function ask(claim: Claim, command: Command, asker?: Asker): Promise<Answer> {
-  return claim.connection.ask(command, claim.settings.requestTimeout, asker);
+  // A waiter's request and its repetitions together get one limit, so that a wait ends when it should.
+  const limit = claim.settings.requestTimeout / (claim.standing ? 2 : 1);
+  return claim.connection.ask(command, limit, asker);
 }
 
 /** Reads the reply of a command or script that answers 1 for yes and 0 for no. */

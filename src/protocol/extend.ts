@@ -1,14 +1,15 @@
 import type { Answer } from "../redis/connection.ts";
-import { type Claim, isOne } from "./claim.ts";
+import { type Claim, isOurs, unexpected } from "./claim.ts";
 import { runScript, tryCommand } from "./support.ts";
 
 // KEYS[1] the lock  ARGV[1] our value  ARGV[2] the value to put there  ARGV[3] its lease in ms
-// Replies 1 when it was put there, now or before, and 0 when the lock is not ours.
+// Replies what was there when it was put there, now or before, and 0 when the lock is not ours.
 const extendScript = `local call=redis.call
-local held=call('GET',KEYS[1])
-if held~=ARGV[1] and held~=ARGV[2] then return 0 end
-call('SET',KEYS[1],ARGV[2],'PX',ARGV[3])
-return 1`;
+local held=call('GET',KEYS[1]) or ''
+local rest=held:sub(4)
+if rest~=ARGV[1]:sub(4) and rest~=ARGV[2]:sub(4) then return 0 end
+call('SET',KEYS[1],held:sub(1,3)..ARGV[2]:sub(4),'PX',ARGV[3])
+return held`;
 
 /**
  * Starts the lease anew, `ttl` ms long, if the lock is still the claim's; `value` may replace the claim's.
@@ -17,11 +18,14 @@ return 1`;
  */
 export async function extend(claim: Claim, ttl: number, value = claim.value): Promise<Answer | undefined> {
   const { key } = claim;
-  const plain = await tryCommand(claim, "compare", ["SET", key, value, "IFEQ", claim.value, "PX", ttl]);
+  const command = ["SET", key, value, "IFEQ", claim.value, "PX", ttl];
+  const plain = claim.contended ? undefined : await tryCommand(claim, "compare", command);
   if (plain?.reply === "OK") return plain;
-  if (plain?.reply === null && !plain.repeated && claim.connection.exact) return undefined;
-  // The server has no SET … IFEQ, or the reply is one that a lost request or the client itself accounts for.
+  // Others may wait, and have marked the value; or the reply is one that a lost request or the client made.
   const answer = await runScript(claim, extendScript, [key], [claim.value, value, ttl]);
   answer.repeated ||= plain?.repeated ?? false;
-  return isOne(answer) ? answer : undefined;
+  if (answer.reply === 0) return undefined;
+  if (typeof answer.reply !== "string") throw unexpected(answer.reply);
+  isOurs(claim, answer.reply);
+  return answer;
 }

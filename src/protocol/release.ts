@@ -1,26 +1,41 @@
 import { type Claim, isOne, leaseValue } from "./claim.ts";
 import { extend } from "./extend.ts";
+import { queueKeys, queueScript } from "./queue.ts";
 import { runScript, tryCommand } from "./support.ts";
 
-// KEYS[1] the lock  ARGV[1] our value
-// Replies 1 when it was ours, else 0.
-const releaseScript = `if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 end
-return redis.call('DEL',KEYS[1])`;
+// KEYS[1] the lock  KEYS[2] its queue  KEYS[3] who is alive  KEYS[4] our mark of having left
+// ARGV[1] our value  ARGV[2] '' to stay as we are, else we leave the queue, and our mark stays for so many ms
+// Gives the lock to the first live waiter. Replies 1 when it was ours, else 0.
+const releaseScript = `${queueScript}
+if ARGV[2]~='' then
+drop(member)
+if ARGV[2]~='0' then call('SET',KEYS[4],1,'PX',ARGV[2]) end
+end
+if not ours() then return 0 end
+pass()
+return 1`;
 
 /**
- * Deletes the lock if it is still the claim's; never deletes another's. True when it was the claim's, or when an
- * earlier request, whose reply was lost, may have found that.
+ * Deletes the lock, or hands it over, if it is still the claim's; never touches another's. True when it was the
+ * claim's, or when an earlier request, whose reply was lost, may have found that.
+ * @param late requests of the claim may be on their way: for a while they are to find a mark and do nothing
+ * @param leaving it may also stand in the queue
  */
-export async function release(claim: Claim): Promise<boolean> {
-  const { key, value } = claim;
-  let answer = await tryCommand(claim, "compare", ["DELEX", key, "IFEQ", value]);
-  if (typeof answer?.reply !== "number") {
-    // The server has no DELEX, or the reply is one that the client made up: the command may have been executed.
-    const before = answer;
-    answer = await runScript(claim, releaseScript, [key], [value]);
-    answer.repeated ||= before !== undefined;
-  }
-  return isOne(answer) || answer.repeated;
+export async function release(
+  claim: Claim,
+  late = claim.asker.stragglers.length > 0,
+  leaving = late,
+): Promise<boolean> {
+  const { key, value, contended, settings } = claim;
+  const leaves = leaving && claim.standing;
+  // Where nobody waits, one command. It fails where the value was marked, by the first who waits.
+  const command = ["DELEX", key, "IFEQ", value];
+  const plain = contended || leaves ? undefined : await tryCommand(claim, "compare", command);
+  if (plain?.reply === 1) return true;
+  const mark = late ? 4 * settings.requestTimeout : 0;
+  const answer = await runScript(claim, releaseScript, queueKeys(claim), [value, leaves ? mark : ""]);
+  // Any other reply than 0 the client made up: the command may have been executed.
+  return isOne(answer) || answer.repeated || (plain !== undefined && (plain.repeated || plain.reply !== 0));
 }
 
 /** Gives the lock up, but keeps it taken for `ms` more, by a value that is no holder's. */

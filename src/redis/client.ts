@@ -9,6 +9,11 @@ export interface RedisClient {
    */
   send(command: Command, signal: AbortSignal): Promise<unknown>;
   /**
+   * Hands on what is published on a channel, after an empty text once the server has confirmed the subscription,
+   * until the signal aborts. Settles when the stream has ended, if it learns of that.
+   */
+  listen(channel: string, hear: (message: string) => void, signal: AbortSignal): Promise<void>;
+  /**
    * Infinity when every reply, nil included, is the server's own to this very request. Otherwise the client may
    * make up a nil, or send a request again on its own once this many ms have passed.
    */

@@ -36,9 +36,10 @@ export interface Connection {
    * - any other error: nothing is known. It comes within twice `requestTimeout`.
    */
   ask(command: Command, requestTimeout: number, asker?: Asker): Promise<Answer>;
+  readonly listen: RedisClient["listen"];
 }
 
-export function connect({ send, resendsAfter }: RedisClient, runtime: Runtime): Connection {
+export function connect({ send, listen, resendsAfter }: RedisClient, runtime: Runtime): Connection {
   async function ask(command: Command, requestTimeout: number, asker: Asker = {}): Promise<Answer> {
     const first = runtime.now();
     const left = () => 2 * requestTimeout - elapsed(runtime, first);
@@ -78,5 +79,5 @@ export function connect({ send, resendsAfter }: RedisClient, runtime: Runtime): 
     }
   }
 
-  return { runtime, exact: resendsAfter === forever, lacks: new Set(), ask };
+  return { runtime, exact: resendsAfter === forever, lacks: new Set(), ask, listen };
 }

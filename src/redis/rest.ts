@@ -32,6 +32,21 @@ export function restClient(url: unknown, token: unknown): RedisClient {
       }
       throw new Error(`HTTP ${status} with no reply of Redis in it`);
     },
+    async listen(channel, hear, signal) {
+      const url = `${endpoint.replace(/\/$/, "")}/subscribe/${channel}`;
+      const response = await fetch(url, { headers: { ...headers, accept: "text/event-stream" }, signal });
+      const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+      let text = "";
+      for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
+        const lines = (text + part.value).split("\n");
+        text = lines.pop() as string;
+        for (const line of lines) {
+          // "data: subscribe,<channel>,1" first, then "data: message,<channel>,<payload>"
+          const [, kind, message] = /^data: (subscribe|message),[^,]*,(.*)/.exec(line) ?? [];
+          if (kind) hear(kind === "message" ? (message as string) : "");
+        }
+      }
+    },
   };
 }
 

@@ -4,6 +4,14 @@ import { type Command, type RedisClient, RefusedError } from "./client.ts";
 /** The slice of a `Redis` of `@upstash/redis` (1.34.9 or later, any platform's build) that is used. */
 export interface UpstashRedis {
   exec(command: [string, ...(string | number | boolean)[]]): Promise<unknown>;
+  /** Absent, waiting goes by polling. */
+  subscribe?(channel: string): UpstashSubscriber;
+}
+
+interface UpstashSubscriber {
+  // biome-ignore lint/suspicious/noExplicitAny: each event has data of its own
+  on(type: any, listener: (data: any) => void): void;
+  unsubscribe(): Promise<void>;
 }
 
 /**
@@ -27,6 +35,19 @@ export function upstashClient(redis: unknown): RedisClient {
         if (reply && /^[A-Z]+ /.test(reply)) throw new RefusedError(reply);
         throw name.startsWith("Upstash") ? new Error("an answer with no reply of Redis in it") : error;
       }
+    },
+    /** It tells of a stream that could not be opened, but not of one that ended. */
+    listen(channel, hear, signal) {
+      return new Promise((resolve, reject) => {
+        const subscriber = (redis as UpstashRedis).subscribe?.(channel);
+        subscriber?.on("subscribe", () => hear(""));
+        subscriber?.on("message", ({ message }) => hear(`${message}`));
+        subscriber?.on("error", reject);
+        signal.addEventListener("abort", () => {
+          subscriber?.unsubscribe().catch(() => {});
+          resolve();
+        });
+      });
     },
   };
 }

@@ -1,0 +1,51 @@
+import type { Claim } from "./claim.ts";
+
+// The queue of a lock: two sorted sets beside it, gone when nobody waits. A member is a waiter's value without its
+// first three characters, which are "sl:", or "sl!" where others wait: so a holder learns of them.
+//   <key>:queue  member → ticket, rising: the order of arrival, and the number of this stay in the queue
+//   <key>:alive  member → the server time in ms until which it counts as alive, and until which a grant to it lasts
+//   <key>:gone:<token>  a mark that keeps a request of a waiter that left from taking anything
+
+/** The keys of the queue, after that of the lock. */
+export function queueKeys({ key, token }: Claim): string[] {
+  return [key, `${key}:queue`, `${key}:alive`, `${key}:gone:${token}`];
+}
+
+/** A waiter's channel. Only a part of its token: channels stand in URLs. */
+export function channelOf({ token }: Claim): string {
+  return `sl:${token.slice(0, 18)}`;
+}
+
+/**
+ * What the scripts of the queue begin with: the names, and `pass`, which gives the lock to the first live waiter
+ * for as long as that counts as alive, and tells its channel the ticket, with "!" where others wait behind it.
+ * PUBLISH may be missing: the waiter finds the grant by polling, too.
+ */
+export const queueScript = `local call,lock,queue,alive=redis.call,KEYS[1],KEYS[2],KEYS[3]
+local member=ARGV[1]:sub(4)
+local held=call('GET',lock)
+local time=call('TIME')
+local now=time[1]*1000+math.floor(time[2]/1000)
+local function ours() return held and held:sub(4)==member end
+local function drop(who)
+call('ZREM',queue,who)
+call('ZREM',alive,who)
+end
+local function pass()
+held=nil
+call('DEL',lock)
+while not held do
+local first=call('ZRANGE',queue,0,0,'WITHSCORES')
+local who=first[1]
+if not who then return end
+local left=(call('ZSCORE',alive,who) or 0)-now
+drop(who)
+if left>0 then
+local others=call('EXISTS',queue)==1 and '!' or ':'
+held='sl'..others..who
+call('SET',lock,held,'PX',left)
+redis.pcall('PUBLISH','sl:'..who:sub(1,18),first[2]..others)
+end
+end
+end
+`;
