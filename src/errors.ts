@@ -32,30 +32,21 @@ export class LockBusyError extends LockError {
   readonly code = "LOCK_BUSY";
   readonly statusCode = 423;
   /** What the holder calls itself, if it said so. */
-  readonly owner: string | undefined;
+  declare readonly owner: string | undefined;
   /** Milliseconds after which the holder's lease ends unless it is renewed. */
-  readonly retryAfter: number | undefined;
+  declare readonly retryAfter: number | undefined;
   /** Milliseconds spent waiting for the lock. */
-  readonly waited: number;
+  declare readonly waited: number;
   /** How many waited before us in the end, if we stood in the queue. */
-  readonly place: number | undefined;
+  declare readonly place: number | undefined;
 
   constructor(
     key: string,
-    {
-      owner,
-      retryAfter,
-      waited = 0,
-      place,
-    }: Partial<Pick<LockBusyError, "owner" | "retryAfter" | "waited" | "place">>,
+    details: Partial<Pick<LockBusyError, "owner" | "retryAfter" | "waited" | "place">>,
   ) {
-    const note = waited > 0 ? ` (waited ${Math.round(waited)} ms)` : "";
-    super(key, `The lock "${key}" is held by another${note}`);
-    this.owner = owner;
-    this.retryAfter = retryAfter;
-    this.waited = waited;
-    this.place = place;
-    if (retryAfter) this.headers["Retry-After"] = `${Math.ceil(retryAfter / 1000)}`;
+    super(key, `The lock "${key}" is held by another`);
+    Object.assign(this, { waited: 0, ...details });
+    if (details.retryAfter) this.headers["Retry-After"] = `${Math.ceil(details.retryAfter / 1000)}`;
   }
 }
 

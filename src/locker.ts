@@ -55,57 +55,54 @@ export interface Locker {
 /** @throws LockOptionError when an option is wrong, or no URL and token are to be found */
 export function createLocker(options: LockerOptions = {}): Locker {
   const settings = readOptions(defaults, options, connectionOptions);
-  return new RedisLocker(connect(readClient(options), realRuntime), settings);
+  return newLocker(connect(readClient(options), realRuntime), settings);
 }
 
-/** How adapters take a lock: with settings already checked, and the function's remaining time. */
-export class RedisLocker implements Locker {
+/** A locker as adapters see it. */
+export interface AdapterLocker extends Locker {
   readonly settings: Settings;
-  readonly #connection: Connection;
+  /**
+   * @param settings already checked
+   * @param lifetime ms the function around the lock may still run
+   */
+  take(key: string, settings: Settings, lifetime?: () => number): Promise<HeldLock>;
+}
 
-  constructor(connection: Connection, settings: Settings) {
-    this.#connection = connection;
-    this.settings = settings;
-  }
+export function newLocker(connection: Connection, settings: Settings): AdapterLocker {
+  const take: AdapterLocker["take"] = async (key, asked, lifetime) =>
+    acquire(newClaim(connection, asked, readKey(key), lifetime));
+  const acquireLock: Locker["acquire"] = async (key, options) => take(key, readOptions(settings, options));
 
-  async acquire(key: string, options?: LockOptions): Promise<Lock> {
-    return this.take(key, readOptions(this.settings, options));
-  }
-
-  async tryAcquire(key: string, options?: LockOptions): Promise<Lock | null> {
-    return this.acquire(key, options).catch((error) => {
-      if (error instanceof LockBusyError) return null;
-      throw error;
-    });
-  }
-
-  async withLock<T>(key: string, ...rest: [Work<T>] | [WithLockOptions, Work<T>]): Promise<T> {
-    const work = rest.pop();
-    const [options] = rest;
-    if (typeof work !== "function") throw new LockOptionError("work", show(work), "a function");
-    const settings = readOptions(this.settings, options);
-    const lock = await this.take(key, { ...settings, renew: settings.renew ?? true });
-    let result: T;
-    try {
-      result = await work(lock);
-    } catch (error) {
-      await leave(lock, settings, false);
-      throw error;
-    }
-    await leave(lock, settings, true);
-    return result;
-  }
-
-  resume(handle: LockHandle | string, options?: LockOptions): Lock {
-    const { key, prefix, token, ttl, owner, fence } = readHandle(handle);
-    const settings = { ...readOptions(this.settings, options), prefix, ttl, owner };
-    return holdLock(newClaim(this.#connection, settings, key, undefined, token), "resumed", { fence });
-  }
-
-  /** @param lifetime ms the function around the lock may still run */
-  async take(key: string, settings: Settings, lifetime?: () => number): Promise<HeldLock> {
-    return acquire(newClaim(this.#connection, settings, readKey(key), lifetime));
-  }
+  return {
+    settings,
+    take,
+    acquire: acquireLock,
+    tryAcquire: (key, options) =>
+      acquireLock(key, options).catch((error) => {
+        if (error instanceof LockBusyError) return null;
+        throw error;
+      }),
+    async withLock<T>(key: string, ...rest: [Work<T>] | [WithLockOptions, Work<T>]): Promise<T> {
+      const work = rest.pop();
+      if (typeof work !== "function") throw new LockOptionError("work", show(work), "a function");
+      const asked = readOptions({ ...settings, renew: settings.renew ?? true }, rest[0]);
+      const lock = await take(key, asked);
+      let result: T;
+      try {
+        result = await work(lock);
+      } catch (error) {
+        await leave(lock, asked, false);
+        throw error;
+      }
+      await leave(lock, asked, true);
+      return result;
+    },
+    resume(handle, options) {
+      const { key, prefix, token, ttl, owner, fence } = readHandle(handle);
+      const asked = { ...readOptions(settings, options), prefix, ttl, owner };
+      return holdLock(newClaim(connection, asked, key, undefined, token), "resumed", { fence });
+    },
+  };
 }
 
 /**

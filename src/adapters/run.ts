@@ -1,12 +1,12 @@
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
 import { type HeldLock, leaseFor } from "../lock.ts";
 import {
+  type AdapterLocker,
   connectionOptions,
   createLocker,
   type Locker,
   type LockerOptions,
   leave,
-  RedisLocker,
 } from "../locker.ts";
 import { readKey, readOptions, type Settings, type WithLockOptions } from "../options.ts";
 
@@ -43,7 +43,7 @@ export type Entry<Response> = { lock: HeldLock } | { lock: undefined; response: 
 export class Guard<Input extends unknown[], Response> {
   readonly settings: Settings;
   readonly #options: AdapterOptions<Input, Response>;
-  readonly #locker: RedisLocker;
+  readonly #locker: AdapterLocker;
 
   constructor(options: AdapterOptions<Input, Response>) {
     const { key, ifBusy = "throw", locker } = options;
@@ -112,8 +112,8 @@ function capped(settings: Settings, lifetime: number): Settings {
   };
 }
 
-function readLocker(locker: unknown): RedisLocker {
-  if (locker instanceof RedisLocker) return locker;
+function readLocker(locker: Locker): AdapterLocker {
+  if (typeof (locker as Partial<AdapterLocker> | null)?.take === "function") return locker as AdapterLocker;
   throw new LockOptionError("locker", show(locker), "what createLocker returned");
 }
 

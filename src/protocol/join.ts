@@ -6,6 +6,7 @@ import { runScript } from "./support.ts";
 // KEYS[5] the fencing counter, if a token is wanted
 // ARGV[1] our value  ARGV[2] the lease in ms  ARGV[3] for how many ms we stand in the queue; 0 for not at all
 // Replies {what is at the lock now, its PTTL, fencing token or ticket, how many wait before us}.
+// The queue's keys outlive every stay in it, and vanish by themselves when nobody waits.
 // Takes the lock if it is free and nobody waits before us; asked again by its holder, starts the lease anew.
 // A fencing token is max(previous + 1, server time in ms): it rises although the counter is lost or the clock
 // set back. A ticket is made the same way.
@@ -14,15 +15,14 @@ local ttl,stay=tonumber(ARGV[2]),tonumber(ARGV[3])
 if call('EXISTS',KEYS[4])==1 then return {'',0} end
 local function above(last) return string.format('%.0f',math.max(now,(last or 0)+1)) end
 local function stand()
-local ticket=call('ZSCORE',queue,member)
+local ticket=call('ZSCORE',queue,me)
 if not ticket then
 ticket=above(call('ZRANGE',queue,-1,-1,'WITHSCORES')[2])
-call('ZADD',queue,ticket,member)
+call('ZADD',queue,ticket,me)
 end
-call('ZADD',alive,'GT',now+stay,member)
-for _,key in ipairs({queue,alive}) do
-if call('PTTL',key)<stay then call('PEXPIRE',key,stay) end
-end
+call('ZADD',alive,'GT',now+stay,me)
+call('PEXPIRE',queue,20000)
+call('PEXPIRE',alive,20000)
 return ticket
 end
 if not held and call('EXISTS',queue)==1 then
@@ -30,29 +30,23 @@ if stay>0 then stand() end
 pass()
 end
 if not held then
-held='sl:'..member
+held='sl:'..me
 call('SET',lock,held,'PX',ttl)
 end
 if ours() then
-drop(member)
+drop(me)
 if call('PTTL',lock)<ttl then call('PEXPIRE',lock,ttl) end
-local fence=0
-if KEYS[5] then
-fence=above(call('GET',KEYS[5]))
+if not KEYS[5] then return {held,0} end
+local fence=above(call('GET',KEYS[5]))
 call('SET',KEYS[5],fence,'PX',86400000)
-end
 return {held,0,fence}
 end
-local ticket,place=0,0
-if stay>0 then
-ticket=stand()
-place=call('ZRANK',queue,member)
+if stay==0 then return {held,call('PTTL',lock)} end
 if held:match('^sl:[^:]+:%d+:') then
 held='sl!'..held:sub(4)
 call('SET',lock,held,'KEEPTTL')
 end
-end
-return {held,call('PTTL',lock),ticket,place}`;
+return {held,call('PTTL',lock),stand(),call('ZRANK',queue,me)}`;
 
 /**
  * Takes the lock, or stands in its queue for `stay` ms more, in the place it had. Idempotent. A grant lasts as long
@@ -66,6 +60,6 @@ export async function join(claim: Claim, stay: number): Promise<Taken> {
   const [there, left, number, place] = Array.isArray(reply) ? reply : [];
   if (typeof left !== "number") throw unexpected(reply);
   claim.since = sent;
-  if (isOurs(claim, there)) return { held: true, fence: Number(number) || undefined };
+  if (isOurs(claim, there)) return { held: true, fence: number && Number(number) };
   return busy(`${there}`, left, `${number}`, place);
 }

@@ -22,29 +22,27 @@ export function channelOf({ token }: Claim): string {
  * PUBLISH may be missing: the waiter finds the grant by polling, too.
  */
 export const queueScript = `local call,lock,queue,alive=redis.call,KEYS[1],KEYS[2],KEYS[3]
-local member=ARGV[1]:sub(4)
-local held=call('GET',lock)
-local time=call('TIME')
+local me,held,time=ARGV[1]:sub(4),call('GET',lock),call('TIME')
 local now=time[1]*1000+math.floor(time[2]/1000)
-local function ours() return held and held:sub(4)==member end
+local function ours() return held and held:sub(4)==me end
 local function drop(who)
 call('ZREM',queue,who)
 call('ZREM',alive,who)
 end
 local function pass()
-held=nil
 call('DEL',lock)
-while not held do
+while true do
 local first=call('ZRANGE',queue,0,0,'WITHSCORES')
-local who=first[1]
-if not who then return end
-local left=(call('ZSCORE',alive,who) or 0)-now
-drop(who)
+held=first[1]
+if not held then return end
+local left=(call('ZSCORE',alive,held) or 0)-now
+drop(held)
 if left>0 then
-local others=call('EXISTS',queue)==1 and '!' or ':'
-held='sl'..others..who
+local mark=call('EXISTS',queue)==1 and '!' or ':'
+redis.pcall('PUBLISH','sl:'..held:sub(1,18),first[2]..mark)
+held='sl'..mark..held
 call('SET',lock,held,'PX',left)
-redis.pcall('PUBLISH','sl:'..who:sub(1,18),first[2]..others)
+return
 end
 end
 end

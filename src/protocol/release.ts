@@ -8,7 +8,7 @@ import { runScript, tryCommand } from "./support.ts";
 // Gives the lock to the first live waiter. Replies 1 when it was ours, else 0.
 const releaseScript = `${queueScript}
 if ARGV[2]~='' then
-drop(member)
+drop(me)
 if ARGV[2]~='0' then call('SET',KEYS[4],1,'PX',ARGV[2]) end
 end
 if not ours() then return 0 end

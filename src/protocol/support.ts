@@ -11,7 +11,7 @@ const unknown = /unknown command|syntax error|command is not available|shebang|c
  */
 export async function tryCommand(
   claim: Claim,
-  needs: "compare" | "take" | "flags",
+  needs: "compare" | "flags",
   command: Command,
   asker?: Asker,
 ): Promise<Answer | undefined> {

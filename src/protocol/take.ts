@@ -1,6 +1,5 @@
-import { busy, type Claim, isOurs, type Taken, unexpected } from "./claim.ts";
+import { ask, busy, type Claim, isOurs, type Taken, unexpected } from "./claim.ts";
 import { join } from "./join.ts";
-import { tryCommand } from "./support.ts";
 
 /**
  * Takes the lock if it is free or already ours: asked again with the same claim, it gives the same answer.
@@ -13,8 +12,8 @@ export async function take(claim: Claim): Promise<Taken> {
   const { ttl, fencing } = claim.settings;
   if (!fencing) {
     const command = ["SET", key, value, "NX", ...(exact ? ["GET"] : []), "PX", ttl];
-    const { reply, sent } = (await tryCommand(claim, "take", command, asker)) ?? {};
-    if (sent && exact) {
+    const { reply, sent } = await ask(claim, command, asker);
+    if (exact) {
       // Ours: an earlier request under this claim, whose reply was lost, had taken it.
       if (isOurs(claim, reply)) return { held: true };
       // Just taken, or another's: then what is found later was taken after this request was sent.
@@ -24,7 +23,7 @@ export async function take(claim: Claim): Promise<Taken> {
       return busy(reply);
     }
     // "OK" is the one reply that nothing but success makes.
-    if (sent && reply === "OK") {
+    if (reply === "OK") {
       claim.since = sent;
       return { held: true };
     }

@@ -37,14 +37,13 @@ export function restClient(url: unknown, token: unknown): RedisClient {
       const response = await fetch(url, { headers: { ...headers, accept: "text/event-stream" }, signal });
       const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
       let text = "";
-      for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
-        const lines = (text + part.value).split("\n");
-        text = lines.pop() as string;
-        for (const line of lines) {
-          // "data: subscribe,<channel>,1" first, then "data: message,<channel>,<payload>"
-          const [, kind, message] = /^data: (subscribe|message),[^,]*,(.*)/.exec(line) ?? [];
-          if (kind) hear(kind === "message" ? (message as string) : "");
-        }
+      for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
+        text += part.value;
+        const end = text.lastIndexOf("\n") + 1;
+        // "data: subscribe,<channel>,1" first, then "data: message,<channel>,<payload>"
+        const lines = text.slice(0, end).matchAll(/^data: (subscribe|message),[^,]*,(.*)$/gm);
+        for (const [, kind, payload] of lines) hear(kind === "message" ? (payload as string) : "");
+        text = text.slice(end);
       }
     },
   };
@@ -57,7 +56,7 @@ function readUrl(url: unknown): string {
     "url",
     // It may hold the token, or be it, put in the wrong place: only its beginning is shown.
     show(url, 8),
-    "the https:// URL of Upstash's REST API without user or query, here or in UPSTASH_REDIS_REST_URL or KV_REST_API_URL",
+    "Upstash's REST URL without user or query, here or in UPSTASH_REDIS_REST_URL or KV_REST_API_URL",
   );
 }
 
@@ -66,6 +65,6 @@ function readToken(token: unknown): string {
   throw new LockOptionError(
     "token",
     token ? "a text no header takes" : show(token),
-    "the token of Upstash's REST API, here or in UPSTASH_REDIS_REST_TOKEN or KV_REST_API_TOKEN",
+    "Upstash's REST token, here or in UPSTASH_REDIS_REST_TOKEN or KV_REST_API_TOKEN",
   );
 }

@@ -23,10 +23,7 @@ export function listen(connection: Connection, channel: string): Listener {
   let pause = 100;
 
   const hear = (message: string) => {
-    if (!message) {
-      live = true;
-      pause = 100;
-    }
+    live ||= !message;
     messages.push(message);
     wake();
   };

@@ -2,7 +2,7 @@ import { emit } from "../options.ts";
 import type { Claim, Taken } from "../protocol/claim.ts";
 import { join } from "../protocol/join.ts";
 import { channelOf } from "../protocol/queue.ts";
-import { elapsed, validity } from "../time.ts";
+import { elapsed, type Moment, validity } from "../time.ts";
 import { listen } from "./listen.ts";
 
 /** How often a waiter asks, in ms: that seldom only far back in the queue, and while a stream is open to it. */
@@ -21,44 +21,47 @@ const enough = 1000;
  * nudge, and asking now and then keeps our place and finds a grant whose message was lost.
  * @param started when the wait began
  */
-export async function waitForTurn(claim: Claim, started: { wall: number; mono: number }): Promise<Taken> {
+export async function waitForTurn(claim: Claim, started: Moment): Promise<Taken> {
   const { connection, settings } = claim;
   const { runtime } = connection;
   const { wait, signal, fencing } = settings;
   const listener = listen(connection, channelOf(claim));
-  const left = () => wait - elapsed(runtime, started);
   let pace = often;
-  let place: number | undefined;
   try {
     for (;;) {
-      // Longer than until the next time we ask, by enough for two lost requests.
-      const stay = Math.ceil(pace * 1.25 + 2 * enough + 500);
+      // Longer than until we ask again, by enough for a lost request or two.
+      const stay = Math.ceil(pace * 1.25 + 2.5 * enough);
       const taken = await join(claim, stay);
       if (taken.held) return taken;
-      if (taken.place !== place)
-        emit(claim, { type: "waiting", ...taken.holder, place: taken.place, waited: wait - left() });
-      place = taken.place;
-      pace = listener.live ? Math.min(seldom, Math.max(often, place * perPlace)) : often;
-      const confirmed = listener.live;
+      const { place, ticket, holder, foreign } = taken;
+      const waited = elapsed(runtime, started);
+      emit(claim, { type: "waiting", ...holder, place, waited });
 
-      let due = pace * (0.75 + runtime.random() / 2);
-      if (place === 0 && taken.foreign) due = oftenBehindForeigner * (0.75 + runtime.random() / 2);
+      const { live } = listener;
+      pace = live ? Math.min(seldom, Math.max(often, place * perPlace)) : often;
+      let due = (foreign && !place ? oftenBehindForeigner : pace) * (0.75 + runtime.random() / 2);
       // A holder that died is followed as soon as its lease is over.
-      if (place === 0) due = Math.min(due, (taken.holder.retryAfter ?? due) + 20);
+      if (!place && holder.retryAfter) due = Math.min(due, holder.retryAfter + 20);
 
       for (;;) {
-        const pause = Math.min(due - elapsed(runtime, claim.since), left());
-        const message = await listener.next(Math.max(0, pause), signal);
-        if (left() <= 0) return taken;
-        if (message === undefined) break;
+        const left = wait - elapsed(runtime, started);
+        if (left <= 0) return taken;
+        const age = elapsed(runtime, claim.since);
+        const message = await listener.next(Math.max(0, Math.min(due - age, left)), signal);
+        if (message === undefined) {
+          if (elapsed(runtime, claim.since) >= due) break;
+        }
         // The stream opened after our place was taken: a grant may have been published before.
-        if (message === "" && !confirmed && place < 2) break;
+        else if (!message) {
+          if (!live && place < 2) break;
+        }
         // A message of an earlier stay in the queue is no grant: that one has ended.
-        if (!message || message.slice(0, -1) !== taken.ticket) continue;
-        // A fencing token is drawn by asking.
-        if (fencing || validity(stay) - elapsed(runtime, claim.since) < enough) break;
-        claim.contended = message.endsWith("!");
-        return { held: true, lease: stay };
+        else if (message.slice(0, -1) === ticket) {
+          // A fencing token is drawn by asking.
+          if (fencing || validity(stay) - elapsed(runtime, claim.since) < enough) break;
+          claim.contended = message.endsWith("!");
+          return { held: true, lease: stay };
+        }
       }
     }
   } finally {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { afterEach, expect, test, vi } from "vitest";
-import { LockBusyError, type LockOptions } from "../../src/index.ts";
-import { RedisLocker } from "../../src/locker.ts";
+import { LockBusyError, type Locker, type LockOptions } from "../../src/index.ts";
+import { newLocker } from "../../src/locker.ts";
 import { defaults } from "../../src/options.ts";
 import { connect } from "../../src/redis/connection.ts";
 import { sleep } from "../../src/time.ts";
@@ -134,8 +134,8 @@ test("in calm weather the lock is given in the order in which it was asked for",
   }
 }, 120_000);
 
-function lockerOf(process: SimulatedProcess): RedisLocker {
-  return new RedisLocker(connect(process.client, process.runtime), defaults);
+function lockerOf(process: SimulatedProcess): Locker {
+  return newLocker(connect(process.client, process.runtime), defaults);
 }
 
 interface Counts {
