@@ -1,12 +1,15 @@
 // A process that takes a lock from the environment's Redis and does what its arguments say:
 //   hold KEY OPTIONS      takes it and works in small steps under it, as long as it believes to hold it
 //   once KEY OPTIONS      takes it, releases it, and has nothing more to do
+//   wait KEY OPTIONS      as once, and says when it stands in the queue; and when it waited in vain
 //   crowd KEY COUNT       tries COUNT times at once, and says how often it got in
 import { createInterface } from "node:readline";
-import { createLocker } from "../../src/index.ts";
+import { Redis } from "@upstash/redis";
+import { createLocker, type LockEvent } from "../../src/index.ts";
 
 const [task, key = "", argument = "{}"] = process.argv.slice(2);
-const locker = createLocker();
+// With USE_UPSTASH set, through an @upstash/redis instance.
+const locker = createLocker(process.env.USE_UPSTASH ? { redis: Redis.fromEnv() } : {});
 const say = (...words: unknown[]) => console.log(words.join(" "));
 
 if (task === "hold") {
@@ -30,6 +33,17 @@ if (task === "once") {
   const lock = await locker.acquire(key, JSON.parse(argument));
   await lock.release();
   say("done");
+}
+
+if (task === "wait") {
+  const onEvent = (event: LockEvent) => event.type === "waiting" && say("waiting", event.place);
+  try {
+    const lock = await locker.acquire(key, { ...JSON.parse(argument), onEvent });
+    say("held");
+    say("released", await lock.release());
+  } catch (error) {
+    say("failed", (error as Error).name);
+  }
 }
 
 if (task === "crowd") {

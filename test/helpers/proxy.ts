@@ -19,8 +19,40 @@ export type Fault =
   /** Never executed, never answered. */
   | { hang: true };
 
+/** What befalls an event stream on its way. */
+export type StreamFault =
+  /** Not opened; answered with this status. */
+  | { refuse: number }
+  /** Never answered. */
+  | { hang: true }
+  /** Opened, as far as the client sees, and nothing ever comes. */
+  | { silent: true }
+  /** Ended after its first frame, properly or by a broken connection. */
+  | { end: "closed" | "broken" }
+  /** Each frame after the first is held until the promise resolves. */
+  | { holdUntil: Promise<unknown> }
+  /** This comes before and after each frame. */
+  | { rubbish: string }
+  /** Each frame comes twice. */
+  | { duplicate: true };
+
+/** One event stream a client asked for. */
+export interface Stream {
+  channel: string;
+  /** Whether the client was told that it listens. */
+  confirmed: boolean;
+  /** Until either side ends it. */
+  open: boolean;
+}
+
 export interface FaultyProxy {
   url: string;
+  /** The event streams asked for, in order. */
+  streams: Stream[];
+  /** Every stream asked for from now on meets this fault, or none. */
+  failStreams(fault: StreamFault | undefined): void;
+  /** How many requests came so far that `matches`. */
+  count(matches: (command: unknown[]) => boolean): number;
   /** Names of the commands that came, in order. */
   seen: string[];
   /** The next requests that `matches` meet these faults, one each; all others pass. */
@@ -34,13 +66,58 @@ export interface FaultyProxy {
 export async function startProxy(target: string): Promise<FaultyProxy> {
   const planned: { matches: (command: unknown[]) => boolean; fault: Fault }[] = [];
   const seen: string[] = [];
+  const commands: unknown[][] = [];
+  const streams: Stream[] = [];
+  let streamFault: StreamFault | undefined;
   const underway = new Set<Promise<void>>();
 
   const server = createServer((request, response) => {
+    // Streams last as long as someone listens: `settled` does not wait for them.
+    if (request.url?.startsWith("/subscribe/"))
+      return void pass(request, response).catch(() => void response.destroy());
     const done = handle(request, response).catch(() => void response.destroy());
     underway.add(done);
     done.finally(() => underway.delete(done));
   });
+
+  async function pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const channel = decodeURIComponent(request.url?.split("/").at(-1) ?? "");
+    const stream = { channel, confirmed: false, open: true };
+    streams.push(stream);
+    const closed = new AbortController();
+    response.once("close", () => {
+      stream.open = false;
+      closed.abort();
+    });
+    const fault = streamFault;
+    if (fault && "hang" in fault) return;
+    if (fault && "refuse" in fault) {
+      response.writeHead(fault.refuse, { "content-type": "application/json" });
+      response.end('{"error":"ERR no streams here"}');
+      return;
+    }
+    response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+    if (fault && "silent" in fault) return;
+    const reply = await fetch(target + request.url, { headers: headersOf(request), signal: closed.signal });
+    let text = "";
+    for await (const part of (reply.body as ReadableStream).pipeThrough(new TextDecoderStream())) {
+      const frames = (text + part).split("\n\n");
+      text = frames.pop() as string;
+      for (const frame of frames) {
+        if (fault && "holdUntil" in fault && stream.confirmed) await fault.holdUntil;
+        const rubbish = fault && "rubbish" in fault ? fault.rubbish : "";
+        response.write(`${rubbish}${frame}\n\n${rubbish}`);
+        if (fault && "duplicate" in fault) response.write(`${frame}\n\n`);
+        stream.confirmed = true;
+        if (!(fault && "end" in fault)) continue;
+        if (fault.end === "closed") return void response.end();
+        // The frame is to get there first.
+        await new Promise((resolve) => setImmediate(resolve));
+        return void response.destroy();
+      }
+    }
+    response.end();
+  }
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
@@ -48,17 +125,14 @@ export async function startProxy(target: string): Promise<FaultyProxy> {
     const body = Buffer.concat(chunks);
     const command = parse(body);
     seen.push(String(command[0]).toUpperCase());
+    commands.push(command);
     const index = planned.findIndex(({ matches }) => matches(command));
     const fault = index < 0 ? undefined : planned.splice(index, 1)[0]?.fault;
 
     const forward = () =>
       fetch(target + request.url, {
         method: request.method ?? "GET",
-        headers: Object.fromEntries(
-          Object.entries(request.headers).filter(
-            ([name]) => !/^(host|connection|content-length|transfer-encoding)$/.test(name),
-          ),
-        ) as Record<string, string>,
+        headers: headersOf(request),
         ...(body.length > 0 && { body }),
       });
 
@@ -90,6 +164,11 @@ export async function startProxy(target: string): Promise<FaultyProxy> {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
+    streams,
+    failStreams: (fault) => {
+      streamFault = fault;
+    },
+    count: (matches) => commands.filter(matches).length,
     fail: (matches, ...faults) => planned.push(...faults.map((fault) => ({ matches, fault }))),
     async settled() {
       while (underway.size > 0) await Promise.all(underway);
@@ -105,6 +184,18 @@ export async function startProxy(target: string): Promise<FaultyProxy> {
 /** Matches requests that name this command, such as "SET" or "EVAL". */
 export const command = (name: string) => (words: unknown[]) => String(words[0]).toUpperCase() === name;
 export const anything = () => true;
+
+/** Matches the scripts of the queue, which the number of their arguments after the keys tells apart. */
+const script = (args: number) => (words: unknown[]) =>
+  command("EVAL")(words) && Number(words[2]) >= 4 && words.length === 3 + Number(words[2]) + args;
+export const isJoin = script(3);
+export const isReleaseScript = script(2);
+
+function headersOf(request: IncomingMessage): Record<string, string> {
+  const own = /^(host|connection|content-length|transfer-encoding)$/;
+  const headers = Object.entries(request.headers).filter(([name]) => !own.test(name));
+  return Object.fromEntries(headers) as Record<string, string>;
+}
 
 function parse(body: Buffer): unknown[] {
   try {
