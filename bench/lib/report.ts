@@ -24,6 +24,8 @@ export interface Report {
   made: Record<string, string>;
   sections: Section[];
   verdicts: Verdict[];
+  /** Drawings, as files beside the report. */
+  plots?: { title: string; file: string }[];
 }
 
 export interface Section {
@@ -115,7 +117,8 @@ function markdown(report: Report): string {
     ? [`## Wanted beside seen\n\n${markdownTable(verdictTable(report.verdicts))}`]
     : [];
   const head = [`# ${report.title}`, `${madeLine(report)}. Made by:`, `\`\`\`sh\n${report.command}\n\`\`\``];
-  return `${[...head, ...sections, ...verdicts].join("\n\n")}\n`;
+  const plots = (report.plots ?? []).map(({ title, file }) => `![${title}](${file})`);
+  return `${[...head, ...plots, ...sections, ...verdicts].join("\n\n")}\n`;
 }
 
 function madeLine({ date, made }: Report): string {
@@ -147,7 +150,7 @@ function pad(cell: string, width: number, column: number): string {
   return column === 0 ? cell.padEnd(width) : cell.padStart(width);
 }
 
-function writeTo(file: string, text: string): void {
+export function writeTo(file: string, text: string): void {
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, text);
 }

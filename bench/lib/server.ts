@@ -8,6 +8,7 @@ import { root } from "./report.ts";
 export interface ServerProcess {
   url: string;
   token: string;
+  pid: number;
   meter(): Promise<Meter>;
   resetMeter(): Promise<void>;
   /** What Redis says of itself, such as `7.0.15`. */
@@ -51,6 +52,7 @@ export async function startServer(options: {
   return {
     url,
     token,
+    pid: child.pid as number,
     meter: async () => (await (await fetch(`${url}/meter`, { headers })).json()) as Meter,
     resetMeter: async () => {
       await (await fetch(`${url}/meter`, { headers, method: "DELETE" })).text();
