@@ -25,6 +25,8 @@ export type StreamFault =
   | { refuse: number }
   /** Never answered. */
   | { hang: true }
+  /** Opened only when the promise has resolved. */
+  | { openAfter: Promise<unknown> }
   /** Opened, as far as the client sees, and nothing ever comes. */
   | { silent: true }
   /** Ended after its first frame, properly or by a broken connection. */
@@ -96,6 +98,7 @@ export async function startProxy(target: string): Promise<FaultyProxy> {
       response.end('{"error":"ERR no streams here"}');
       return;
     }
+    if (fault && "openAfter" in fault) await fault.openAfter;
     response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
     if (fault && "silent" in fault) return;
     const reply = await fetch(target + request.url, { headers: headersOf(request), signal: closed.signal });
