@@ -179,8 +179,9 @@ export class World {
       this.#events.splice(this.#events.indexOf(event), 1);
       if (event.cancelled || event.process?.crashed) continue;
       if (event.process && event.process.frozenUntil > event.at) {
-        // What was due while it was frozen happens at once when it is thawed, in its order.
+        // What was due while it was frozen happens at once when it is thawed, in any order.
         event.at = event.process.frozenUntil;
+        event.order = this.random();
         this.#events.push(event);
         continue;
       }
