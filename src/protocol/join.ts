@@ -12,15 +12,15 @@ import { runScript } from "./support.ts";
 // set back. A ticket is made the same way.
 const joinScript = `${queueScript}
 local ttl,stay=tonumber(ARGV[2]),tonumber(ARGV[3])
-if call('EXISTS',KEYS[4])==1 then return {'',0} end
-local function above(last) return string.format('%.0f',math.max(now,(last or 0)+1)) end
+if stay>0 and call('EXISTS',KEYS[4])==1 then return {'',0} end
+local function above(last) return string.format('%.0f',math.max(now(),(last or 0)+1)) end
 local function stand()
 local ticket=call('ZSCORE',queue,me)
 if not ticket then
 ticket=above(call('ZRANGE',queue,-1,-1,'WITHSCORES')[2])
 call('ZADD',queue,ticket,me)
 end
-call('ZADD',alive,'GT',now+stay,me)
+call('ZADD',alive,'GT',now()+stay,me)
 call('PEXPIRE',queue,20000)
 call('PEXPIRE',alive,20000)
 return ticket
@@ -32,10 +32,11 @@ end
 if not held then
 held='sl:'..me
 call('SET',lock,held,'PX',ttl)
-end
-if ours() then
+elseif ours() then
 drop(me)
 if call('PTTL',lock)<ttl then call('PEXPIRE',lock,ttl) end
+end
+if ours() then
 if not KEYS[5] then return {held,0} end
 local fence=above(call('GET',KEYS[5]))
 call('SET',KEYS[5],fence,'PX',86400000)

@@ -22,8 +22,11 @@ export function channelOf({ token }: Claim): string {
  * PUBLISH may be missing: the waiter finds the grant by polling, too.
  */
 export const queueScript = `local call,lock,queue,alive=redis.call,KEYS[1],KEYS[2],KEYS[3]
-local me,held,time=ARGV[1]:sub(4),call('GET',lock),call('TIME')
-local now=time[1]*1000+math.floor(time[2]/1000)
+local me,held,time=ARGV[1]:sub(4),call('GET',lock)
+local function now()
+time=time or call('TIME')
+return time[1]*1000+math.floor(time[2]/1000)
+end
 local function ours() return held and held:sub(4)==me end
 local function drop(who)
 call('ZREM',queue,who)
@@ -35,7 +38,7 @@ while true do
 local first=call('ZRANGE',queue,0,0,'WITHSCORES')
 held=first[1]
 if not held then return end
-local left=(call('ZSCORE',alive,held) or 0)-now
+local left=(call('ZSCORE',alive,held) or 0)-now()
 drop(held)
 if left>0 then
 local mark=call('EXISTS',queue)==1 and '!' or ':'
