@@ -1,0 +1,132 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Backend, engines, freshKey, lockerAt } from "../helpers/backends.ts";
+import { type Child, runChild } from "../helpers/child.ts";
+import { type StreamFault, startProxy } from "../helpers/proxy.ts";
+import { queueOf, until, vanished, wait } from "../helpers/waiter.ts";
+
+const onTwo = engines.filter(({ engine }) => !engine.includes("DELEX"));
+
+describe.each(onTwo)("processes that wait on $engine", ({ missing, start }) => {
+  describe.skipIf(missing)("", () => {
+    let backend: Backend;
+    beforeAll(async () => {
+      backend = await start();
+    });
+    afterAll(() => backend?.close());
+
+    const run = (task: string, key: string, options: object, env = {}): Child =>
+      runChild("holder.ts", [task, key, JSON.stringify(options)], {
+        UPSTASH_REDIS_REST_URL: backend.server.url,
+        UPSTASH_REDIS_REST_TOKEN: backend.server.token,
+        ...env,
+      });
+
+    test.concurrent("a killed holder's lock goes to the first waiter when its lease is over", async () => {
+      const key = freshKey();
+      const child = run("hold", key, { ttl: 700, renew: true });
+      await child.line("held");
+      const locker = lockerAt(backend.server);
+      const order: string[] = [];
+      const served = [];
+      for (const name of ["first", "second"]) {
+        const waiter = wait(locker, key);
+        await waiter.standing;
+        served.push(
+          waiter.lock.then((lock) => {
+            order.push(name);
+            return lock.release();
+          }),
+        );
+      }
+      child.process.kill("SIGKILL");
+      await child.ended;
+      expect(await Promise.all(served)).toEqual([true, true]);
+      expect(order).toEqual(["first", "second"]);
+      await vanished(backend.raw, key);
+    });
+
+    test.concurrent("a killed waiter loses its place, and costs those behind it one liveness lease", async () => {
+      const key = freshKey();
+      const locker = lockerAt(backend.server);
+      const holder = await locker.acquire(key, { ttl: "1m" });
+      const child = run("wait", key, { wait: "1h", owner: "killed" });
+      await child.line("waiting");
+      const next = wait(locker, key, { owner: "next" });
+      expect(await next.standing).toBe(1);
+      child.process.kill("SIGKILL");
+      await child.ended;
+      expect(await queueOf(backend.raw, key)).toEqual(["killed", "next"]);
+      await holder.release();
+      // Granted to the dead one, for as long as that was to count as alive.
+      const [granted, left] = await Promise.all([
+        backend.raw.get(`lock:{${key}}`),
+        backend.raw.pttl(`lock:{${key}}`),
+      ]);
+      if (granted?.includes("killed")) expect(left).toBeLessThanOrEqual(4000);
+      await (await next.lock).release();
+      await vanished(backend.raw, key);
+    });
+
+    test.concurrent("a waiter killed long ago is passed over at the hand-over", async () => {
+      const key = freshKey();
+      const locker = lockerAt(backend.server);
+      const holder = await locker.acquire(key, { ttl: "1m" });
+      const child = run("wait", key, { wait: "1h", owner: "killed" });
+      await child.line("waiting");
+      const next = wait(locker, key, { owner: "next" });
+      await next.standing;
+      child.process.kill("SIGKILL");
+      await child.ended;
+      const name = `lock:{${key}}:alive`;
+      const [dead] = (await backend.raw.zrange(`lock:{${key}}:queue`, 0, 0)) as [string];
+      const serverNow = async () => Number((await backend.raw.time())[0]) * 1000;
+      await until(async () => Number(await backend.raw.zscore(name, dead)) < (await serverNow()));
+      await holder.release();
+      const held = await backend.raw.get(`lock:{${key}}`);
+      expect(held).not.toContain("killed");
+      await (await next.lock).release();
+      await vanished(backend.raw, key);
+    });
+
+    const clients: [string, Record<string, string>][] = [
+      ["the built-in client", {}],
+      ["@upstash/redis", { USE_UPSTASH: "1" }],
+    ];
+    describe.each(clients)("with %s", (_, env) => {
+      const streams: [string, StreamFault | undefined][] = [
+        ["open", undefined],
+        ["refused", { refuse: 404 }],
+        ["silent", { silent: true }],
+        ["never answered", { hang: true }],
+      ];
+      test.concurrent.each(streams)(
+        "a process that waited, by a stream that is %s, exits by itself after its release",
+        async (_, fault) => {
+          const key = freshKey();
+          const proxy = await startProxy(backend.server.url);
+          proxy.failStreams(fault);
+          const holder = await lockerAt(backend.server).acquire(key, { ttl: "1m" });
+          const child = run("wait", key, { wait: "1h" }, { ...env, UPSTASH_REDIS_REST_URL: proxy.url });
+          await child.line("waiting");
+          await holder.release();
+          expect(await child.line("released")).toBe("released true");
+          // Were a stream or a timer of ours left, it would live on until the test's own limit.
+          expect(await child.ended).toBe(0);
+          await proxy.close();
+          await vanished(backend.raw, key);
+        },
+      );
+
+      test.concurrent("a process that waited in vain exits by itself", async () => {
+        const key = freshKey();
+        const holder = await lockerAt(backend.server).acquire(key, { ttl: "1m" });
+        const child = run("wait", key, { wait: 300 }, env);
+        expect(await child.line("failed")).toBe("failed LockBusyError");
+        expect(await child.ended).toBe(0);
+        expect(await queueOf(backend.raw, key)).toEqual([]);
+        await holder.release();
+        await vanished(backend.raw, key);
+      });
+    });
+  });
+});
