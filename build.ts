@@ -7,7 +7,7 @@ import { build } from "esbuild";
 rmSync("dist", { recursive: true, force: true });
 execFileSync("tsc", ["-p", "tsconfig.build.json"], { stdio: "inherit" });
 await build({
-  entryPoints: ["dist/index.js", "dist/adapters/middy.js"],
+  entryPoints: ["dist/index.js", "dist/adapters/middy.js", "dist/testing.js"],
   outbase: "dist",
   outdir: "dist",
   allowOverwrite: true,

@@ -4,7 +4,7 @@ import { runScript, tryCommand } from "./support.ts";
 
 // KEYS[1] the lock  ARGV[1] our value  ARGV[2] the value to put there  ARGV[3] its lease in ms
 // Replies what was there when it was put there, now or before, and 0 when the lock is not ours.
-const extendScript = `local call=redis.call
+export const extendScript = `local call=redis.call
 local held=call('GET',KEYS[1]) or ''
 local rest=held:sub(4)
 if rest~=ARGV[1]:sub(4) and rest~=ARGV[2]:sub(4) then return 0 end

@@ -10,7 +10,7 @@ import { runScript } from "./support.ts";
 // Takes the lock if it is free and nobody waits before us; asked again by its holder, starts the lease anew.
 // A fencing token is max(previous + 1, server time in ms): it rises although the counter is lost or the clock
 // set back. A ticket is made the same way.
-const joinScript = `${queueScript}
+export const joinScript = `${queueScript}
 local ttl,stay=tonumber(ARGV[2]),tonumber(ARGV[3])
 if stay>0 and call('EXISTS',KEYS[4])==1 then return {'',0} end
 local function above(last) return string.format('%.0f',math.max(now(),(last or 0)+1)) end

@@ -6,7 +6,7 @@ import { runScript, tryCommand } from "./support.ts";
 // KEYS[1] the lock  KEYS[2] its queue  KEYS[3] who is alive  KEYS[4] our mark of having left
 // ARGV[1] our value  ARGV[2] '' to stay as we are, else we leave the queue, and our mark stays for so many ms
 // Gives the lock to the first live waiter. Replies 1 when it was ours, else 0.
-const releaseScript = `${queueScript}
+export const releaseScript = `${queueScript}
 if ARGV[2]~='' then
 drop(me)
 if ARGV[2]~='0' then call('SET',KEYS[4],1,'PX',ARGV[2]) end
