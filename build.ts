@@ -14,6 +14,8 @@ await build({
   bundle: true,
   splitting: true,
   format: "esm",
+  // Names stay, for stack traces.
+  minifyWhitespace: true,
   platform: "node",
   target: "es2023",
   logLevel: "warning",

@@ -3,13 +3,16 @@ import { type Bundle, bundle } from "./bundle.ts";
 /** A part of the package whose size the README states, between `<!-- size:core -->` and `<!-- /size -->`. */
 export type Part = "core" | "middy";
 
-/** Bytes, minified and gzipped. */
-export const budgets: Record<Part, number> = {
-  /** The whole of `serverless-lock`, with its REST client. */
-  core: 6_000,
+/** What is wanted, in bytes, minified and gzipped. */
+export const wanted: Record<Part, number> = {
+  /** The whole of `serverless-lock`, with its REST client and waiting. */
+  core: 7_000,
   /** What `serverless-lock/middy` adds to it. */
   middy: 1_500,
 };
+
+/** What must not be passed: the core is above what is wanted, and is to get smaller, not larger. */
+export const ceilings: Record<Part, number> = { core: 7_500, middy: wanted.middy };
 
 export interface Sizes {
   bytes: Record<Part, number>;
