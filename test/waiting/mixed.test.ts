@@ -7,9 +7,11 @@ import { type Backend, clients, engines, freshKey } from "../helpers/backends.ts
 import { type FaultyProxy, isJoin, startProxy } from "../helpers/proxy.ts";
 import { acquired, until, vanished, wait } from "../helpers/waiter.ts";
 
-const pairs = engines.flatMap((engine) =>
-  clients.filter(({ client }) => !client.includes("cloudflare")).map((client) => ({ ...engine, ...client })),
-);
+const [rest, upstash] = clients as [(typeof clients)[0], (typeof clients)[0]];
+const pairs = [
+  ...engines.map((engine) => ({ ...engine, ...rest })),
+  ...engines.slice(0, 1).map((engine) => ({ ...engine, ...upstash })),
+];
 
 const deleteIfEqual =
   "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0";

@@ -165,12 +165,17 @@ describe.each(tried)("the queue through $client on $engine", ({ missing, start, 
         const next = wait(locker, key, { owner: "next" });
         await next.standing;
         await holder.release();
+        expect(await value(key)).toContain("leaving");
+        const granted = performance.now();
+        const lasts = await backend.raw.pttl(`lock:{${key}}`);
         if (why === "it is aborted") controller.abort(new Error("enough"));
         const error = await leaving.failure;
         if (why === "it is aborted") expect(error.message).toBe("enough");
         else expect(error).toBeInstanceOf(LockBusyError);
+        await until(async () => (await value(key))?.includes("next"));
+        // Passed on, not run out.
+        expect(performance.now() - granted).toBeLessThan(lasts);
         const lock = await next.lock;
-        expect(await value(key)).toContain(lock.token);
         expect(await lock.release()).toBe(true);
         await vanished(backend.raw, key);
       },
