@@ -29,7 +29,7 @@ Options:
   --crowds <list>     How many wait (default: 5,20,50,100)
   --rtts <list>       Simulated round trips in ms (default: 5,20,80)
   --work <ms>         How long each works under the lock (default: 20)
-  --stagger <ms>      Between two arrivals (default: 5)
+  --stagger <ms>      Between two arrivals (default: 2)
   --rounds <n>        Rounds of each crowd at each round trip (default: as many as make 100 hand-overs)
   --libraries <list>  Of ${waiterNames.map((name) => `"${name}"`).join(", ")}
                       (default: all, separated by ";")
@@ -43,7 +43,7 @@ const args = readArgs(help, {
   crowds: { type: "string", default: "5,20,50,100" },
   rtts: { type: "string", default: "5,20,80" },
   work: { type: "string", default: "20" },
-  stagger: { type: "string", default: "5" },
+  stagger: { type: "string", default: "2" },
   rounds: { type: "string" },
   libraries: { type: "string", default: waiterNames.join(";") },
   processes: { type: "string", default: "2" },
@@ -57,7 +57,7 @@ const work = wholeNumber("work", args.work, 1);
 const random = seeded(wholeNumber("seed", args.seed, 0));
 const libraries = waiterNames.filter((name) => args.libraries.split(";").includes(name));
 if (libraries.length === 0) wholeNumber("libraries", args.libraries, 0);
-/** Far enough apart that the order of arrival is that of the queue, whatever the scheduler does; or at once. */
+/** Further apart, those who poll at a fixed interval would spread over it by themselves. */
 const stagger = wholeNumber("stagger", args.stagger, 0);
 
 /** How long the holder works on when the last has asked, in ms: until then all stand in the queue, or poll. */
@@ -136,7 +136,7 @@ async function playRound(
   }));
   const credentials = { url: server.url, token: server.token };
   const people = [holder, ...others];
-  const { turns } = await crowd.run({ waiter, credentials, key: `bench:${crypto.randomUUID()}`, people });
+  const turns = await crowd.run({ waiter, credentials, key: `bench:${crypto.randomUUID()}`, people });
   if (turns[0]?.index !== 0) throw new Error("A waiter got the lock before the holder");
   const { requests, commands } = await server.meter();
   return readRound(turns, { requests, commands });
@@ -159,7 +159,8 @@ function figures({ rounds, crowd, rtt }: Cell) {
   const handovers = rounds.flatMap((round) => round.handovers);
   const sum = (of: (round: Round) => number) => rounds.reduce((total, round) => total + of(round), 0);
   const trip = bare.get(rtt) as number;
-  const waits = fairness(rounds, work);
+  const waits = rounds.map((round) => fairness(round, work));
+  const overtaken = rounds.flatMap((round) => round.overtaken);
   return {
     count: handovers.length,
     median: median(handovers),
@@ -169,9 +170,11 @@ function figures({ rounds, crowd, rtt }: Cell) {
     requests: sum((round) => round.requests) / (rounds.length * (crowd + 1)),
     commands: sum((round) => round.commands) / (rounds.length * (crowd + 1)),
     total: median(rounds.map((round) => round.total)),
-    inOrder: sum((round) => round.inOrder) / handovers.length,
-    medianWait: median(waits),
-    longestWait: Math.max(...waits),
+    inOrder: overtaken.filter((ms) => ms <= trip).length / handovers.length,
+    overtaken: Math.max(...overtaken),
+    medianWait: median(waits.flatMap(({ each }) => each)),
+    worstWait: Math.max(...waits.flatMap(({ each }) => each)),
+    longestWait: Math.max(...waits.map(({ longest }) => longest)),
   };
 }
 
@@ -187,7 +190,9 @@ function describe(rtt: number): Section {
     "billed commands",
     "total s",
     "in order",
+    "overtaken ms",
     "wait: median",
+    "worst",
     "longest",
   ];
   const rows = cells
@@ -205,13 +210,15 @@ function describe(rtt: number): Section {
         seen.commands.toFixed(1),
         (seen.total / 1_000).toFixed(2),
         `${Math.round(100 * seen.inOrder)} %`,
+        seen.overtaken.toFixed(0),
         seen.medianWait.toFixed(2),
+        seen.worstWait.toFixed(2),
         seen.longestWait.toFixed(2),
       ];
     });
   return {
-    title: `${rtt} ms round trip (a bare request takes ${bare.get(rtt)?.toFixed(1)} ms), ${work} ms of work`,
-    note: `A hand-over lasts from the holder's call for the release to the start of the next one's work. RT: in round trips, one being what a bare request took through the same server, between the rounds. Requests and billed commands: per acquisition, the first holder's included. Total: from the first release to the last. In order: hand-overs that went to whoever had waited longest. Wait: over the wait in a queue by arrival with this library's own median hand-over.`,
+    title: `${rtt} ms round trip (a bare request takes ${bare.get(rtt)?.toFixed(1)} ms), ${work} ms of work, arrivals ${stagger} ms apart`,
+    note: `A hand-over lasts from the holder's call for the release to the start of the next one's work. RT: in round trips, one being what a bare request took through the same server, between the rounds. Requests and billed commands: per acquisition, the first holder's included. Total: from the first release to the last. In order: hand-overs past nobody who had asked more than a round trip before the one served (whose request comes first is not defined below that); overtaken: how many ms before, at most. Wait: each one's, over what it would have been in the order of arrival with the round's own median hand-over: the median and the worst of those; longest: a round's longest wait over what the longest would have been, in the worst round.`,
     table: [header, ...rows],
     data: cells.filter((cell) => cell.rtt === rtt),
   };

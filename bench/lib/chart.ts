@@ -18,7 +18,7 @@ export interface LineChart {
 /** Told apart by those who see few colours, too (Okabe and Ito), and by the marks. */
 const colours = ["#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7"];
 const marks = ["circle", "square", "diamond", "triangle"];
-const panel = { width: 230, height: 220, gap: 24, left: 52, top: 96 };
+const panel = { width: 230, height: 220, gap: 24, left: 52, top: 116 };
 
 export function lineChart({ title, wanted, across, ticks, panels }: LineChart): string {
   const heights = panels.flatMap(({ lines, wanted }) => [
@@ -28,7 +28,8 @@ export function lineChart({ title, wanted, across, ticks, panels }: LineChart): 
   const steps = axis(Math.min(...heights), Math.max(...heights));
   const y = scale(steps[0] as number, steps.at(-1) as number, panel.top + panel.height, panel.top);
   const names = panels[0]?.lines.map(({ name }) => name) ?? [];
-  const width = panel.left + panels.length * (panel.width + panel.gap);
+  // At least as wide as the legend.
+  const width = Math.max(790, panel.left + panels.length * (panel.width + panel.gap));
   const bottom = panel.top + panel.height;
 
   const drawn = panels.map((each, column) => {
@@ -59,7 +60,7 @@ export function lineChart({ title, wanted, across, ticks, panels }: LineChart): 
 
   let at = panel.left;
   const legend = names.map((name, i) => {
-    const item = `${mark(i, at + 5, 52)}${text(at + 15, 56, name)}`;
+    const item = `${mark(i, at + 5, 70)}${text(at + 15, 74, name)}`;
     at += 34 + name.length * 6.6;
     return item;
   });
@@ -68,7 +69,7 @@ export function lineChart({ title, wanted, across, ticks, panels }: LineChart): 
 <title>${escaped(title)}</title>
 <rect width="100%" height="100%" fill="#fff"/>
 ${text(panel.left, 28, title, "start", "bold", 16)}
-${text(width - panel.gap, 28, `- - - ${wanted}`, "end")}
+<path d="M${panel.left} 45h24" stroke="#222" stroke-dasharray="5 4"/>${text(panel.left + 32, 49, wanted)}
 ${[...legend, ...drawn.flat()].join("\n")}
 </svg>
 `;

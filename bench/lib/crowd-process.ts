@@ -8,7 +8,7 @@ import { waiters } from "./waiters.ts";
 
 process.on("message", async (order: Order) => {
   try {
-    process.send?.({ turns: await carryOut(order), rss: process.memoryUsage.rss() } satisfies Told);
+    process.send?.({ turns: await carryOut(order) } satisfies Told);
   } catch (error) {
     process.send?.({ failed: `${(error as Error).stack}` } satisfies Told);
   }

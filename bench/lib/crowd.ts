@@ -21,7 +21,7 @@ export interface Turn {
   ended: number;
 }
 
-export type Told = { turns: Turn[]; rss: number } | { failed: string };
+export type Told = { turns: Turn[] } | { failed: string };
 
 /** Milliseconds on the machine's monotonic clock, the same in all its processes. */
 export function now(): number {
@@ -31,8 +31,8 @@ export function now(): number {
 /** A crowd of waiters, spread over processes in turn, so that neighbours in the queue are not in one process. */
 export interface Crowd {
   readonly processes: readonly ChildProcess[];
-  /** Resolves when all have had their turn, with the turns in the order of their starts, and each process's RSS. */
-  run(order: Order): Promise<{ turns: Turn[]; rss: number[] }>;
+  /** Resolves when all have had their turn, in the order of their starts. */
+  run(order: Order): Promise<Turn[]>;
   close(): Promise<void>;
 }
 
@@ -65,7 +65,7 @@ export function startCrowd(size: number): Crowd {
         const before = turns[i - 1];
         if (before && turn.started < before.ended) throw new Error("Two held the lock at the same time");
       });
-      return { turns, rss: told.map((each) => each.rss) };
+      return turns;
     },
     async close() {
       process.off("exit", killAll);

@@ -7,8 +7,8 @@ export interface Round {
   handovers: number[];
   /** From the first release to the last, in ms. */
   total: number;
-  /** How many hand-overs went to the one that had waited longest. */
-  inOrder: number;
+  /** Of each hand-over, how many ms earlier than the one served somebody had asked who still waits. */
+  overtaken: number[];
   /** How long each waited, in the order of arrival: from its asking, and how much of that before the first release. */
   waits: { waited: number; before: number }[];
   requests: number;
@@ -20,28 +20,30 @@ export function readRound(turns: Turn[], cost: { requests: number; commands: num
   const [holder, ...served] = turns as [Turn, ...Turn[]];
   const arrived = [...served].sort((a, b) => a.asked - b.asked);
   const waiting = new Set(arrived);
-  let inOrder = 0;
-  for (const turn of served) {
+  const overtaken = served.map((turn) => {
     const [longest] = waiting;
-    if (turn === longest) inOrder++;
     waiting.delete(turn);
-  }
+    return turn.asked - (longest as Turn).asked;
+  });
   return {
     handovers: served.map((turn, i) => turn.started - (turns[i] as Turn).ended),
     total: (turns.at(-1) as Turn).ended - holder.ended,
-    inOrder,
+    overtaken,
     waits: arrived.map(({ asked, started }) => ({ waited: started - asked, before: holder.ended - asked })),
     ...cost,
   };
 }
 
 /**
- * Each wait over what it would have been, had everybody been served in the order of arrival, each hand-over had
- * taken the median, and all work what it was meant to.
+ * Waits over what they would have been, had all been served in the order of arrival, each hand-over had taken the
+ * round's median, and all work what it was meant to.
  */
-export function fairness(rounds: Round[], work: number): number[] {
-  const handover = median(rounds.flatMap((round) => round.handovers));
-  return rounds.flatMap(({ waits }) =>
-    waits.map(({ waited, before }, i) => waited / (before + (i + 1) * handover + i * work)),
-  );
+export function fairness({ handovers, waits }: Round, work: number): { each: number[]; longest: number } {
+  const handover = median(handovers);
+  const fifo = waits.map(({ before }, i) => before + (i + 1) * handover + i * work);
+  const waited = waits.map((wait) => wait.waited);
+  return {
+    each: waited.map((ms, i) => ms / (fifo[i] as number)),
+    longest: Math.max(...waited) / Math.max(...fifo),
+  };
 }
