@@ -222,14 +222,9 @@ describe.each(backends)("a lock through $client on $engine", ({ missing, start, 
       await locker.tryAcquire(key, { onEvent, wait: 30 });
       await lock.extend();
       await lock.release();
-      expect(heard.map(({ type }) => type)).toEqual([
-        "acquired",
-        "busy",
-        "waiting",
-        "busy",
-        "renewed",
-        "released",
-      ]);
+      // A waiter tells its place as often as it asks.
+      const types = heard.map(({ type }) => type).filter((type, i, all) => type !== all[i - 1]);
+      expect(types).toEqual(["acquired", "busy", "waiting", "busy", "renewed", "released"]);
       expect(JSON.stringify(heard)).not.toContain(lock.token);
       expect(heard.every((event) => event.key === key)).toBe(true);
     });

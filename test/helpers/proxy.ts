@@ -39,7 +39,7 @@ export type StreamFault =
   | { duplicate: true };
 
 /** One event stream a client asked for. */
-export interface Stream {
+interface Stream {
   channel: string;
   /** Whether the client was told that it listens. */
   confirmed: boolean;
