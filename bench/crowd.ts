@@ -28,6 +28,7 @@ Options:
   --processes <n>   Client processes (default: 4)
   --waves <n>       How often (default: 4)
   --work <ms>       How long each works under the lock (default: 2)
+  --stagger <ms>    Between two arrivals; the dev server takes some 500 requests a second (default: 10)
   --latency <ms>    The simulated round trip (default: 1)
   --redis <url>     The Redis behind the dev server (default: its embedded engine)
 ${reportHelp}`;
@@ -37,6 +38,7 @@ const args = readArgs(help, {
   processes: { type: "string", default: "4" },
   waves: { type: "string", default: "4" },
   work: { type: "string", default: "2" },
+  stagger: { type: "string", default: "10" },
   latency: { type: "string", default: "1" },
   redis: { type: "string" },
 });
@@ -46,8 +48,7 @@ const work = wholeNumber("work", args.work, 1);
 const clients = startCrowd(wholeNumber("processes", args.processes, 1));
 const server = await startServer({ latency: wholeNumber("latency", args.latency, 0), redis: args.redis });
 
-/** Between two arrivals, in ms. */
-const stagger = 2;
+const stagger = wholeNumber("stagger", args.stagger, 0);
 /** How much more memory the last wave may take than the second; the first also warms up. */
 const growth = 1.15;
 
@@ -93,7 +94,6 @@ try {
       p99: quantile(round.handovers, 0.99),
       total: round.total,
       requests: requests / size,
-      handovers: round.handovers,
       rss: peaks.stop(),
     });
   }

@@ -2,6 +2,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { inspect } from "node:util";
 import type { Order, Told, Turn } from "./crowd.ts";
 import { now } from "./crowd.ts";
 import { waiters } from "./waiters.ts";
@@ -10,7 +11,7 @@ process.on("message", async (order: Order) => {
   try {
     process.send?.({ turns: await carryOut(order) } satisfies Told);
   } catch (error) {
-    process.send?.({ failed: `${(error as Error).stack}` } satisfies Told);
+    process.send?.({ failed: inspect(error) } satisfies Told);
   }
 });
 
