@@ -28,7 +28,7 @@ Options:
   --processes <n>   Client processes (default: 4)
   --waves <n>       How often (default: 4)
   --work <ms>       How long each works under the lock (default: 2)
-  --stagger <ms>    Between two arrivals; the dev server takes some 500 requests a second (default: 10)
+  --stagger <ms>    Between two arrivals; the dev server takes a few hundred requests a second (default: 20)
   --latency <ms>    The simulated round trip (default: 1)
   --redis <url>     The Redis behind the dev server (default: its embedded engine)
 ${reportHelp}`;
@@ -38,7 +38,7 @@ const args = readArgs(help, {
   processes: { type: "string", default: "4" },
   waves: { type: "string", default: "4" },
   work: { type: "string", default: "2" },
-  stagger: { type: "string", default: "10" },
+  stagger: { type: "string", default: "20" },
   latency: { type: "string", default: "1" },
   redis: { type: "string" },
 });
