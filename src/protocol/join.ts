@@ -8,14 +8,16 @@ import { runScript } from "./support.ts";
 // Replies {what is at the lock now, its PTTL, fencing token or ticket, how many wait before us}.
 // The queue's keys outlive every stay in it, and vanish by themselves when nobody waits.
 // Takes the lock if it is free and nobody waits before us; asked again by its holder, starts the lease anew.
+// Who waits stands in the queue first, so that a free lock is passed to whoever has waited longest.
 // A fencing token is max(previous + 1, server time in ms): it rises although the counter is lost or the clock
 // set back. A ticket is made the same way.
 export const joinScript = `${queueScript}
 local ttl,stay=tonumber(ARGV[2]),tonumber(ARGV[3])
 if stay>0 and call('EXISTS',KEYS[4])==1 then return {'',0} end
 local function above(last) return string.format('%.0f',math.max(now(),(last or 0)+1)) end
-local function stand()
-local ticket=call('ZSCORE',queue,me)
+local ticket
+if stay>0 and not ours() then
+ticket=call('ZSCORE',queue,me)
 if not ticket then
 ticket=above(call('ZRANGE',queue,-1,-1,'WITHSCORES')[2])
 call('ZADD',queue,ticket,me)
@@ -23,12 +25,8 @@ end
 call('ZADD',alive,'GT',now()+stay,me)
 call('PEXPIRE',queue,20000)
 call('PEXPIRE',alive,20000)
-return ticket
 end
-if not held and call('EXISTS',queue)==1 then
-if stay>0 then stand() end
-pass()
-end
+if not held then pass() end
 if not held then
 held='sl:'..me
 call('SET',lock,held,'PX',ttl)
@@ -47,7 +45,7 @@ if held:match('^sl:[^:]+:%d+:') then
 held='sl!'..held:sub(4)
 call('SET',lock,held,'KEEPTTL')
 end
-return {held,call('PTTL',lock),stand(),call('ZRANK',queue,me)}`;
+return {held,call('PTTL',lock),ticket,call('ZRANK',queue,me)}`;
 
 /**
  * Takes the lock, or stands in its queue for `stay` ms more, in the place it had. Idempotent. A grant lasts as long

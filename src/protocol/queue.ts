@@ -17,8 +17,9 @@ export function channelOf({ token }: Claim): string {
 }
 
 /**
- * What the scripts of the queue begin with: the names, and `pass`, which gives the lock to the first live waiter
- * for as long as that counts as alive, and tells its channel the ticket, with "!" where others wait behind it.
+ * What the scripts of the queue begin with: the names, and `pass`, which gives the lock to the first live waiter,
+ * if there is one, for as long as that counts as alive, and tells its channel the ticket, with "!" where others
+ * wait behind it.
  * PUBLISH may be missing: the waiter finds the grant by polling, too.
  */
 export const queueScript = `local call,lock,queue,alive=redis.call,KEYS[1],KEYS[2],KEYS[3]
@@ -33,7 +34,6 @@ call('ZREM',queue,who)
 call('ZREM',alive,who)
 end
 local function pass()
-call('DEL',lock)
 while true do
 local first=call('ZRANGE',queue,0,0,'WITHSCORES')
 held=first[1]
