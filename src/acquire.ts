@@ -57,8 +57,7 @@ export async function acquire(claim: Claim): Promise<HeldLock> {
   // Whoever waits behind us should not wait for us; a grant that came too late is passed on.
   if (claim.standing) await release(claim, undefined, true).catch(() => {});
   clearStragglers(claim);
-  const place = claim.standing ? taken.place : undefined;
-  const details = { ...taken.holder, place, waited: waited() };
+  const details = { ...taken.holder, waited: waited() };
   emit(claim, { type: "busy", ...details });
   throw new LockBusyError(name, details);
 }

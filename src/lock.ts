@@ -3,7 +3,7 @@ import { emit, readOptions } from "./options.ts";
 import type { Claim } from "./protocol/claim.ts";
 import { extend } from "./protocol/extend.ts";
 import { keep, release as releaseClaim } from "./protocol/release.ts";
-import { type Duration, elapsed, forever, type Moment, validity } from "./time.ts";
+import { type Duration, elapsed, forever, type Moment, validity, whenAborted } from "./time.ts";
 
 /** One lock, as its holder sees it. */
 export interface Lock {
@@ -110,11 +110,7 @@ export function holdLock(
 
   function stop(): void {
     schedule();
-    outer?.removeEventListener("abort", onOuterAbort);
-  }
-
-  function onOuterAbort(): void {
-    abort.abort(outer?.reason);
+    forgetOuter();
   }
 
   /** Sets the timer that ends the lease here, and the one that renews it; none where the lock is not held. */
@@ -193,17 +189,17 @@ export function holdLock(
 
   // `signal.aborted` reads the clock: the timer may be late, and what awaited something runs before it.
   // Once it has a reason, it is aborted.
-  const aborted = () => {
-    remaining();
-    return signal.reason !== undefined;
-  };
-  Object.defineProperty(signal, "aborted", { get: aborted });
+  Object.defineProperty(signal, "aborted", {
+    get() {
+      remaining();
+      return signal.reason !== undefined;
+    },
+  });
   signal.throwIfAborted = () => {
-    if (aborted()) throw signal.reason;
+    if (signal.aborted) throw signal.reason;
   };
 
-  outer?.addEventListener("abort", onOuterAbort);
-  if (outer?.aborted) onOuterAbort();
+  const forgetOuter = whenAborted(outer, () => abort.abort(outer?.reason));
   schedule();
 
   const end = (success: boolean) => {

@@ -110,7 +110,7 @@ export const defaults = Object.fromEntries(
 export function readOptions(base: Settings, options: unknown = {}, others: readonly string[] = []): Settings {
   if (typeof options !== "object" || !options)
     throw new LockOptionError("options", show(options), "an object");
-  const settings = { ...base };
+  const settings: Record<string, unknown> = { ...base };
   for (const [name, value] of Object.entries(options)) {
     if (others.includes(name)) continue;
     if (!Object.hasOwn(rules, name)) throw unknownOption(name, [...names, ...others]);
@@ -118,9 +118,9 @@ export function readOptions(base: Settings, options: unknown = {}, others: reado
     const { read, fits } = rules[name as keyof Settings];
     const setting = read(value);
     if (setting === undefined) throw new LockOptionError(name, show(value), fits);
-    Object.assign(settings, { [name]: setting });
+    settings[name] = setting;
   }
-  return settings;
+  return settings as unknown as Settings;
 }
 
 /** A lock's name as the caller gave it, checked: longer ones are more likely a mistake, such as a whole event. */
@@ -130,10 +130,9 @@ export function readKey(key: unknown): string {
 }
 
 /** Calls the listener; what it throws or rejects with changes nothing. */
-export function emit(lock: { settings: Settings; name: string }, happening: Happening): void {
+export async function emit(lock: { settings: Settings; name: string }, happening: Happening): Promise<void> {
   try {
-    const result: unknown = lock.settings.onEvent?.({ key: lock.name, ...happening });
-    if (result instanceof Promise) result.catch(() => {});
+    await lock.settings.onEvent?.({ key: lock.name, ...happening });
   } catch {}
 }
 

@@ -53,34 +53,39 @@ const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000,
 
 /** A duration in whole milliseconds, rounded up; NaN for what is none. */
 export function milliseconds(duration: unknown): number {
-  if (typeof duration !== "string") return typeof duration === "number" ? Math.ceil(duration) : Number.NaN;
-  const [, amount, unit = ""] = /^(\d+(?:\.\d+)?) ?([a-z]+)$/.exec(duration) ?? [];
-  return Math.ceil(Number(amount) * (units[unit] as number));
+  const text = typeof duration === "string" ? duration : "";
+  const [, amount, unit = ""] = /^(\d+(?:\.\d+)?) ?([a-z]+)$/.exec(text) ?? [];
+  return Math.ceil(typeof duration === "number" ? duration : Number(amount) * (units[unit] as number));
+}
+
+/** Acts when the signal aborts, at once if it has already, until the function it returns is called. */
+export function whenAborted(signal: AbortSignal | undefined, act: () => void): () => void {
+  signal?.addEventListener("abort", act);
+  if (signal?.aborted) act();
+  return () => signal?.removeEventListener("abort", act);
 }
 
 /**
- * Settles as `promise` does, unless `ms` pass before, when it resolves to `late`, or `signal` aborts, when it
- * rejects with its reason. Leaves no timer and no listener behind.
+ * Settles as `promise` does, unless `ms` pass before, when it rejects with `late`, or resolves where there is none;
+ * or `signal` aborts, when it rejects with its reason. Leaves no timer and no listener behind.
  */
-export function within<T, Late>(
+export function within<T>(
   runtime: Runtime,
   promise: Promise<T>,
   ms: number,
-  late: Late,
+  late?: Error,
   signal?: AbortSignal,
-): Promise<T | Late> {
-  let timer: unknown;
-  let onAbort = () => {};
-  return new Promise<T | Late>((resolve, reject) => {
-    timer = runtime.setTimeout(() => resolve(late), ms);
-    onAbort = () => reject(signal?.reason);
-    signal?.addEventListener("abort", onAbort);
-    if (signal?.aborted) onAbort();
+): Promise<T | undefined> {
+  let end = () => {};
+  return new Promise<T | undefined>((resolve, reject) => {
+    const timer = runtime.setTimeout(() => (late ? reject(late) : resolve(undefined)), ms);
+    const forget = whenAborted(signal, () => reject(signal?.reason));
+    end = () => {
+      runtime.clearTimeout(timer);
+      forget();
+    };
     promise.then(resolve, reject);
-  }).finally(() => {
-    runtime.clearTimeout(timer);
-    signal?.removeEventListener("abort", onAbort);
-  });
+  }).finally(() => end());
 }
 
 /** Resolves after `ms`; rejects with the signal's reason as soon as it aborts. */

@@ -37,11 +37,10 @@ export type Taken =
     }
   | {
       held: false;
-      holder: Holder;
+      /** What is known of the holder, and how many wait before us, if we stand in the queue. */
+      holder: Holder & { place: number | undefined };
       /** The number of this stay in the queue. */
       ticket: string;
-      /** How many wait before us. */
-      place: number;
       /** Whether the holder is one that does not know the queue. */
       foreign: boolean;
     };
@@ -85,10 +84,10 @@ export function isOurs(claim: Claim, there: unknown): boolean {
  * Reads another holder's value; one of another library says nothing.
  * @param left ms left of its lease, where the server said so
  */
-export function busy(there: string, left = 0, ticket = "", place = 0): Taken {
+export function busy(there: string, left = 0, ticket = "", place?: number): Taken {
   const [ours, ttl, owner] = /^sl.[^:]*:(\d+):(.*)$/.exec(there) ?? [];
   const retryAfter = left > 0 ? left : Number(ttl) || undefined;
-  return { held: false, holder: { owner: owner || undefined, retryAfter }, ticket, place, foreign: !ours };
+  return { held: false, holder: { owner: owner || undefined, retryAfter, place }, ticket, foreign: !ours };
 }
 
 /** Asks Redis something about the claim. */
@@ -96,12 +95,6 @@ export function ask(claim: Claim, command: Command, asker?: Asker): Promise<Answ
   // A waiter's request and its repetitions together get one limit, so that a wait ends when it should.
   const limit = claim.settings.requestTimeout / (claim.standing ? 2 : 1);
   return claim.connection.ask(command, limit, asker);
-}
-
-/** Reads the reply of a command or script that answers 1 for yes and 0 for no. */
-export function isOne({ reply }: Answer): boolean {
-  if (reply !== 0 && reply !== 1) throw unexpected(reply);
-  return reply === 1;
 }
 
 /** A reply that Redis would not give to this command. Names its kind only: it may hold a token. */

@@ -1,4 +1,4 @@
-import { type Claim, isOne, leaseValue } from "./claim.ts";
+import { type Claim, leaseValue, unexpected } from "./claim.ts";
 import { extend } from "./extend.ts";
 import { queueKeys, queueScript } from "./queue.ts";
 import { runScript, tryCommand } from "./support.ts";
@@ -13,6 +13,7 @@ if ARGV[2]~='0' then call('SET',KEYS[4],1,'PX',ARGV[2]) end
 end
 if not ours() then return 0 end
 pass()
+if not held then call('DEL',lock) end
 return 1`;
 
 /**
@@ -33,9 +34,13 @@ export async function release(
   const plain = contended || leaves ? undefined : await tryCommand(claim, "compare", command);
   if (plain?.reply === 1) return true;
   const mark = late ? 4 * settings.requestTimeout : 0;
-  const answer = await runScript(claim, releaseScript, queueKeys(claim), [value, leaves ? mark : ""]);
+  const { reply, repeated } = await runScript(claim, releaseScript, queueKeys(claim), [
+    value,
+    leaves ? mark : "",
+  ]);
+  if (reply !== 0 && reply !== 1) throw unexpected(reply);
   // Any other reply than 0 the client made up: the command may have been executed.
-  return isOne(answer) || answer.repeated || (plain !== undefined && (plain.repeated || plain.reply !== 0));
+  return reply === 1 || repeated || (plain !== undefined && (plain.repeated || plain.reply !== 0));
 }
 
 /** Gives the lock up, but keeps it taken for `ms` more, by a value that is no holder's. */

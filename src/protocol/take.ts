@@ -13,19 +13,15 @@ export async function take(claim: Claim): Promise<Taken> {
   if (!fencing) {
     const command = ["SET", key, value, "NX", ...(exact ? ["GET"] : []), "PX", ttl];
     const { reply, sent } = await ask(claim, command, asker);
+    // Ours: an earlier request under this claim, whose reply was lost, had taken it.
+    if (exact && isOurs(claim, reply)) return { held: true };
+    // Just taken, or another's: then what is found later was taken after this request was sent.
+    claim.since = sent;
+    // "OK" is the one reply that nothing but success makes.
+    if (reply === (exact ? null : "OK")) return { held: true };
     if (exact) {
-      // Ours: an earlier request under this claim, whose reply was lost, had taken it.
-      if (isOurs(claim, reply)) return { held: true };
-      // Just taken, or another's: then what is found later was taken after this request was sent.
-      claim.since = sent;
-      if (reply === null) return { held: true };
       if (typeof reply !== "string") throw unexpected(reply);
       return busy(reply);
-    }
-    // "OK" is the one reply that nothing but success makes.
-    if (reply === "OK") {
-      claim.since = sent;
-      return { held: true };
     }
   }
   return join(claim, 0);

@@ -40,42 +40,33 @@ export interface Connection {
 }
 
 export function connect({ send, listen, resendsAfter }: RedisClient, runtime: Runtime): Connection {
-  async function ask(command: Command, requestTimeout: number, asker: Asker = {}): Promise<Answer> {
+  async function ask(command: Command, requestTimeout: number, { signal, stragglers }: Asker = {}) {
     const first = runtime.now();
     const left = () => 2 * requestTimeout - elapsed(runtime, first);
+    signal?.throwIfAborted();
     for (let tries = 1; ; tries++) {
       const sent = runtime.now();
+      const limit = Math.min(requestTimeout, left());
+      const late = new Error(`no reply within ${Math.round(limit)} ms`);
+      const request = new AbortController();
+      const sending = send(command, request.signal);
       try {
-        const reply = await askOnce(command, Math.min(requestTimeout, left()), requestTimeout, asker);
-        const resent = elapsed(runtime, sent) >= resendsAfter;
-        return { reply, sent, repeated: tries > 1 || resent };
+        const reply = await within(runtime, sending, limit, late, signal);
+        return { reply, sent, repeated: tries > 1 || elapsed(runtime, sent) >= resendsAfter };
       } catch (error) {
-        if (error instanceof RefusedError || asker.signal?.aborted) throw error;
+        const { aborted } = signal ?? {};
+        // Given up, it is ended, or left to the asker's stragglers for a while more.
+        if (error === late || aborted) {
+          const end = () => request.abort();
+          if (stragglers) stragglers.push(within(runtime, sending, requestTimeout).then(end, end));
+          else end();
+        }
         // Full jitter keeps a crowd that lost its replies at once from coming back at once.
         const pause = runtime.random() * 50 * 2 ** tries;
-        if (tries === maxTries || left() - pause < 10) throw error;
-        await sleep(runtime, pause, asker.signal);
+        if (error instanceof RefusedError || aborted || tries === maxTries || left() - pause < 10)
+          throw error;
+        await sleep(runtime, pause, signal);
       }
-    }
-  }
-
-  /** One request. Past its limit it is ended, or left to the asker's stragglers for `grace` ms more. */
-  async function askOnce(command: Command, limit: number, grace: number, { signal, stragglers }: Asker) {
-    signal?.throwIfAborted();
-    const request = new AbortController();
-    const reply = send(command, request.signal);
-    const late = new Error(`no reply within ${Math.round(limit)} ms`);
-    try {
-      const settled = await within(runtime, reply, limit, late, signal);
-      if (settled === late) throw late;
-      return settled;
-    } catch (error) {
-      if (error === late || signal?.aborted) {
-        const end = () => request.abort();
-        if (stragglers) stragglers.push(within(runtime, reply, grace, undefined).then(end, end));
-        else end();
-      }
-      throw error;
     }
   }
 

@@ -35,16 +35,19 @@ export function restClient(url: unknown, token: unknown): RedisClient {
     async listen(channel, hear, signal) {
       const url = `${endpoint.replace(/\/$/, "")}/subscribe/${channel}`;
       const response = await fetch(url, { headers: { ...headers, accept: "text/event-stream" }, signal });
-      const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-      let text = "";
-      for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
-        text += part.value;
-        const end = text.lastIndexOf("\n") + 1;
-        // "data: subscribe,<channel>,1" first, then "data: message,<channel>,<payload>"
-        const lines = text.slice(0, end).matchAll(/^data: (subscribe|message),[^,]*,(.*)$/gm);
-        for (const [, kind, payload] of lines) hear(kind === "message" ? (payload as string) : "");
-        text = text.slice(end);
-      }
+      let rest = "";
+      const lines = new WritableStream<string>({
+        write(text) {
+          const whole = (rest + text).split("\n");
+          rest = whole.pop() as string;
+          for (const line of whole) {
+            // "data: subscribe,<channel>,1" first, then "data: message,<channel>,<payload>"
+            const data = /^data: (?:subscribe|message,[^,]*,(.*))/.exec(line);
+            if (data) hear(data[1] ?? "");
+          }
+        },
+      });
+      await response.body?.pipeThrough(new TextDecoderStream()).pipeTo(lines);
     },
   };
 }

@@ -2,7 +2,7 @@ import { emit } from "../options.ts";
 import type { Claim, Taken } from "../protocol/claim.ts";
 import { join } from "../protocol/join.ts";
 import { channelOf } from "../protocol/queue.ts";
-import { elapsed, type Moment, validity } from "../time.ts";
+import { elapsed, type Moment, validity, within } from "../time.ts";
 import { listen } from "./listen.ts";
 
 /** How often a waiter asks, in ms: that seldom only far back in the queue, and while a stream is open to it. */
@@ -25,19 +25,30 @@ export async function waitForTurn(claim: Claim, started: Moment): Promise<Taken>
   const { connection, settings } = claim;
   const { runtime } = connection;
   const { wait, signal, fencing } = settings;
-  const listener = listen(connection, channelOf(claim));
+  const done = new AbortController();
+  const messages: (string | undefined)[] = [];
+  let wake = () => {};
+  /** Whether the server has confirmed the subscription, and the stream has not ended since. */
+  let live = false;
   let pace = often;
+  const hear = (message?: string) => {
+    live = message !== undefined;
+    messages.push(message);
+    wake();
+  };
+  listen(connection, channelOf(claim), hear, done.signal).catch(() => {});
   try {
     for (;;) {
       // Longer than until we ask again, by enough for a lost request or two.
       const stay = Math.ceil(pace * 1.25 + 2.5 * enough);
       const taken = await join(claim, stay);
       if (taken.held) return taken;
-      const { place, ticket, holder, foreign } = taken;
+      const { ticket, holder, foreign } = taken;
+      const { place = 0 } = holder;
       const waited = elapsed(runtime, started);
       emit(claim, { type: "waiting", ...holder, place, waited });
 
-      const { live } = listener;
+      const wasLive = live;
       pace = live ? Math.min(seldom, Math.max(often, place * perPlace)) : often;
       let due = (foreign && !place ? oftenBehindForeigner : pace) * (0.75 + runtime.random() / 2);
       // A holder that died is followed as soon as its lease is over.
@@ -46,17 +57,17 @@ export async function waitForTurn(claim: Claim, started: Moment): Promise<Taken>
       for (;;) {
         const left = wait - elapsed(runtime, started);
         if (left <= 0) return taken;
-        const age = elapsed(runtime, claim.since);
-        const message = await listener.next(Math.max(0, Math.min(due - age, left)), signal);
-        if (message === undefined) {
-          if (elapsed(runtime, claim.since) >= due) break;
-        }
+        const dueIn = due - elapsed(runtime, claim.since);
+        if (dueIn <= 0) break;
+        const woken = new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        if (!messages.length) await within(runtime, woken, Math.min(dueIn, left), undefined, signal);
+        const message = messages.shift();
         // The stream opened after our place was taken: a grant may have been published before.
-        else if (!message) {
-          if (!live && place < 2) break;
-        }
+        if (message === "" && !wasLive && place < 2) break;
         // A message of an earlier stay in the queue is no grant: that one has ended.
-        else if (message.slice(0, -1) === ticket) {
+        if (message?.slice(0, -1) === ticket) {
           // A fencing token is drawn by asking.
           if (fencing || validity(stay) - elapsed(runtime, claim.since) < enough) break;
           claim.contended = message.endsWith("!");
@@ -65,6 +76,6 @@ export async function waitForTurn(claim: Claim, started: Moment): Promise<Taken>
       }
     }
   } finally {
-    listener.close();
+    done.abort();
   }
 }
