@@ -143,7 +143,7 @@ function rule<T>(fallback: T, fits: string, accepts: (value: unknown) => boolean
 function duration(fallback: Duration, least: Duration, most: Duration): Rule<number> {
   return {
     default: milliseconds(fallback),
-    fits: `milliseconds or a text such as "500ms", "10s" or "5m", from ${least} to ${most}`,
+    fits: `ms or a text such as "500ms", "10s", from ${least} to ${most}`,
     read(value) {
       const ms = milliseconds(value);
       return ms >= milliseconds(least) && ms <= milliseconds(most) ? ms : undefined;
