@@ -12,7 +12,7 @@ export const wanted: Record<Part, number> = {
 };
 
 /** What must not be passed: the core is above what is wanted, and is to get smaller, not larger. */
-export const ceilings: Record<Part, number> = { core: 7_500, middy: wanted.middy };
+export const ceilings: Record<Part, number> = { core: 7_300, middy: wanted.middy };
 
 export interface Sizes {
   bytes: Record<Part, number>;
