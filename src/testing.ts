@@ -58,16 +58,18 @@ function memoryClient(): RedisClient {
     listeners.get(`sl:${first.member.slice(0, 18)}`)?.(`${first.ticket}${mark}`);
   }
 
-  function stand(key: string, member: string, stay: number): Waiter {
+  function stand(key: string, member: string): { ticket: number; place: number; stay: number } {
     const queue = queueOf(key);
     let waiter = queue.find((each) => each.member === member);
     if (!waiter) {
       waiter = { member, ticket: Math.max(Date.now(), (queue.at(-1)?.ticket ?? 0) + 1), alive: 0 };
       queue.push(waiter);
     }
-    waiter.alive = Math.max(waiter.alive, Date.now() + stay);
     queues.set(key, queue);
-    return waiter;
+    const place = queue.indexOf(waiter);
+    const stay = 2500 + Math.max(1250, Math.min(6250, place * 250));
+    waiter.alive = Math.max(waiter.alive, Date.now() + stay);
+    return { ticket: waiter.ticket, place, stay };
   }
 
   function join(
@@ -76,12 +78,12 @@ function memoryClient(): RedisClient {
     fence: string | undefined,
     value: string,
     ttl: number,
-    stay: number,
+    standing: boolean,
   ) {
     const member = value.slice(3);
-    if (stay > 0 && get(gone)) return ["", 0];
+    if (standing && get(gone)) return ["", 0];
     if (!get(key) && queueOf(key).length > 0) {
-      if (stay > 0) stand(key, member, stay);
+      if (standing) stand(key, member);
       pass(key);
     }
     if (!get(key)) set(key, value, ttl);
@@ -94,11 +96,11 @@ function memoryClient(): RedisClient {
       set(fence, `${drawn}`, 86_400_000);
       return [held, 0, drawn];
     }
-    if (stay === 0) return [held, left(key)];
+    if (!standing) return [held, left(key)];
     const marked = `sl!${held.slice(3)}`;
     set(key, marked, left(key));
-    const { ticket } = stand(key, member, stay);
-    return [marked, left(key), `${ticket}`, queueOf(key).findIndex((waiter) => waiter.member === member)];
+    const { ticket, place, stay } = stand(key, member);
+    return [marked, left(key), `${ticket}`, place, stay];
   }
 
   function release(key: string, gone: string, value: string, mark: string): number {
@@ -129,7 +131,7 @@ function memoryClient(): RedisClient {
 
     const keys = words.slice(2, 2 + Number(value)) as [string, string, string, string, string?];
     const [one = "", two = "", three = ""] = words.slice(2 + Number(value));
-    if (first.endsWith(joinScript)) return join(keys[0], keys[3], keys[4], one, Number(two), Number(three));
+    if (first.endsWith(joinScript)) return join(keys[0], keys[3], keys[4], one, Number(two), three === "1");
     if (first.endsWith(releaseScript)) return release(keys[0], keys[3], one, two);
     if (first.endsWith(extendScript)) return extend(keys[0], one, two, Number(three));
     throw new Error(`the memory locker does not know ${name}`);

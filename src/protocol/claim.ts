@@ -41,6 +41,8 @@ export type Taken =
       holder: Holder & { place: number | undefined };
       /** The number of this stay in the queue. */
       ticket: string;
+      /** Ms for which we stand there, from when the answered request was sent. */
+      stay: number;
       /** Whether the holder is one that does not know the queue. */
       foreign: boolean;
     };
@@ -84,10 +86,16 @@ export function isOurs(claim: Claim, there: unknown): boolean {
  * Reads another holder's value; one of another library says nothing.
  * @param left ms left of its lease, where the server said so
  */
-export function busy(there: string, left = 0, ticket = "", place?: number): Taken {
+export function busy(there: string, left = 0, ticket = "", place?: number, stay = 0): Taken {
   const [ours, ttl, owner] = /^sl.[^:]*:(\d+):(.*)$/.exec(there) ?? [];
   const retryAfter = left > 0 ? left : Number(ttl) || undefined;
-  return { held: false, holder: { owner: owner || undefined, retryAfter, place }, ticket, foreign: !ours };
+  return {
+    held: false,
+    holder: { owner: owner || undefined, retryAfter, place },
+    ticket,
+    stay,
+    foreign: !ours,
+  };
 }
 
 /** Asks Redis something about the claim. */

@@ -4,24 +4,27 @@ import { runScript } from "./support.ts";
 
 // KEYS[1] the lock  KEYS[2] its queue  KEYS[3] who is alive  KEYS[4] our mark of having left
 // KEYS[5] the fencing counter, if a token is wanted
-// ARGV[1] our value  ARGV[2] the lease in ms  ARGV[3] for how many ms we stand in the queue; 0 for not at all
-// Replies {what is at the lock now, its PTTL, fencing token or ticket, how many wait before us}.
+// ARGV[1] our value  ARGV[2] the lease in ms  ARGV[3] 1 to stand in the queue while it is busy, else 0
+// Replies {what is at the lock now, its PTTL, fencing token or ticket, how many wait before us, our stay}: for so
+// many ms we stand in the queue, 1.25 s at its head and up to 6.25 s far back, and 2.5 s for requests that get lost.
 // The queue's keys outlive every stay in it, and vanish by themselves when nobody waits.
 // Takes the lock if it is free and nobody waits before us; asked again by its holder, starts the lease anew.
 // Who waits stands in the queue first, so that a free lock is passed to whoever has waited longest.
 // A fencing token is max(previous + 1, server time in ms): it rises although the counter is lost or the clock
 // set back. A ticket is made the same way.
 export const joinScript = `${queueScript}
-local ttl,stay=tonumber(ARGV[2]),tonumber(ARGV[3])
-if stay>0 and call('EXISTS',KEYS[4])==1 then return {'',0} end
+local ttl=tonumber(ARGV[2])
+if ARGV[3]=='1' and call('EXISTS',KEYS[4])==1 then return {'',0} end
 local function above(last) return string.format('%.0f',math.max(now(),(last or 0)+1)) end
-local ticket
-if stay>0 and not ours() then
+local ticket,place,stay
+if ARGV[3]=='1' and not ours() then
 ticket=call('ZSCORE',queue,me)
 if not ticket then
 ticket=above(call('ZRANGE',queue,-1,-1,'WITHSCORES')[2])
 call('ZADD',queue,ticket,me)
 end
+place=call('ZRANK',queue,me)
+stay=2500+math.max(1250,math.min(6250,place*250))
 call('ZADD',alive,'GT',now()+stay,me)
 call('PEXPIRE',queue,20000)
 call('PEXPIRE',alive,20000)
@@ -40,25 +43,25 @@ local fence=above(call('GET',KEYS[5]))
 call('SET',KEYS[5],fence,'PX',86400000)
 return {held,0,fence}
 end
-if stay==0 then return {held,call('PTTL',lock)} end
+if not ticket then return {held,call('PTTL',lock)} end
 if held:match('^sl:[^:]+:%d+:') then
 held='sl!'..held:sub(4)
 call('SET',lock,held,'KEEPTTL')
 end
-return {held,call('PTTL',lock),ticket,call('ZRANK',queue,me)}`;
+return {held,call('PTTL',lock),ticket,place,stay}`;
 
 /**
- * Takes the lock, or stands in its queue for `stay` ms more, in the place it had. Idempotent. A grant lasts as long
- * as that: it counts from when the last request was sent that was answered with the same ticket.
+ * Takes the lock, or, if asked to, stands in its queue for one stay more, in the place it had. Idempotent. A grant
+ * lasts as long as the stay: it counts from when the last request was sent that was answered with the same ticket.
  */
-export async function join(claim: Claim, stay: number): Promise<Taken> {
+export async function join(claim: Claim, standing: boolean): Promise<Taken> {
   const { key, value, settings, asker } = claim;
-  claim.standing ||= stay > 0;
+  claim.standing ||= standing;
   const keys = [...queueKeys(claim), ...(settings.fencing ? [`${key}:fence`] : [])];
-  const { reply, sent } = await runScript(claim, joinScript, keys, [value, settings.ttl, stay], asker);
-  const [there, left, number, place] = Array.isArray(reply) ? reply : [];
+  const { reply, sent } = await runScript(claim, joinScript, keys, [value, settings.ttl, +standing], asker);
+  const [there, left, number, place, stay] = Array.isArray(reply) ? reply : [];
   if (typeof left !== "number") throw unexpected(reply);
   claim.since = sent;
   if (isOurs(claim, there)) return { held: true, fence: number && Number(number) };
-  return busy(`${there}`, left, `${number}`, place);
+  return busy(`${there}`, left, `${number}`, place, stay);
 }

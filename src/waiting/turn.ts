@@ -5,10 +5,11 @@ import { channelOf } from "../protocol/queue.ts";
 import { elapsed, type Moment, validity, within } from "../time.ts";
 import { listen } from "./listen.ts";
 
-/** How often a waiter asks, in ms: that seldom only far back in the queue, and while a stream is open to it. */
-const often = 1000;
-const seldom = 5000;
-const perPlace = 200;
+/** A waiter asks at the latest after its stay in the queue less this, in ms: a request or two may be lost. */
+const margin = 2500;
+
+/** Without a stream it asks at least this often, as the first in the queue does. */
+const often = 1250;
 
 /** Behind a holder that does not know the queue, and so hands nothing over, the first waiter asks this often. */
 const oftenBehindForeigner = 150;
@@ -30,7 +31,6 @@ export async function waitForTurn(claim: Claim, started: Moment): Promise<Taken>
   let wake = () => {};
   /** Whether the server has confirmed the subscription, and the stream has not ended since. */
   let live = false;
-  let pace = often;
   const hear = (message?: string) => {
     live = message !== undefined;
     messages.push(message);
@@ -39,18 +39,16 @@ export async function waitForTurn(claim: Claim, started: Moment): Promise<Taken>
   listen(connection, channelOf(claim), hear, done.signal).catch(() => {});
   try {
     for (;;) {
-      // Longer than until we ask again, by enough for a lost request or two.
-      const stay = Math.ceil(pace * 1.25 + 2.5 * enough);
-      const taken = await join(claim, stay);
+      const taken = await join(claim, true);
       if (taken.held) return taken;
-      const { ticket, holder, foreign } = taken;
+      const { ticket, holder, foreign, stay } = taken;
       const { place = 0 } = holder;
       const waited = elapsed(runtime, started);
       emit(claim, { type: "waiting", ...holder, place, waited });
 
       const wasLive = live;
-      pace = live ? Math.min(seldom, Math.max(often, place * perPlace)) : often;
-      let due = (foreign && !place ? oftenBehindForeigner : pace) * (0.75 + runtime.random() / 2);
+      const pace = live ? stay - margin : often;
+      let due = (foreign && !place ? oftenBehindForeigner : pace) * (1 - 0.4 * runtime.random());
       // A holder that died is followed as soon as its lease is over.
       if (!place && holder.retryAfter) due = Math.min(due, holder.retryAfter + 20);
 
