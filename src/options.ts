@@ -15,7 +15,7 @@ type Happening =
   | {
       type: "acquired";
       waited: number;
-      /** Whether it was handed over by the holder before. */
+      /** Whether a message handed it over, and not a request found it so. */
       granted: boolean;
       fence: number | undefined;
     }

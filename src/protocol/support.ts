@@ -7,7 +7,7 @@ const unknown = /unknown command|syntax error|command is not available|shebang|c
 
 /**
  * Asks a command, or undefined where the server does not have it, which it is asked for only once.
- * Redis before 8.4 has no `DELEX` and no `SET … IFEQ` ("compare"), Redis before 7 no `SET … NX GET` ("take").
+ * Redis before 8.4 has no `DELEX` and no `SET … IFEQ` ("compare").
  */
 export async function tryCommand(
   claim: Claim,
