@@ -26,9 +26,7 @@ export async function acquire(claim: Claim): Promise<HeldLock> {
   let lock: HeldLock | undefined;
   try {
     taken = await take(claim);
-    if (!taken.held && wait > 0) {
-      taken = await waitForTurn(claim, started);
-    }
+    if (!taken.held && wait > 0) taken = await waitForTurn(claim, started);
     if (taken.held) {
       lock = holdLock(claim, "held", taken);
       // The work starts under a grant at once; unless it is renewed anyway, the full lease is taken beside it.

@@ -20,10 +20,13 @@ type Happening =
       fence: number | undefined;
     }
   | ({ type: "busy"; waited: number; place: number | undefined } & Holder)
-  | ({ type: "waiting"; waited: number /** How many wait before us. */; place: number } & Holder)
-  | { type: "renewed" /** ms this process can be sure of from now */; remaining: number }
+  // `place`: how many wait before us.
+  | ({ type: "waiting"; waited: number; place: number } & Holder)
+  // `remaining`: ms this process can be sure of from now.
+  | { type: "renewed"; remaining: number }
   | { type: "lost"; error: Error }
-  | { type: "released" /** whether the lock was still ours */; stillHeld: boolean }
+  // `stillHeld`: whether the lock was still ours.
+  | { type: "released"; stillHeld: boolean }
   | { type: "unavailable"; error: Error };
 
 /** Options of `createLocker` (as defaults) and of each call (as overrides). `undefined` means the default. */

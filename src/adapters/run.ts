@@ -102,13 +102,14 @@ export class Guard<Input extends unknown[], Response> {
 
 /** Nothing may go on past the function's own end, and the release wants a share of it too. */
 function capped(settings: Settings, lifetime: number): Settings {
-  const usable = Math.max(20, lifetime - Math.min(1000, lifetime / 10));
+  // Whole ms, as all settings are: some of them go to Redis, which takes no others.
+  const usable = Math.floor(Math.max(20, lifetime - Math.min(1000, lifetime / 10)));
   return {
     ...settings,
     ttl: Math.max(10, Math.min(settings.ttl, leaseFor(lifetime))),
     wait: Math.min(settings.wait, usable),
     // A request and its repetitions get twice this.
-    requestTimeout: Math.min(settings.requestTimeout, usable / 2),
+    requestTimeout: Math.min(settings.requestTimeout, Math.floor(usable / 2)),
   };
 }
 

@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import lockMiddleware, { type LockMiddlewareOptions } from "../../src/adapters/middy.ts";
 import { type Lock, LockBusyError, type LockEvent, LockLostError, LockOptionError } from "../../src/index.ts";
 import { type Backend, engines, freshKey, lockerAt } from "../helpers/backends.ts";
-import { anything, startProxy } from "../helpers/proxy.ts";
+import { anything, isJoin, startProxy } from "../helpers/proxy.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: three majors, three sets of types; test/types holds them to theirs
 type Middy = any;
@@ -207,6 +207,22 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
     const error = await handler({ id }, context).catch((error: unknown) => error);
     expect(error).toBeInstanceOf(LockBusyError);
     expect(error.waited).toBeGreaterThanOrEqual(890);
+    await lock.release();
+  });
+
+  test("a wait whose requests hang leaves its mark in Redis, however odd the remaining time", async () => {
+    const id = freshKey();
+    const lock = await lockerAt(backend.server).acquire(id);
+    const proxy = await startProxy(backend.server.url);
+    proxy.fail(isJoin, { hang: true }, { hang: true });
+    const handler = middy({ timeoutEarlyInMillis: 0 })
+      .use(locked({ url: proxy.url, wait: "1h" }))
+      .handler(() => {});
+    // A fraction of it would be no whole number of ms.
+    const context = lambda(0, { getRemainingTimeInMillis: () => 1237 });
+    await expect(handler({ id }, context)).rejects.toMatchObject({ code: "LOCK_UNAVAILABLE" });
+    while ((await backend.raw.keys(`lock:{${id}}:gone:*`)).length === 0) await delay(5);
+    await proxy.close();
     await lock.release();
   });
 
