@@ -170,6 +170,7 @@ function figures({ rounds, crowd, rtt }: Cell) {
     requests: sum((round) => round.requests) / (rounds.length * (crowd + 1)),
     commands: sum((round) => round.commands) / (rounds.length * (crowd + 1)),
     total: median(rounds.map((round) => round.total)),
+    floor: median(rounds.map((round) => round.total)) / (crowd * (trip + work)),
     inOrder: overtaken.filter((ms) => ms <= trip).length / handovers.length,
     overtaken: Math.max(...overtaken),
     medianWait: median(waits.flatMap(({ each }) => each)),
@@ -189,6 +190,7 @@ function describe(rtt: number): Section {
     "requests",
     "billed commands",
     "total s",
+    "× least",
     "in order",
     "overtaken ms",
     "wait: median",
@@ -209,6 +211,7 @@ function describe(rtt: number): Section {
         seen.requests.toFixed(2),
         seen.commands.toFixed(1),
         (seen.total / 1_000).toFixed(2),
+        seen.floor.toFixed(2),
         `${Math.round(100 * seen.inOrder)} %`,
         seen.overtaken.toFixed(0),
         seen.medianWait.toFixed(2),
@@ -218,7 +221,7 @@ function describe(rtt: number): Section {
     });
   return {
     title: `${rtt} ms round trip (a bare request takes ${bare.get(rtt)?.toFixed(1)} ms), ${work} ms of work, arrivals ${stagger} ms apart`,
-    note: `A hand-over lasts from the holder's call for the release to the start of the next one's work. RT: in round trips, one being what a bare request took through the same server, between the rounds. Requests and billed commands: per acquisition, the first holder's included. Total: from the first release to the last. In order: hand-overs past nobody who had asked more than a round trip before the one served (whose request comes first is not defined below that); overtaken: how many ms before, at most. Wait: each one's, over what it would have been in the order of arrival with the round's own median hand-over: the median and the worst of those; longest: a round's longest wait over what the longest would have been, in the worst round.`,
+    note: `A hand-over lasts from the holder's call for the release to the start of the next one's work. RT: in round trips, one being what a bare request took through the same server, between the rounds. Requests and billed commands: per acquisition, the first holder's included. Total: from the first release to the last; × least: over what it is at least, a round trip and the work for each, since a release has to reach the server and the word of it the next holder. In order: hand-overs past nobody who had asked more than a round trip before the one served (whose request comes first is not defined below that); overtaken: how many ms before, at most. Wait: each one's, over what it would have been in the order of arrival with the round's own median hand-over: the median and the worst of those; longest: a round's longest wait over what the longest would have been, in the worst round.`,
     table: [header, ...rows],
     data: cells.filter((cell) => cell.rtt === rtt),
   };

@@ -116,7 +116,8 @@ export function readOptions(base: Settings, options: unknown = {}, others: reado
   const settings: Record<string, unknown> = { ...base };
   for (const [name, value] of Object.entries(options)) {
     if (others.includes(name)) continue;
-    if (!Object.hasOwn(rules, name)) throw unknownOption(name, [...names, ...others]);
+    if (!Object.hasOwn(rules, name))
+      throw new LockOptionError(name, "an unknown option", `one of ${[...names, ...others].join(", ")}`);
     if (value === undefined) continue;
     const { read, fits } = rules[name as keyof Settings];
     const setting = read(value);
@@ -165,16 +166,4 @@ function oneOf<T extends string>(first: T, second: T): Rule<T> {
 function text<T>(fallback: T): Rule<T> {
   const fits = "a text of up to 200 characters, no control characters";
   return rule(fallback, fits, (value) => typeof value === "string" && /^\P{Cc}{0,200}$/u.test(value));
-}
-
-/** An option nobody knows, with the name that shares most pairs of letters with it. */
-function unknownOption(name: string, known: readonly string[]): LockOptionError {
-  const shared = (candidate: string) =>
-    [...name].filter((_, i) => candidate.includes(name.slice(i, i + 2))).length;
-  const [nearest] = [...known].sort((one, other) => shared(other) - shared(one));
-  return new LockOptionError(
-    name,
-    "an unknown option",
-    `one of ${known.join(", ")}; did you mean "${nearest}"?`,
-  );
 }

@@ -131,7 +131,7 @@ function memoryClient(): RedisClient {
 
     const keys = words.slice(2, 2 + Number(value)) as [string, string, string, string, string?];
     const [one = "", two = "", three = ""] = words.slice(2 + Number(value));
-    if (first.endsWith(joinScript)) return join(keys[0], keys[3], keys[4], one, Number(two), three === "1");
+    if (first.endsWith(joinScript)) return join(keys[0], keys[3], keys[4], one, Number(two), three !== "");
     if (first.endsWith(releaseScript)) return release(keys[0], keys[3], one, two);
     if (first.endsWith(extendScript)) return extend(keys[0], one, two, Number(three));
     throw new Error(`the memory locker does not know ${name}`);

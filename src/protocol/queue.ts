@@ -2,7 +2,7 @@ import type { Claim } from "./claim.ts";
 
 // The queue of a lock: two sorted sets beside it, gone when nobody waits. A member is a waiter's value without its
 // first three characters, which are "sl:", or "sl!" where others wait: so a holder learns of them.
-//   <key>:queue  member → ticket, rising: the order of arrival, and the number of this stay in the queue
+//   <key>:queue  member → ticket: when it first asked, in server time, and the number of this stay in the queue
 //   <key>:alive  member → the server time in ms until which it counts as alive, and until which a grant to it lasts
 //   <key>:gone:<token>  a mark that keeps a request of a waiter that left from taking anything
 

@@ -24,5 +24,5 @@ export async function take(claim: Claim): Promise<Taken> {
       return busy(reply);
     }
   }
-  return join(claim, false);
+  return join(claim);
 }

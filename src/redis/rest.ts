@@ -2,6 +2,9 @@ import { LockOptionError, show } from "../errors.ts";
 import { forever } from "../time.ts";
 import { type RedisClient, RefusedError } from "./client.ts";
 
+/** Next.js 13 and 14 keep what was fetched, POST included. `cache: "no-store"` is an error on older Workers. */
+const uncached = { next: { revalidate: 0 } };
+
 /**
  * A client of Upstash's REST API on the platform's own `fetch`. One command is one request; nothing is sent
  * twice, and no reply is handed on that the server did not send.
@@ -16,25 +19,22 @@ export function restClient(url: unknown, token: unknown): RedisClient {
   return {
     resendsAfter: forever,
     async send(command, signal) {
-      const response = await fetch(endpoint, {
-        method: "POST",
-        headers,
-        body: JSON.stringify(command),
-        signal,
-      });
+      const body = JSON.stringify(command);
+      const response = await fetch(endpoint, { method: "POST", headers, body, signal, ...uncached });
       const { status } = response;
-      const body = await response.json().catch(() => {});
+      const answer = await response.json().catch(() => {});
       if (status === 401 || status === 403) throw new RefusedError(`HTTP ${status}: the token was refused`);
       // Errors of Redis come with 400; a gateway's 429 or 503 may hold JSON too, but nothing Redis said.
       if (status < 500 && status !== 429) {
-        if (typeof body?.error === "string") throw new RefusedError(body.error);
-        if (body?.result !== undefined) return body.result;
+        if (typeof answer?.error === "string") throw new RefusedError(answer.error);
+        if (answer?.result !== undefined) return answer.result;
       }
       throw new Error(`HTTP ${status} with no reply of Redis in it`);
     },
     async listen(channel, hear, signal) {
       const url = `${endpoint.replace(/\/$/, "")}/subscribe/${channel}`;
-      const response = await fetch(url, { headers: { ...headers, accept: "text/event-stream" }, signal });
+      const accept = "text/event-stream";
+      const response = await fetch(url, { headers: { ...headers, accept }, signal, ...uncached });
       let rest = "";
       const lines = new WritableStream<string>({
         write(text) {

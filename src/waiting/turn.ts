@@ -39,7 +39,7 @@ export async function waitForTurn(claim: Claim, started: Moment): Promise<Taken>
   listen(connection, channelOf(claim), hear, done.signal).catch(() => {});
   try {
     for (;;) {
-      const taken = await join(claim, true);
+      const taken = await join(claim, started);
       if (taken.held) return taken;
       const { ticket, holder, foreign, stay } = taken;
       const { place = 0 } = holder;
