@@ -7,7 +7,13 @@ import { build } from "esbuild";
 rmSync("dist", { recursive: true, force: true });
 execFileSync("tsc", ["-p", "tsconfig.build.json"], { stdio: "inherit" });
 await build({
-  entryPoints: ["dist/index.js", "dist/adapters/middy.js", "dist/testing.js"],
+  entryPoints: [
+    "dist/index.js",
+    ...["middy", "lambda", "fetch", "cloudflare", "hono", "schedule"].map(
+      (name) => `dist/adapters/${name}.js`,
+    ),
+    "dist/testing.js",
+  ],
   outbase: "dist",
   outdir: "dist",
   allowOverwrite: true,

@@ -45,7 +45,7 @@ export async function acquire(claim: Claim): Promise<HeldLock> {
   } catch (error) {
     // It may have been taken all the same, now or later: it is released in the background.
     const late = claim.asker.stragglers.length > 0 || !signal?.aborted;
-    if (!(error instanceof RefusedError)) (lock?.end(false) ?? release(claim, late, true)).catch(() => {});
+    if (!(error instanceof RefusedError)) claim.background(lock?.end(false) ?? release(claim, late, true));
     clearStragglers(claim);
     if (signal?.aborted) throw signal.reason;
     const failure = error instanceof LockUnavailableError ? error : unavailable(claim, error);

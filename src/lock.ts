@@ -247,7 +247,7 @@ export function leaseFor(ms: number): number {
 /** Requests to take the lock that were given up may still be executed: each is followed by a release. */
 export function clearStragglers(claim: Claim): void {
   for (const straggler of claim.asker.stragglers.splice(0))
-    straggler.then(() => releaseClaim(claim, false, true)).catch(() => {});
+    claim.background(straggler.then(() => releaseClaim(claim, false, true)));
 }
 
 /** The error for a lock about which nothing is known. Its cause names no token, whatever the server quoted. */

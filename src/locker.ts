@@ -64,13 +64,19 @@ export interface AdapterLocker extends Locker {
   /**
    * @param settings already checked
    * @param lifetime ms the function around the lock may still run
+   * @param background lets what goes on after an answer go on
    */
-  take(key: string, settings: Settings, lifetime?: () => number): Promise<HeldLock>;
+  take(
+    key: string,
+    settings: Settings,
+    lifetime?: () => number,
+    background?: (work: Promise<unknown>) => void,
+  ): Promise<HeldLock>;
 }
 
 export function newLocker(connection: Connection, settings: Settings): AdapterLocker {
-  const take: AdapterLocker["take"] = async (key, asked, lifetime) =>
-    acquire(newClaim(connection, asked, readKey(key), lifetime));
+  const take: AdapterLocker["take"] = async (key, asked, ...about) =>
+    acquire(newClaim(connection, asked, readKey(key), ...about));
   const acquireLock: Locker["acquire"] = async (key, options) => take(key, readOptions(settings, options));
 
   return {
@@ -100,7 +106,7 @@ export function newLocker(connection: Connection, settings: Settings): AdapterLo
     resume(handle, options) {
       const { key, prefix, token, ttl, owner, fence } = readHandle(handle);
       const asked = { ...readOptions(settings, options), prefix, ttl, owner };
-      return holdLock(newClaim(connection, asked, key, undefined, token), "resumed", { fence });
+      return holdLock(newClaim(connection, asked, key, undefined, undefined, token), "resumed", { fence });
     },
   };
 }

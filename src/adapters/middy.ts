@@ -1,7 +1,11 @@
 import { LockBusyError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
 import type { HeldLock, Lock } from "../lock.ts";
+import { forever } from "../time.ts";
+import { invocation, type LambdaContext, remainingTime } from "./lambda-context.ts";
 import { type AdapterOptions, Guard } from "./run.ts";
 import { heldToEnd } from "./stream.ts";
+
+export type { LambdaContext } from "./lambda-context.ts";
 
 export type LockMiddlewareOptions<Event = unknown> = AdapterOptions<
   [event: Event, context: LambdaContext],
@@ -19,22 +23,6 @@ export interface ReadyMadeLock {
 export interface ReadyMadeLockOptions<Event = unknown, L extends ReadyMadeLock = ReadyMadeLock> {
   lock: (event: Event, context: LambdaContext) => L;
   ifBusy?: LockMiddlewareOptions<Event>["ifBusy"];
-}
-
-/** What is used and handed on of Lambda's context, as `@types/aws-lambda` describes it. */
-export interface LambdaContext {
-  callbackWaitsForEmptyEventLoop: boolean;
-  functionName: string;
-  functionVersion: string;
-  invokedFunctionArn: string;
-  memoryLimitInMB: string;
-  awsRequestId: string;
-  logGroupName: string;
-  logStreamName: string;
-  getRemainingTimeInMillis(): number;
-  done(error?: Error, result?: unknown): void;
-  fail(error: Error | string): void;
-  succeed(messageOrObject: unknown, object?: unknown): void;
 }
 
 /** What middy hands to a middleware, in all its majors. */
@@ -85,39 +73,11 @@ type Request<Event, L> = MiddyRequest<Event, LambdaContext & { lock: L }>;
 
 function withLocker<Event>(options: LockMiddlewareOptions<Event>): LockMiddleware<Event, Lock> {
   const guard = new Guard(options);
-  // By request: one process may run many invocations at once.
-  const locks = new WeakMap<object, HeldLock>();
-
-  const end = async (request: Request<Event, Lock>, success: boolean) => {
-    const lock = locks.get(request);
-    locks.delete(request);
-    if (lock) await guard.leave(lock, success);
-  };
-
-  async function lockBefore(request: Request<Event, Lock>) {
-    const { event, context } = request;
-    refuseDurable(context);
-    const lifetime = remainingTime(context);
-    const owner = context.functionName && `${context.functionName} ${context.awsRequestId ?? ""}`.trim();
-    const entry = await guard.enter([event, context], { lifetime, owner });
-    if (!entry.lock) return entry.response;
-    locks.set(request, entry.lock);
-    context.lock = entry.lock;
-  }
-
-  async function lockAfter(request: Request<Event, Lock>) {
-    if (stillRunning(request)) return letLapse(locks.get(request));
-    const held = heldToEnd(request.response, (success) => end(request, success));
-    if (held) request.response = await held;
-    else await end(request, true);
-  }
-
-  async function lockOnError(request: Request<Event, Lock>) {
-    if (stillRunning(request)) return letLapse(locks.get(request));
-    await end(request, false);
-  }
-
-  return { before: lockBefore, after: lockAfter, onError: lockOnError };
+  return hooks<Event, HeldLock>({
+    enter: (event, context) => guard.enter([event, context], invocation(context)),
+    leave: (lock, success) => guard.leave(lock, success),
+    lapse: (lock) => lock.stopRenewing(),
+  });
 }
 
 function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddleware<Event, ReadyMadeLock> {
@@ -127,71 +87,78 @@ function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddlew
     throw new LockOptionError(others[0] as string, "beside `lock`", "the ready-made lock's own options");
   if (typeof make !== "function")
     throw new LockOptionError("lock", show(make), "a function that makes the lock");
-  const locks = new WeakMap<object, ReadyMadeLock>();
 
-  const end = async (request: Request<Event, ReadyMadeLock>) => {
-    const lock = locks.get(request);
-    locks.delete(request);
-    await lock?.release().catch(() => false);
-  };
-
-  async function lockBefore(request: Request<Event, ReadyMadeLock>) {
-    const { event, context } = request;
-    refuseDurable(context);
-    const lock = make(event, context);
-    const key = lock.id ?? "";
-    const acquired = await lock.acquire().catch((error: Error) => {
-      // @upstash/redis quotes the command, the lock's token included.
-      throw new LockUnavailableError(key, new Error(error.message.split(", command was:", 1)[0]));
-    });
-    if (!acquired) {
+  return hooks<Event, ReadyMadeLock>({
+    async enter(event, context) {
+      invocation(context);
+      const lock = make(event, context);
+      const key = lock.id ?? "";
+      const acquired = await lock.acquire().catch((error: Error) => {
+        // @upstash/redis quotes the command, the lock's token included.
+        throw new LockUnavailableError(key, new Error(error.message.split(", command was:", 1)[0]));
+      });
+      if (acquired) return { lock };
       const error = new LockBusyError(key, {});
       if (ifBusy === "throw") throw error;
-      return ifBusy === "skip" ? null : ifBusy(error, event, context);
-    }
-    locks.set(request, lock);
-    context.lock = lock;
+      return { lock: undefined, response: ifBusy === "skip" ? null : await ifBusy(error, event, context) };
+    },
+    async leave(lock) {
+      await lock.release().catch(() => false);
+    },
+    lapse() {},
+  });
+}
+
+/** A lock, whichever it is, around a handler. */
+interface Around<Event, L> {
+  enter(event: Event, context: LambdaContext): Promise<{ lock: L } | { lock: undefined; response: unknown }>;
+  leave(lock: L, success: boolean): Promise<void>;
+  /** Lets the lease run out. */
+  lapse(lock: L): void;
+}
+
+function hooks<Event, L extends object>({ enter, leave, lapse }: Around<Event, L>): LockMiddleware<Event, L> {
+  // By request: one process may run many invocations at once.
+  const locks = new WeakMap<object, L>();
+
+  const end = async (request: Request<Event, L>, success: boolean) => {
+    const lock = locks.get(request);
+    locks.delete(request);
+    if (lock) await leave(lock, success);
+  };
+
+  async function lockBefore(request: Request<Event, L>) {
+    const { event, context } = request;
+    const entry = await enter(event, context);
+    if ("response" in entry) return entry.response;
+    locks.set(request, entry.lock);
+    context.lock = entry.lock;
   }
 
-  async function lockAfter(request: Request<Event, ReadyMadeLock>) {
-    if (stillRunning(request)) return;
-    const held = heldToEnd(request.response, () => end(request));
+  async function lockAfter(request: Request<Event, L>) {
+    if (lapses(request)) return;
+    const held = heldToEnd(request.response, (success) => end(request, success));
     if (held) request.response = await held;
-    else await end(request);
+    else await end(request, true);
   }
 
-  async function lockOnError(request: Request<Event, ReadyMadeLock>) {
-    if (!stillRunning(request)) await end(request);
+  async function lockOnError(request: Request<Event, L>) {
+    if (!lapses(request)) await end(request, false);
+  }
+
+  /**
+   * Whether middy gave up on a handler that may still be at work: releasing now would let two in. Its early
+   * timeout throws a TimeoutError, or, where `timeoutEarlyResponse` was replaced, whatever that throws or
+   * returns; but it comes within moments of the function's end, and there a lease ends by itself.
+   */
+  function lapses(request: Request<Event, L>): boolean {
+    const { error, context } = request;
+    const timedOut = error?.name === "TimeoutError" && error.message.startsWith("[AbortError]");
+    if (!timedOut && (remainingTime(context)?.() ?? forever) >= 20) return false;
+    const lock = locks.get(request);
+    if (lock) lapse(lock);
+    return true;
   }
 
   return { before: lockBefore, after: lockAfter, onError: lockOnError };
-}
-
-function remainingTime(context: Partial<LambdaContext>): (() => number) | undefined {
-  return context.getRemainingTimeInMillis && (() => context.getRemainingTimeInMillis?.() ?? 0);
-}
-
-/**
- * Whether middy gave up on a handler that may still be at work: releasing now would let two in. Its early
- * timeout throws a TimeoutError, or, where `timeoutEarlyResponse` was replaced, whatever that throws or
- * returns; but it comes within moments of the function's end, and there a lease ends by itself.
- */
-function stillRunning({ error, context }: MiddyRequest<unknown, Partial<LambdaContext>>): boolean {
-  const timedOut = error?.name === "TimeoutError" && error.message.startsWith("[AbortError]");
-  return timedOut || (remainingTime(context)?.() ?? Number.POSITIVE_INFINITY) < 20;
-}
-
-function letLapse(lock: HeldLock | undefined): void {
-  lock?.stopRenewing();
-}
-
-/** A durable function runs its middlewares again at every replay, between which it does not run at all. */
-function refuseDurable(context: object): void {
-  if (Symbol.for("@aws/durable-execution-sdk-js/durable-context") in context || "lambdaContext" in context) {
-    throw new LockOptionError(
-      "context",
-      "that of a durable function",
-      "a plain Lambda function: lock inside a step instead",
-    );
-  }
 }

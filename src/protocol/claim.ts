@@ -11,6 +11,8 @@ export interface Claim {
   readonly name: string;
   /** Milliseconds the function around the lock may still run; no lease is renewed past it. */
   readonly lifetime: (() => number) | undefined;
+  /** Has done what nobody waits for: a platform may stop all else once there is an answer. */
+  readonly background: (work: Promise<unknown>) => void;
   /** What tells this holder from all others. */
   readonly token: string;
   /** `<prefix>{<name>}` in Redis: the braces keep a lock's keys on one cluster slot. */
@@ -53,6 +55,7 @@ export function newClaim(
   settings: Settings,
   name: string,
   lifetime?: () => number,
+  background: Claim["background"] = () => {},
   token = connection.runtime.uuid(),
 ): Claim {
   return {
@@ -60,6 +63,7 @@ export function newClaim(
     settings,
     name,
     lifetime,
+    background: (work) => background(work.catch(() => {})),
     token,
     key: `${settings.prefix}{${name}}`,
     value: leaseValue(token, settings.ttl, settings.owner),

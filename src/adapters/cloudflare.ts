@@ -1,0 +1,164 @@
+import { LockBusyError } from "../errors.ts";
+import type { Lock } from "../lock.ts";
+import type { Locker, LockerOptions } from "../locker.ts";
+import { type BatchOptions, batchOptions, batchProcessor } from "./batch.ts";
+import { type ResponseOptions, respond } from "./response.ts";
+import {
+  type AdapterOptions,
+  adapterOptions,
+  asOwner,
+  attach,
+  checkOptions,
+  Guard,
+  type IfBusy,
+  type LockTarget,
+  readHandler,
+} from "./run.ts";
+
+/** What is used of the `ctx` of a Worker. */
+export interface WorkerContext {
+  waitUntil(work: Promise<unknown>): void;
+}
+
+/** What is used of the first argument of `scheduled`. */
+export interface WorkerSchedule {
+  readonly scheduledTime: number;
+  readonly cron: string;
+}
+
+/** What is used of a message of a queue. */
+export interface WorkerMessage {
+  readonly id: string;
+  ack(): void;
+  retry(options?: { delaySeconds?: number }): void;
+}
+
+export interface WorkerBatch<Message> {
+  readonly queue: string;
+  readonly messages: readonly Message[];
+}
+
+type FromEnv<Options, Env> = Omit<Options, "locker"> & {
+  /**
+   * What makes the locker of an `env`, once for an isolate, or a locker.
+   * @default one of `env.UPSTASH_REDIS_REST_URL` and `_TOKEN`, or `env.KV_REST_API_URL` and `_TOKEN`
+   */
+  locker?: Locker | ((env: Env) => Locker) | undefined;
+};
+
+/**
+ * Wraps the `fetch` handler of a Worker, as `lockFetch` of `serverless-lock/fetch` does, with a locker made from
+ * `env`.
+ *
+ * @example
+ * export default {
+ *   fetch: lockFetch({ key: (request: Request) => new URL(request.url).pathname }, async (request, env: Env) =>
+ *     Response.json(await charge(request, request.lock.signal)),
+ *   ),
+ * };
+ *
+ * @throws LockOptionError here, when an option is wrong
+ */
+export function lockFetch<R extends Request, Env extends object, Context extends WorkerContext>(
+  options: FromEnv<ResponseOptions<[request: R, env: Env, ctx: Context]>, Env>,
+  handler: (request: R & { lock: Lock }, env: Env, ctx: Context) => Response | Promise<Response>,
+): (request: R, env: Env, ctx: Context) => Promise<Response> {
+  const guardOf = guards<Env, [R, Env, Context], Response>(options, adapterOptions);
+  readHandler(handler);
+  const own = options as ResponseOptions<[R, Env, Context]>;
+  return async function lockedFetch(request, env, ctx) {
+    return respond(guardOf(env), own, handler, request, env, ctx);
+  };
+}
+
+/**
+ * Wraps the `scheduled` handler of a Worker; the lock is at `controller.lock`. With `oncePerTick` of
+ * `serverless-lock/schedule` each tick runs once.
+ * @throws LockOptionError here, when an option is wrong
+ */
+export function lockScheduled<
+  Schedule extends WorkerSchedule,
+  Env extends object,
+  Context extends WorkerContext,
+>(
+  options: FromEnv<AdapterOptions<[controller: Schedule, env: Env, ctx: Context], unknown>, Env>,
+  handler: (controller: Schedule & { lock: Lock }, env: Env, ctx: Context) => unknown,
+): (controller: Schedule, env: Env, ctx: Context) => Promise<void> {
+  const guardOf = guards<Env, [Schedule, Env, Context], unknown>(options, adapterOptions);
+  readHandler(handler);
+  return async function lockedScheduled(controller, env, ctx) {
+    const about = { owner: asOwner(`scheduled ${controller.cron}`) };
+    await guardOf(env).run([controller, env, ctx], about, (lock) =>
+      handler(attach(controller, lock), env, ctx),
+    );
+  };
+}
+
+/** Cloudflare delays a message for 12 hours at most. */
+const longestDelay = 43_200;
+
+/**
+ * Wraps the `queue` handler of a Worker: each message is processed under a lock of its own, at `message.lock`, and
+ * acknowledged or retried alone; one that found its lock busy no earlier than the holder's lease may end.
+ * @throws LockOptionError here, when an option is wrong
+ */
+export function lockQueue<
+  Message extends WorkerMessage,
+  Env extends object,
+  Context extends WorkerContext = WorkerContext,
+>(
+  options: FromEnv<BatchOptions<Message, [env: Env, ctx: Context]>, Env>,
+  processMessage: (message: Message & { lock: Lock }, env: Env, ctx: Context) => unknown,
+): (batch: WorkerBatch<Message>, env: Env, ctx: Context) => Promise<void> {
+  const guardOf = guards<Env, [Message, Env, Context], unknown>(options, batchOptions);
+  const process = batchProcessor<Message, [Env, Context]>(
+    options as BatchOptions<Message, [Env, Context]>,
+    processMessage,
+  );
+  return async function lockedQueue({ queue, messages }, env, ctx) {
+    const about = { owner: asOwner(`queue ${queue}`) };
+    const settled = (message: Message, failure: { error: unknown } | undefined) => {
+      if (failure) message.retry(retryOf(failure.error));
+      else message.ack();
+    };
+    await process({ guard: guardOf(env), items: messages, rest: [env, ctx], about, settled });
+  };
+}
+
+function retryOf(error: unknown): { delaySeconds?: number } {
+  if (!(error instanceof LockBusyError) || !error.retryAfter) return {};
+  return { delaySeconds: Math.min(longestDelay, Math.ceil(error.retryAfter / 1000)) };
+}
+
+/** Options are checked at once; a guard is made for an `env` when that is seen first. */
+function guards<Env extends object, Input extends unknown[], Result>(
+  options: FromEnv<LockTarget<Input>, Env> & { ifBusy?: IfBusy<Input, Result> | undefined },
+  own: readonly string[],
+): (env: Env) => Guard<Input, Result> {
+  checkOptions(options, own);
+  const made = new WeakMap<Env, Guard<Input, Result>>();
+  return (env) => {
+    let guard = made.get(env);
+    if (!guard) {
+      guard = new Guard<Input, Result>({ ...options, ...placeOf<Env>(options, env) }, own);
+      made.set(env, guard);
+    }
+    return guard;
+  };
+}
+
+type Place = Pick<LockerOptions, "redis" | "url" | "token">;
+
+function placeOf<Env>(
+  { locker, redis, url, token }: Place & { locker?: Locker | ((env: Env) => Locker) | undefined },
+  env: Env,
+): Place & { locker: Locker | undefined } {
+  if (typeof locker === "function") return { locker: locker(env) };
+  if (locker || redis) return { locker };
+  const names = env as Record<string, string | undefined>;
+  return {
+    locker,
+    url: url ?? (names.UPSTASH_REDIS_REST_URL || names.KV_REST_API_URL),
+    token: token ?? (names.UPSTASH_REDIS_REST_TOKEN || names.KV_REST_API_TOKEN),
+  };
+}

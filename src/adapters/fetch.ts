@@ -1,0 +1,28 @@
+import type { Lock } from "../lock.ts";
+import { type ResponseOptions, respond } from "./response.ts";
+import { Guard, readHandler } from "./run.ts";
+
+export type LockFetchOptions<Input extends unknown[] = [request: Request]> = ResponseOptions<Input>;
+
+/**
+ * Wraps a handler that answers a `Request` with a `Response`: of Vercel, a Next.js route, Deno, Bun or Node. The
+ * lock, at `request.lock`, is kept to the end of the response's body. Where the platform has a `waitUntil`, the
+ * release does not delay the response.
+ *
+ * @example
+ * export const POST = lockFetch({ key: (request: Request) => new URL(request.url).pathname }, async (request) =>
+ *   Response.json(await charge(request, request.lock.signal)),
+ * );
+ *
+ * @throws LockOptionError here, when an option is wrong
+ */
+export function lockFetch<R extends Request, Rest extends unknown[]>(
+  options: LockFetchOptions<[request: R, ...rest: Rest]>,
+  handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
+): (request: R, ...rest: Rest) => Promise<Response> {
+  const guard = new Guard<[R, ...Rest], Response>(options);
+  readHandler(handler);
+  return async function lockedFetch(request, ...rest) {
+    return respond(guard, options, handler, request, ...rest);
+  };
+}

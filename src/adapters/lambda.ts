@@ -1,0 +1,141 @@
+import { LockOptionError } from "../errors.ts";
+import type { Lock } from "../lock.ts";
+import { type BatchOptions, batchOptions, batchProcessor } from "./batch.ts";
+import { invocation, type LambdaContext } from "./lambda-context.ts";
+import { type AdapterOptions, attach, type End, Guard, type IfBusy, readHandler } from "./run.ts";
+import { heldToEnd } from "./stream.ts";
+
+export type { LambdaContext } from "./lambda-context.ts";
+
+export interface LockHandlerOptions<Input extends unknown[], Result, Busy extends IfBusy<Input, Result>>
+  extends AdapterOptions<Input, Result> {
+  ifBusy?: Busy | undefined;
+}
+
+type Skipped<Busy> = Busy extends "skip" ? null : never;
+
+/** What is used of the stream that `awslambda.streamifyResponse` hands to a handler. */
+export interface ResponseStream {
+  write(chunk: never): boolean;
+  once(event: "finish" | "close" | "error", listener: () => void): unknown;
+  readonly writableFinished: boolean;
+}
+
+/**
+ * Wraps any Lambda handler: the lock, at `context.lock`, is taken before it and released once it has settled
+ * and what it streams has ended. Goes inside `awslambda.streamifyResponse`, where that is used.
+ *
+ * @example
+ * export const handler = lockHandler(
+ *   { key: (event: APIGatewayProxyEventV2) => `order:${event.pathParameters?.id}` },
+ *   async (event, context) => charge(event, context.lock.signal),
+ * );
+ *
+ * @throws LockOptionError here, when an option is wrong
+ */
+export function lockHandler<
+  Event,
+  Result,
+  Context extends object = LambdaContext,
+  Busy extends IfBusy<[event: Event, context: Context], Result> = "throw",
+>(
+  options: LockHandlerOptions<[event: Event, context: Context], Result, Busy>,
+  handler: (event: Event, context: Context & { lock: Lock }) => Result | Promise<Result>,
+): (event: Event, context: Context) => Promise<Result | Skipped<Busy>>;
+export function lockHandler<
+  Event,
+  Stream extends ResponseStream,
+  Context extends object = LambdaContext,
+  Busy extends IfBusy<[event: Event, stream: Stream, context: Context], void> = "throw",
+>(
+  options: LockHandlerOptions<[event: Event, stream: Stream, context: Context], void, Busy>,
+  handler: (event: Event, stream: Stream, context: Context & { lock: Lock }) => void | Promise<void>,
+): (event: Event, stream: Stream, context: Context) => Promise<void>;
+export function lockHandler(
+  options: AdapterOptions<unknown[], unknown>,
+  handler: (...input: never[]) => unknown,
+): (...input: unknown[]) => Promise<unknown> {
+  const guard = new Guard(options);
+  readHandler(handler);
+  return async function lockedHandler(event, second, third) {
+    // Lambda's own third argument, up to Node 22, is a callback.
+    const stream = isStream(second) ? second : undefined;
+    const context = (stream ? third : second) as object;
+    const input = stream ? [event, stream, context] : [event, context];
+    return guard.run(
+      input,
+      invocation(context),
+      (lock) => {
+        attach(context, lock);
+        return handler(...(input as never[]));
+      },
+      (result, end) => (stream ? untilFinished(stream, end) : heldToEnd(result, end)),
+    );
+  };
+}
+
+function isStream(value: unknown): value is ResponseStream {
+  return typeof (value as Partial<ResponseStream> | undefined)?.write === "function";
+}
+
+/** A handler may return while something is still piped into its stream. */
+async function untilFinished(stream: ResponseStream, end: End): Promise<null> {
+  if (!stream.writableFinished) {
+    await new Promise<void>((resolve) => {
+      for (const event of ["finish", "close", "error"] as const) stream.once(event, resolve);
+    });
+  }
+  await end(stream.writableFinished);
+  return null;
+}
+
+/** What is used of a record of an SQS event. */
+export interface SqsRecord {
+  messageId: string;
+  eventSourceARN?: string;
+  attributes?: { MessageGroupId?: string | undefined };
+}
+
+export type LockRecordsOptions<
+  Record extends SqsRecord,
+  Context extends object = LambdaContext,
+> = BatchOptions<Record, [context: Context]>;
+
+/** With `functionResponseType: ReportBatchItemFailures`, exactly these come again. */
+export interface BatchResponse {
+  batchItemFailures: { itemIdentifier: string }[];
+}
+
+/**
+ * Processes an SQS batch with a lock, at `record.lock`, for each record: those of one key in their order, different
+ * keys side by side. A record that is busy, failed, or whose lock was lost goes back to the queue alone; of a FIFO
+ * queue also what comes after it in its group. Never rejects for a record's sake.
+ *
+ * @example
+ * export const handler = lockRecords({ key: (record: SQSRecord) => `order:${record.body}` }, (record) =>
+ *   ship(record.body, record.lock.signal),
+ * );
+ *
+ * @throws LockOptionError here, when an option is wrong
+ */
+export function lockRecords<Record extends SqsRecord, Context extends object = LambdaContext>(
+  options: LockRecordsOptions<Record, Context>,
+  processRecord: (record: Record & { lock: Lock }, context: Context) => unknown,
+): (event: { Records: Record[] }, context: Context) => Promise<BatchResponse> {
+  const process = batchProcessor<Record, [Context]>(options, processRecord);
+  const guard = new Guard<[Record, Context], unknown>(options, batchOptions);
+  return async function lockedRecords(event, context) {
+    const about = invocation(context);
+    const items = event?.Records;
+    if (!Array.isArray(items))
+      throw new LockOptionError("event", "one without Records", "one of an SQS queue");
+    const failed = await process({ guard, items, rest: [context], about, groupOf });
+    const failures = items.filter((record) => failed.has(record));
+    return { batchItemFailures: failures.map(({ messageId }) => ({ itemIdentifier: messageId })) };
+  };
+}
+
+/** What a FIFO queue keeps in order. Only there does a record have a group that matters. */
+function groupOf({ eventSourceARN, attributes }: SqsRecord): string | undefined {
+  return eventSourceARN?.endsWith(".fifo") ? attributes?.MessageGroupId : undefined;
+}

@@ -1,0 +1,75 @@
+import { LockOptionError, show } from "../errors.ts";
+import { readKey } from "../options.ts";
+import { type Duration, milliseconds } from "../time.ts";
+
+export interface TickOptions {
+  /**
+   * How far apart the ticks are, for a trigger that does not say which tick it is for, such as a cron of Vercel:
+   * then the tick is the one nearest to the clock. 1 s to 31 days.
+   */
+  period?: Duration | undefined;
+  /** Where the ticks lie: so long after midnight UTC, and every period before and after that. @default 0 */
+  offset?: Duration | undefined;
+  /** For how long a tick that succeeded is not run again, counted from its start. @default "25h" */
+  holdFor?: Duration | undefined;
+}
+
+/** What names a tick: that of EventBridge's rules and its Scheduler, and a Worker's. */
+export interface Tick {
+  time?: unknown;
+  scheduledTime?: unknown;
+}
+
+/** EventBridge delivers again for up to 24 hours. */
+const longestRedelivery = "25h";
+
+/**
+ * The options that make a task run once for each tick of its schedule, to be spread into those of any adapter: a
+ * lock for each tick, kept after a success; whoever comes second is skipped. A run that failed lets the next
+ * delivery in at once, one that crashed after one lease (`ttl`).
+ * @param name of the task, in front of the tick in the key
+ *
+ * @example
+ * export const handler = lockHandler({ ...oncePerTick("report") }, async (event: ScheduledEvent, context) =>
+ *   writeReport(event.time, context.lock.signal),
+ * );
+ * export const GET = lockFetch({ ...oncePerTick("report", { period: "1d", offset: "2h" }) }, writeReport);
+ *
+ * @throws LockOptionError
+ */
+export function oncePerTick(name: string, options: TickOptions = {}) {
+  const { period, offset = 0, holdFor = longestRedelivery } = options;
+  readKey(name);
+  const every = period === undefined ? undefined : readDuration("period", period, 1000);
+  const from = readDuration("offset", offset, 0);
+  return {
+    key: (trigger: unknown): string => `${name}@${tickOf(trigger, every, from)}`,
+    holdFor,
+    ifBusy: "skip" as const,
+  };
+}
+
+/** The tick a trigger is for, in ISO format, whole seconds. */
+function tickOf(trigger: unknown, period: number | undefined, offset: number): string {
+  const { time, scheduledTime } = Object(trigger) as Tick;
+  const said = new Date((scheduledTime ?? time) as string | number).getTime();
+  if (said > 0) return iso(said);
+  if (period === undefined) {
+    throw new LockOptionError(
+      "period",
+      "a trigger without a time",
+      "how far apart the ticks are, or an event with a time or scheduledTime",
+    );
+  }
+  return iso(Math.round((Date.now() - offset) / period) * period + offset);
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+function readDuration(option: string, value: unknown, least: number): number {
+  const ms = milliseconds(value);
+  if (ms >= least && ms <= milliseconds("31d")) return ms;
+  throw new LockOptionError(option, show(value), `ms or a text such as "5m", "1d", from ${least} to 31d`);
+}
