@@ -54,7 +54,12 @@ export interface Locker {
 
 /** @throws LockOptionError when an option is wrong, or no URL and token are to be found */
 export function createLocker(options: LockerOptions = {}): Locker {
-  const settings = readOptions(defaults, options, connectionOptions);
+  return openLocker(options);
+}
+
+/** @param others names of options that belong to the caller */
+export function openLocker(options: LockerOptions, others: readonly string[] = []): AdapterLocker {
+  const settings = readOptions(defaults, options, [...connectionOptions, ...others]);
   return newLocker(connect(readClient(options), realRuntime), settings);
 }
 

@@ -1,6 +1,6 @@
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
 import type { Lock } from "../lock.ts";
-import { attach, checkOptions, type Guard, type Invocation, type LockTarget, readHandler } from "./run.ts";
+import { attach, type Guard, type Invocation, type LockTarget, run } from "./run.ts";
 
 /** What the adapters of queues take. Whatever could not be locked goes back to the queue. */
 export interface BatchOptions<Item, Rest extends unknown[]> extends LockTarget<[item: Item, ...rest: Rest]> {
@@ -16,7 +16,6 @@ export type Process<Item, Rest extends unknown[]> = (item: Item & { lock: Lock }
 export const batchOptions = ["key", "locker", "concurrency", "onError"];
 
 interface Batch<Item, Rest extends unknown[]> {
-  guard: Guard<[Item, ...Rest], unknown>;
   items: readonly Item[];
   rest: Rest;
   about: Invocation;
@@ -27,22 +26,20 @@ interface Batch<Item, Rest extends unknown[]> {
 }
 
 /**
- * Checks the options. What it returns processes a batch, each item under its own lock: those of one key, or one
+ * Checks the batch's own options. What it returns processes a batch, each item under its own lock: those of one key, or one
  * group, in their order, others side by side. It resolves to those that failed, each with its error.
  * @throws LockOptionError
  */
 export function batchProcessor<Item extends object, Rest extends unknown[]>(
-  options: BatchOptions<Item, Rest>,
+  guard: Guard<[Item, ...Rest], unknown>,
+  { concurrency = 10, onError = logged }: Pick<BatchOptions<Item, Rest>, "concurrency" | "onError">,
   process: Process<Item, Rest>,
 ): (batch: Batch<Item, Rest>) => Promise<Map<Item, unknown>> {
-  const { concurrency = 10, onError = logged } = options;
-  checkOptions(options, batchOptions);
-  readHandler(process);
   if (!Number.isInteger(concurrency) || concurrency < 1)
     throw new LockOptionError("concurrency", show(concurrency), "a whole number from 1");
   if (typeof onError !== "function") throw new LockOptionError("onError", show(onError), "a function");
 
-  return async ({ guard, items, rest, about, groupOf, settled }) => {
+  return async ({ items, rest, about, groupOf, settled }) => {
     const failed = new Map<Item, unknown>();
     const failedGroups = new Set<string>();
     const fail = (item: Item, error: unknown) => {
@@ -58,7 +55,7 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
       const work = (lock: Lock) => process(attach(item, lock), ...rest);
       try {
         if (typeof key !== "string") throw key.error;
-        await guard.run([item, ...rest], about, work, undefined, key);
+        await run(guard, [item, ...rest], about, work, undefined, key);
         settled?.(item, undefined);
       } catch (error) {
         fail(item, error);

@@ -1,19 +1,9 @@
 import { LockBusyError } from "../errors.ts";
 import type { Lock } from "../lock.ts";
-import type { Locker, LockerOptions } from "../locker.ts";
+import { createLocker, type Locker } from "../locker.ts";
 import { type BatchOptions, batchOptions, batchProcessor } from "./batch.ts";
-import { type ResponseOptions, respond } from "./response.ts";
-import {
-  type AdapterOptions,
-  adapterOptions,
-  asOwner,
-  attach,
-  checkOptions,
-  Guard,
-  type IfBusy,
-  type LockTarget,
-  readHandler,
-} from "./run.ts";
+import { ofRequest, type ResponseOptions, respond } from "./response.ts";
+import { type AdapterOptions, asOwner, attach, Guard, readHandler, run } from "./run.ts";
 
 /** What is used of the `ctx` of a Worker. */
 export interface WorkerContext {
@@ -63,11 +53,10 @@ export function lockFetch<R extends Request, Env extends object, Context extends
   options: FromEnv<ResponseOptions<[request: R, env: Env, ctx: Context]>, Env>,
   handler: (request: R & { lock: Lock }, env: Env, ctx: Context) => Response | Promise<Response>,
 ): (request: R, env: Env, ctx: Context) => Promise<Response> {
-  const guardOf = guards<Env, [R, Env, Context], Response>(options, adapterOptions);
-  readHandler(handler);
-  const own = options as ResponseOptions<[R, Env, Context]>;
+  const { guard, lockerOf } = guardFromEnv<Env, [R, Env, Context], Response>(options, handler);
   return async function lockedFetch(request, env, ctx) {
-    return respond(guardOf(env), own, handler, request, env, ctx);
+    const about = { ...ofRequest(request, [ctx]), locker: lockerOf(env) };
+    return respond(guard, options.ifBusy, handler, about, request, env, ctx);
   };
 }
 
@@ -84,13 +73,10 @@ export function lockScheduled<
   options: FromEnv<AdapterOptions<[controller: Schedule, env: Env, ctx: Context], unknown>, Env>,
   handler: (controller: Schedule & { lock: Lock }, env: Env, ctx: Context) => unknown,
 ): (controller: Schedule, env: Env, ctx: Context) => Promise<void> {
-  const guardOf = guards<Env, [Schedule, Env, Context], unknown>(options, adapterOptions);
-  readHandler(handler);
+  const { guard, lockerOf } = guardFromEnv<Env, [Schedule, Env, Context], unknown>(options, handler);
   return async function lockedScheduled(controller, env, ctx) {
-    const about = { owner: asOwner(`scheduled ${controller.cron}`) };
-    await guardOf(env).run([controller, env, ctx], about, (lock) =>
-      handler(attach(controller, lock), env, ctx),
-    );
+    const about = { owner: asOwner(`scheduled ${controller.cron}`), locker: lockerOf(env) };
+    await run(guard, [controller, env, ctx], about, (lock) => handler(attach(controller, lock), env, ctx));
   };
 }
 
@@ -110,18 +96,19 @@ export function lockQueue<
   options: FromEnv<BatchOptions<Message, [env: Env, ctx: Context]>, Env>,
   processMessage: (message: Message & { lock: Lock }, env: Env, ctx: Context) => unknown,
 ): (batch: WorkerBatch<Message>, env: Env, ctx: Context) => Promise<void> {
-  const guardOf = guards<Env, [Message, Env, Context], unknown>(options, batchOptions);
-  const process = batchProcessor<Message, [Env, Context]>(
-    options as BatchOptions<Message, [Env, Context]>,
+  const { guard, lockerOf } = guardFromEnv<Env, [Message, Env, Context], unknown>(
+    options,
     processMessage,
+    batchOptions,
   );
+  const process = batchProcessor<Message, [Env, Context]>(guard, options, processMessage);
   return async function lockedQueue({ queue, messages }, env, ctx) {
-    const about = { owner: asOwner(`queue ${queue}`) };
+    const about = { owner: asOwner(`queue ${queue}`), locker: lockerOf(env) };
     const settled = (message: Message, failure: { error: unknown } | undefined) => {
       if (failure) message.retry(retryOf(failure.error));
       else message.ack();
     };
-    await process({ guard: guardOf(env), items: messages, rest: [env, ctx], about, settled });
+    await process({ items: messages, rest: [env, ctx], about, settled });
   };
 }
 
@@ -130,35 +117,31 @@ function retryOf(error: unknown): { delaySeconds?: number } {
   return { delaySeconds: Math.min(longestDelay, Math.ceil(error.retryAfter / 1000)) };
 }
 
-/** Options are checked at once; a guard is made for an `env` when that is seen first. */
-function guards<Env extends object, Input extends unknown[], Result>(
-  options: FromEnv<LockTarget<Input>, Env> & { ifBusy?: IfBusy<Input, Result> | undefined },
-  own: readonly string[],
-): (env: Env) => Guard<Input, Result> {
-  checkOptions(options, own);
-  const made = new WeakMap<Env, Guard<Input, Result>>();
-  return (env) => {
-    let guard = made.get(env);
-    if (!guard) {
-      guard = new Guard<Input, Result>({ ...options, ...placeOf<Env>(options, env) }, own);
-      made.set(env, guard);
-    }
-    return guard;
+/** The guard, and what gives it the locker of an `env`, made when that is seen first; null where it has one. */
+function guardFromEnv<Env extends object, Input extends unknown[], Result>(
+  options: FromEnv<AdapterOptions<Input, Result>, Env>,
+  handler: unknown,
+  own?: readonly string[],
+) {
+  readHandler(handler);
+  const { locker = lockerFromEnv, redis, url, token } = options;
+  const settled = redis || url || token || typeof locker !== "function";
+  const made = new WeakMap<Env, Locker>();
+  return {
+    guard: new Guard(options as AdapterOptions<Input, Result>, own, settled ? undefined : null),
+    lockerOf(env: Env): Locker | undefined {
+      if (settled) return undefined;
+      const known = made.get(env) ?? locker(env);
+      made.set(env, known);
+      return known;
+    },
   };
 }
 
-type Place = Pick<LockerOptions, "redis" | "url" | "token">;
-
-function placeOf<Env>(
-  { locker, redis, url, token }: Place & { locker?: Locker | ((env: Env) => Locker) | undefined },
-  env: Env,
-): Place & { locker: Locker | undefined } {
-  if (typeof locker === "function") return { locker: locker(env) };
-  if (locker || redis) return { locker };
+function lockerFromEnv(env: object): Locker {
   const names = env as Record<string, string | undefined>;
-  return {
-    locker,
-    url: url ?? (names.UPSTASH_REDIS_REST_URL || names.KV_REST_API_URL),
-    token: token ?? (names.UPSTASH_REDIS_REST_TOKEN || names.KV_REST_API_TOKEN),
-  };
+  return createLocker({
+    url: names.UPSTASH_REDIS_REST_URL || names.KV_REST_API_URL,
+    token: names.UPSTASH_REDIS_REST_TOKEN || names.KV_REST_API_TOKEN,
+  });
 }

@@ -1,5 +1,5 @@
 import { LockOptionError } from "../errors.ts";
-import { asOwner, type Invocation } from "./run.ts";
+import type { Invocation } from "./run.ts";
 
 /** What is used and handed on of Lambda's context, as `@types/aws-lambda` describes it. */
 export interface LambdaContext {
@@ -24,16 +24,12 @@ export interface LambdaContext {
  */
 export function invocation(context: Partial<LambdaContext> = {}): Invocation {
   if (Symbol.for("@aws/durable-execution-sdk-js/durable-context") in context || "lambdaContext" in context) {
-    throw new LockOptionError(
-      "context",
-      "that of a durable function",
-      "a plain Lambda function: lock inside a step instead",
-    );
+    throw new LockOptionError("context", "that of a durable function", "a plain one: lock inside a step");
   }
   const { functionName, awsRequestId = "" } = context;
   return {
     lifetime: remainingTime(context),
-    owner: functionName && asOwner(`${functionName} ${awsRequestId}`.trim()),
+    owner: functionName && `${functionName} ${awsRequestId}`.trim(),
   };
 }
 

@@ -2,7 +2,7 @@ import { LockOptionError } from "../errors.ts";
 import type { Lock } from "../lock.ts";
 import { type BatchOptions, batchOptions, batchProcessor } from "./batch.ts";
 import { invocation, type LambdaContext } from "./lambda-context.ts";
-import { type AdapterOptions, attach, type End, Guard, type IfBusy, readHandler } from "./run.ts";
+import { type AdapterOptions, attach, type End, Guard, type IfBusy, readHandler, run } from "./run.ts";
 import { heldToEnd } from "./stream.ts";
 
 export type { LambdaContext } from "./lambda-context.ts";
@@ -62,7 +62,8 @@ export function lockHandler(
     const stream = isStream(second) ? second : undefined;
     const context = (stream ? third : second) as object;
     const input = stream ? [event, stream, context] : [event, context];
-    return guard.run(
+    return run(
+      guard,
       input,
       invocation(context),
       (lock) => {
@@ -122,14 +123,15 @@ export function lockRecords<Record extends SqsRecord, Context extends object = L
   options: LockRecordsOptions<Record, Context>,
   processRecord: (record: Record & { lock: Lock }, context: Context) => unknown,
 ): (event: { Records: Record[] }, context: Context) => Promise<BatchResponse> {
-  const process = batchProcessor<Record, [Context]>(options, processRecord);
   const guard = new Guard<[Record, Context], unknown>(options, batchOptions);
+  readHandler(processRecord);
+  const process = batchProcessor<Record, [Context]>(guard, options, processRecord);
   return async function lockedRecords(event, context) {
     const about = invocation(context);
     const items = event?.Records;
     if (!Array.isArray(items))
       throw new LockOptionError("event", "one without Records", "one of an SQS queue");
-    const failed = await process({ guard, items, rest: [context], about, groupOf });
+    const failed = await process({ items, rest: [context], about, groupOf });
     const failures = items.filter((record) => failed.has(record));
     return { batchItemFailures: failures.map(({ messageId }) => ({ itemIdentifier: messageId })) };
   };

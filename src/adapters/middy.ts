@@ -84,7 +84,7 @@ function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddlew
   const { lock: make, ifBusy = "throw" } = options;
   const others = Object.keys(options).filter((name) => name !== "lock" && name !== "ifBusy");
   if (others.length)
-    throw new LockOptionError(others[0] as string, "beside `lock`", "the ready-made lock's own options");
+    throw new LockOptionError(others[0] as string, "beside `lock`", "it in the ready-made lock");
   if (typeof make !== "function")
     throw new LockOptionError("lock", show(make), "a function that makes the lock");
 

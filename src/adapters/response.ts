@@ -1,6 +1,6 @@
 import { LockBusyError, LockError } from "../errors.ts";
 import type { Lock } from "../lock.ts";
-import { type AdapterOptions, asOwner, attach, type End, type Guard, type Invocation } from "./run.ts";
+import { type AdapterOptions, asOwner, attach, type End, type Guard, type Invocation, run } from "./run.ts";
 
 /** Options of the adapters whose handler answers a `Request` with a `Response`. */
 export interface ResponseOptions<Input extends unknown[]>
@@ -16,17 +16,17 @@ export interface ResponseOptions<Input extends unknown[]>
 /** Runs a handler under its lock, which is at `request.lock`, and kept to the end of the response's body. */
 export async function respond<R extends Request, Rest extends unknown[]>(
   guard: Guard<[R, ...Rest], Response>,
-  { ifBusy }: ResponseOptions<[R, ...Rest]>,
+  ifBusy: ResponseOptions<[R, ...Rest]>["ifBusy"],
   handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
+  about: Invocation,
   request: R,
   ...rest: Rest
 ): Promise<Response> {
-  const about = ofRequest(request, rest);
   const work = (lock: Lock) => handler(attach(request, lock), ...rest);
   const hold = (response: Response, end: End) => heldResponse(request, response, end, about);
-  return guard
-    .run([request, ...rest], about, work, hold)
-    .then(skipped, (error) => errorResponse(error, ifBusy));
+  return run(guard, [request, ...rest], about, work, hold).then(skipped, (error) =>
+    errorResponse(error, ifBusy),
+  );
 }
 
 /** What stands in the place of a handler that was skipped. */

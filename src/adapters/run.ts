@@ -3,10 +3,10 @@ import { type HeldLock, type Lock, leaseFor } from "../lock.ts";
 import {
   type AdapterLocker,
   connectionOptions,
-  createLocker,
   type Locker,
   type LockerOptions,
   leave,
+  openLocker,
 } from "../locker.ts";
 import { defaults, readKey, readOptions, type Settings, type WithLockOptions } from "../options.ts";
 
@@ -41,6 +41,8 @@ export interface Invocation {
   owner?: string | undefined;
   /** Lets work go on after the response: with it a release is not waited for. */
   waitUntil?: ((work: Promise<unknown>) => void) | undefined;
+  /** Where each invocation brings its own. */
+  locker?: Locker | undefined;
 }
 
 /** The lock taken, or, while another holds it, the response in the handler's place. */
@@ -52,91 +54,107 @@ export type End = (success: boolean) => Promise<void>;
 /** The options that are no option of `createLocker`. */
 export const adapterOptions = ["key", "ifBusy", "locker"];
 
-/** Checks an adapter's options. */
-export function checkOptions(options: object, own: readonly string[] = adapterOptions): void {
-  const { key, ifBusy, locker } = options as Partial<AdapterOptions<unknown[], unknown>>;
-  if (typeof key !== "function") readKey(key);
-  if (![undefined, "throw", "skip"].includes(ifBusy as string) && typeof ifBusy !== "function")
-    throw new LockOptionError("ifBusy", show(ifBusy), '"throw", "skip" or a function of the response');
-  readOptions(defaults, options, locker ? own : [...own, ...connectionOptions]);
-}
-
 /** The rules of every adapter. Options are checked here, when the handler is wrapped. */
 export class Guard<Input extends unknown[], Response> {
-  readonly settings: Settings;
   readonly #options: AdapterOptions<Input, Response>;
-  readonly #locker: AdapterLocker;
+  readonly #own: readonly string[];
+  readonly #locker: Locker | null;
 
-  constructor(options: AdapterOptions<Input, Response>, own: readonly string[] = adapterOptions) {
-    checkOptions(options, own);
-    const { locker } = options;
-    this.#locker = readLocker(locker ?? createLocker(without(options, own)));
-    const settings = readOptions(this.#locker.settings, options, [...own, ...connectionOptions]);
-    this.settings = { ...settings, renew: settings.renew ?? true };
-    const { ttl, holdFor, renew } = this.settings;
-    if (!renew && holdFor > ttl)
-      throw new LockOptionError("holdFor", `${holdFor} ms`, `at most ttl (${ttl} ms) where renew is false`);
+  /**
+   * @param own names of the adapter's own options
+   * @param locker null where each invocation brings its own
+   */
+  constructor(
+    options: AdapterOptions<Input, Response>,
+    own: readonly string[] = adapterOptions,
+    locker: Locker | null = options.locker ?? openLocker(options, own),
+  ) {
+    const { key, ifBusy } = options;
+    if (typeof key !== "function") readKey(key);
+    if (![undefined, "throw", "skip"].includes(ifBusy as string) && typeof ifBusy !== "function")
+      throw new LockOptionError("ifBusy", show(ifBusy), '"throw", "skip" or a function');
     this.#options = options;
+    this.#own = options.locker ? own : [...own, ...connectionOptions];
+    this.#locker = locker;
+    this.#settings(locker);
+  }
+
+  #settings(locker: Locker | null): Settings {
+    const base = locker ? readLocker(locker).settings : defaults;
+    const settings = readOptions({ ...base, renew: base.renew ?? true }, this.#options, this.#own);
+    const { ttl, holdFor, renew } = settings;
+    // As with ShedLock's lockAtLeastFor and lockAtMostFor.
+    if (!renew && holdFor > ttl)
+      throw new LockOptionError(
+        "holdFor",
+        `${holdFor} ms`,
+        `at most the ttl where renew is false: ${ttl} ms`,
+      );
+    return settings;
   }
 
   /** What to lock for an input. */
   key(input: Input): string {
     const { key } = this.#options;
     if (typeof key !== "function") return key;
+    let made: unknown;
     try {
-      return readKey(key(...input));
+      made = key(...input);
     } catch (cause) {
-      if (cause instanceof LockOptionError) throw cause;
-      throw new LockOptionError("key", "a function that threw", "a function that returns the key", { cause });
+      throw new LockOptionError("key", "a function that threw", "a key", { cause });
     }
+    return readKey(made);
   }
 
   /** Before the handler: takes the lock, or says what to answer instead. */
   async enter(input: Input, about: Invocation, key = this.key(input)): Promise<Entry<Response>> {
     const { lifetime, owner, waitUntil } = about;
+    const locker = about.locker ?? this.#locker;
     const { ifBusy } = this.#options;
-    const settings = { ...this.settings, owner: this.settings.owner ?? owner };
+    const settings = this.#settings(locker);
+    settings.owner ??= owner;
+    if (lifetime) cap(settings, lifetime());
     try {
-      const asked = lifetime ? capped(settings, lifetime()) : settings;
-      return { lock: await this.#locker.take(key, asked, lifetime, waitUntil) };
+      return { lock: await readLocker(locker).take(key, settings, lifetime, waitUntil) };
     } catch (error) {
-      if (!(error instanceof LockBusyError) || ifBusy === undefined || ifBusy === "throw") throw error;
+      if (!(error instanceof LockBusyError) || !ifBusy || ifBusy === "throw") throw error;
       return { lock: undefined, response: ifBusy === "skip" ? null : await ifBusy(error, ...input) };
     }
   }
 
   /** After the handler. @throws LockLostError if it succeeded and the lock was lost meanwhile */
-  async leave(lock: HeldLock, success: boolean, { waitUntil }: Invocation = {}): Promise<void> {
-    if (!waitUntil || !lock.held) return leave(lock, this.settings, success);
-    waitUntil(lock.end(success).catch(() => {}));
+  async leave(lock: HeldLock, success: boolean, { waitUntil, locker }: Invocation = {}) {
+    if (waitUntil && lock.held) waitUntil(lock.end(success).catch(() => {}));
+    else await leave(lock, this.#settings(locker ?? this.#locker), success);
   }
+}
 
-  /**
-   * Runs the work under the lock.
-   * @param hold puts off the end of a lock that the result still needs; undefined where it needs it no more
-   */
-  async run<T>(
-    input: Input,
-    about: Invocation,
-    work: (lock: HeldLock) => T | Promise<T>,
-    hold: (result: T, end: End) => T | Promise<T> | undefined = () => undefined,
-    key?: string,
-  ): Promise<T | Response | null> {
-    const entry = await this.enter(input, about, key);
-    const { lock } = entry;
-    if (!lock) return entry.response;
-    const end: End = (success) => this.leave(lock, success, about);
-    let result: T;
-    try {
-      result = await work(lock);
-    } catch (error) {
-      await end(false);
-      throw error;
-    }
-    const held = hold(result, end);
-    if (held === undefined) await end(true);
-    return held ?? result;
+/**
+ * Runs the work under a lock.
+ * @param hold puts off the end of a lock that the result still needs; undefined where it needs it no more
+ */
+export async function run<Input extends unknown[], Response, T>(
+  guard: Guard<Input, Response>,
+  input: Input,
+  about: Invocation,
+  work: (lock: HeldLock) => T | Promise<T>,
+  hold: (result: T, end: End) => T | Promise<T> | undefined = () => undefined,
+  key?: string,
+): Promise<T | Response | null> {
+  const entry = await guard.enter(input, about, key);
+  const { lock } = entry;
+  if (!lock) return entry.response;
+  const end: End = (success) => guard.leave(lock, success, about);
+  let result: T;
+  try {
+    result = await work(lock);
+  } catch (error) {
+    await end(false);
+    throw error;
   }
+  const held = hold(result, end);
+  if (held === undefined) await end(true);
+  return held ?? result;
 }
 
 /** @throws LockOptionError */
@@ -146,8 +164,7 @@ export function readHandler(handler: unknown): void {
 
 /** Puts the lock at `lock` of what the handler gets; hidden, so that logging that shows no token. */
 export function attach<T extends object>(target: T, lock: Lock): T & { lock: Lock } {
-  Object.defineProperty(target, "lock", { value: lock, configurable: true, writable: true });
-  return target as T & { lock: Lock };
+  return Object.defineProperty(target as T & { lock: Lock }, "lock", { value: lock, configurable: true });
 }
 
 /** A text of a platform as an owner: some of them come with a request. */
@@ -156,23 +173,19 @@ export function asOwner(text: string | null | undefined): string | undefined {
 }
 
 /** Nothing may go on past the function's own end, and the release wants a share of it too. */
-function capped(settings: Settings, lifetime: number): Settings {
+function cap(settings: Settings, lifetime: number): void {
   // Whole ms, as all settings are: some of them go to Redis, which takes no others.
   const usable = Math.floor(Math.max(20, lifetime - Math.min(1000, lifetime / 10)));
-  return {
-    ...settings,
-    ttl: Math.max(10, Math.min(settings.ttl, leaseFor(lifetime))),
-    wait: Math.min(settings.wait, usable),
-    // A request and its repetitions get twice this.
-    requestTimeout: Math.min(settings.requestTimeout, Math.floor(usable / 2)),
+  const most = {
+    ttl: Math.max(10, leaseFor(lifetime)),
+    wait: usable,
+    requestTimeout: Math.floor(usable / 2),
   };
+  for (const name of ["ttl", "wait", "requestTimeout"] as const)
+    settings[name] = Math.min(settings[name], most[name]);
 }
 
-function readLocker(locker: Locker): AdapterLocker {
+function readLocker(locker: Locker | null): AdapterLocker {
   if (typeof (locker as Partial<AdapterLocker> | null)?.take === "function") return locker as AdapterLocker;
   throw new LockOptionError("locker", show(locker), "what createLocker returned");
-}
-
-function without<T extends object>(options: T, names: readonly string[]): Partial<T> {
-  return Object.fromEntries(Object.entries(options).filter(([name]) => !names.includes(name))) as Partial<T>;
 }
