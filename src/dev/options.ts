@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { LockOptionError, show } from "../errors.ts";
 import { milliseconds } from "../time.ts";
+import { type FaultSettings, type Faults, readFaults } from "./faults.ts";
 
 export interface DevServerOptions {
   /** The port to listen on; 0 picks a free one. Default: 0. */
@@ -24,6 +25,8 @@ export interface DevServerOptions {
   latency?: number | string | undefined;
   /** Added to each round trip at random, between nothing and this, in milliseconds or as `"5ms"`. Default: 0. */
   jitter?: number | string | undefined;
+  /** What goes wrong, how often; `setFaults` changes it later. Default: nothing. */
+  faults?: Faults | undefined;
 }
 
 /** The options with their defaults, checked. */
@@ -37,9 +40,10 @@ export interface Settings {
   latency: number;
   /** Milliseconds. */
   jitter: number;
+  faults: FaultSettings | undefined;
 }
 
-const NAMES = ["port", "host", "token", "redis", "extensions", "latency", "jitter"];
+const NAMES = ["port", "host", "token", "redis", "extensions", "latency", "jitter", "faults"];
 
 /** @throws {LockOptionError} naming the option, what came and what fits. */
 export function settingsOf(options: DevServerOptions = {}): Settings {
@@ -55,6 +59,7 @@ export function settingsOf(options: DevServerOptions = {}): Settings {
     extensions: extensions(options.extensions ?? true),
     latency: roundTrip("latency", options.latency ?? 0),
     jitter: roundTrip("jitter", options.jitter ?? 0),
+    faults: options.faults === undefined ? undefined : readFaults(options.faults),
   };
 }
 

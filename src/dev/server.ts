@@ -1,6 +1,8 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { addDoor } from "./door.ts";
 import { openEngine } from "./engine.ts";
+import { createChance, type FaultKind, type Faults, readFaults } from "./faults.ts";
 import { addRoutes } from "./http.ts";
 import { createCounter, type Meter } from "./meter.ts";
 import { createNetwork } from "./network.ts";
@@ -18,6 +20,14 @@ export interface DevServer {
   /** What was used so far, as Upstash bills it. */
   meter(): Meter;
   resetMeter(): void;
+  /**
+   * From now on, these faults in place of those set before; `{}` switches them off.
+   *
+   * @throws {LockOptionError} naming the fault, what came and what fits; then nothing has changed.
+   */
+  setFaults(faults: Faults): void;
+  /** How often each fault befell a request since the server started. */
+  fired(): Record<FaultKind, number>;
   /** Ends the streams, the connections and the embedded engine: nothing of it keeps the process alive. */
   close(): Promise<void>;
 }
@@ -38,8 +48,10 @@ export async function startDevServer(options?: DevServerOptions): Promise<DevSer
   const subscriptions = createSubscriptions(engine.connectAnother);
   const counter = createCounter();
   const network = createNetwork(settings);
+  const chance = createChance(settings.faults ?? readFaults({}));
   const { token } = settings;
-  const app = addRoutes(new peers.Hono(), { engine, subscriptions, network, counter, token });
+  const api = addRoutes(new peers.Hono(), { engine, subscriptions, network, counter });
+  const app = addDoor(new peers.Hono(), { token, network, chance, counter, api });
   const listener = peers.getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
     // What cannot even be made a Request of, such as a path with a backslash, does not reach the app.
@@ -68,6 +80,8 @@ export async function startDevServer(options?: DevServerOptions): Promise<DevSer
       redisUrl: engine.url,
       meter: counter.read,
       resetMeter: counter.reset,
+      setFaults: (faults) => chance.set(readFaults(faults)),
+      fired: chance.fired,
       close,
     };
   } catch (error) {

@@ -1,0 +1,63 @@
+import type { HttpBindings } from "@hono/node-server";
+import type { Context, Hono } from "hono";
+import { tokenCheck } from "./auth.ts";
+import { type Chance, readFaults } from "./faults.ts";
+import { faultyCommand, faultyStream } from "./faults-http.ts";
+import type { Counter } from "./meter.ts";
+import type { Network } from "./network.ts";
+
+export interface DoorParts {
+  token: string;
+  network: Network;
+  chance: Chance;
+  counter: Counter;
+  /** Upstash's REST API. */
+  api: Hono;
+}
+
+/** What a request passes on its way to the API: the network, the token, the faults. And `/meter` and `/faults`. */
+export function addDoor(app: Hono, { token, network, chance, counter, api }: DoorParts): Hono {
+  const authorized = tokenCheck(token);
+  const letIn = (c: Context) => authorized(c.req.header("authorization"), c.req.query("_token"));
+  const unauthorized = (c: Context) => c.json({ error: "WRONGPASS invalid or missing auth token" }, 401);
+
+  // About the server, not of it: outside of the simulated network, not counted, and met by no fault.
+  app.use("/meter", async (c, next) => (letIn(c) ? next() : unauthorized(c)));
+  app.get("/meter", (c) => c.json(counter.read()));
+  app.delete("/meter", (c) => {
+    counter.reset();
+    return c.json(counter.read());
+  });
+
+  app.use("/faults", async (c, next) => (letIn(c) ? next() : unauthorized(c)));
+  const faults = (c: Context) => c.json({ set: chance.settings(), fired: chance.fired() });
+  app.get("/faults", faults);
+  app.post("/faults", async (c) => {
+    try {
+      chance.set(readFaults(await c.req.json()));
+    } catch (error) {
+      return c.json({ error: `ERR ${(error as Error).message}` }, 400);
+    }
+    return faults(c);
+  });
+
+  app.use(async (_c, next) => {
+    const { goBack } = await network.arrive();
+    await next();
+    await goBack();
+  });
+
+  app.all("*", async (c) => {
+    if (!letIn(c)) return unauthorized(c);
+    const { incoming, outgoing } = c.env as HttpBindings;
+    const meets = /^\/p?subscribe(\/|$)/.test(c.req.path) ? faultyStream : faultyCommand;
+    return meets(chance, {
+      request: c.req.raw,
+      incoming,
+      outgoing,
+      execute: (request) => api.fetch(request, c.env),
+    });
+  });
+
+  return app;
+}
