@@ -21,69 +21,67 @@ interface Batch<Item, Rest extends unknown[]> {
   about: Invocation;
   /** Of the items of one group, none is processed after one that failed. */
   groupOf?: (item: Item) => string | undefined;
-  /** Told of each as soon as it is done with. */
-  settled?: (item: Item, failure: { error: unknown } | undefined) => void;
+  /** Told of each as soon as it is done with; of one that was left out, with no error. */
+  settled: (item: Item, failure?: { error: unknown }) => void;
 }
 
 /**
- * Checks the batch's own options. What it returns processes a batch, each item under its own lock: those of one key, or one
- * group, in their order, others side by side. It resolves to those that failed, each with its error.
+ * Checks the batch's own options. What it returns processes a batch, each item under its own lock: those of one key,
+ * or one group, in their order, others side by side. It never rejects.
  * @throws LockOptionError
  */
 export function batchProcessor<Item extends object, Rest extends unknown[]>(
   guard: Guard<[Item, ...Rest], unknown>,
   { concurrency = 10, onError = logged }: Pick<BatchOptions<Item, Rest>, "concurrency" | "onError">,
   process: Process<Item, Rest>,
-): (batch: Batch<Item, Rest>) => Promise<Map<Item, unknown>> {
+): (batch: Batch<Item, Rest>) => Promise<void> {
   if (!Number.isInteger(concurrency) || concurrency < 1)
     throw new LockOptionError("concurrency", show(concurrency), "a whole number from 1");
   if (typeof onError !== "function") throw new LockOptionError("onError", show(onError), "a function");
 
-  return async ({ items, rest, about, groupOf, settled }) => {
-    const failed = new Map<Item, unknown>();
-    const failedGroups = new Set<string>();
-    const fail = (item: Item, error: unknown) => {
-      failed.set(item, error);
-      settled?.(item, { error });
-      const group = groupOf?.(item);
-      if (group) failedGroups.add(group);
-    };
+  return ({ items, rest, about, groupOf, settled }) => {
+    const failedGroups = new Set<string | undefined>();
 
-    /** @param key what to lock, or the error that came in its place */
-    const processOne = async (item: Item, key: string | { error: unknown }) => {
-      if (failedGroups.has(groupOf?.(item) ?? "")) return fail(item, undefined);
-      const work = (lock: Lock) => process(attach(item, lock), ...rest);
-      try {
-        if (typeof key !== "string") throw key.error;
-        await run(guard, [item, ...rest], about, work, undefined, key);
-        settled?.(item, undefined);
-      } catch (error) {
-        fail(item, error);
-        try {
-          onError(error, item);
-        } catch {}
-      }
-    };
-
-    // All keys are made before any item is processed, which might change another.
     const turns = items.map((item): Turn => {
-      const key = keyOf(() => guard.key([item, ...rest]));
       const group = groupOf?.(item);
-      const lanes = typeof key === "string" ? [`key ${key}`] : [];
-      if (group) lanes.push(`group ${group}`);
-      return { lanes, run: () => processOne(item, key) };
+      const fail = (error?: unknown) => {
+        settled(item, { error });
+        if (group) failedGroups.add(group);
+      };
+      // All keys are made before any item is processed, which might change another.
+      let key: string | undefined;
+      let noKey: unknown;
+      try {
+        key = guard.key([item, ...rest]);
+      } catch (error) {
+        noKey = error;
+      }
+      return {
+        lanes: [key && `key ${key}`, group && `group ${group}`].filter((lane) => lane !== undefined),
+        async run() {
+          if (failedGroups.has(group)) return fail();
+          try {
+            if (!key) throw noKey;
+            await run(
+              guard,
+              [item, ...rest],
+              about,
+              (lock) => process(attach(item, lock), ...rest),
+              undefined,
+              key,
+            );
+            settled(item);
+          } catch (error) {
+            fail(error);
+            try {
+              onError(error, item);
+            } catch {}
+          }
+        },
+      };
     });
-    await inLanes(turns, concurrency);
-    return failed;
+    return inLanes(turns, concurrency);
   };
-}
-
-function keyOf(make: () => string): string | { error: unknown } {
-  try {
-    return make();
-  } catch (error) {
-    return { error };
-  }
 }
 
 function logged(error: unknown): void {

@@ -104,7 +104,7 @@ export function lockQueue<
   const process = batchProcessor<Message, [Env, Context]>(guard, options, processMessage);
   return async function lockedQueue({ queue, messages }, env, ctx) {
     const about = { owner: asOwner(`queue ${queue}`), locker: lockerOf(env) };
-    const settled = (message: Message, failure: { error: unknown } | undefined) => {
+    const settled = (message: Message, failure?: { error: unknown }) => {
       if (failure) message.retry(retryOf(failure.error));
       else message.ack();
     };

@@ -131,7 +131,14 @@ export function lockRecords<Record extends SqsRecord, Context extends object = L
     const items = event?.Records;
     if (!Array.isArray(items))
       throw new LockOptionError("event", "one without Records", "one of an SQS queue");
-    const failed = await process({ items, rest: [context], about, groupOf });
+    const failed = new Set<Record>();
+    await process({
+      items,
+      rest: [context],
+      about,
+      groupOf,
+      settled: (record, failure) => failure && failed.add(record),
+    });
     const failures = items.filter((record) => failed.has(record));
     return { batchItemFailures: failures.map(({ messageId }) => ({ itemIdentifier: messageId })) };
   };

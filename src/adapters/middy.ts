@@ -2,7 +2,7 @@ import { LockBusyError, LockOptionError, LockUnavailableError, show } from "../e
 import type { HeldLock, Lock } from "../lock.ts";
 import { forever } from "../time.ts";
 import { invocation, type LambdaContext, remainingTime } from "./lambda-context.ts";
-import { type AdapterOptions, Guard } from "./run.ts";
+import { type AdapterOptions, answerBusy, Guard } from "./run.ts";
 import { heldToEnd } from "./stream.ts";
 
 export type { LambdaContext } from "./lambda-context.ts";
@@ -81,12 +81,10 @@ function withLocker<Event>(options: LockMiddlewareOptions<Event>): LockMiddlewar
 }
 
 function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddleware<Event, ReadyMadeLock> {
-  const { lock: make, ifBusy = "throw" } = options;
+  const { lock: make, ifBusy } = options;
   const others = Object.keys(options).filter((name) => name !== "lock" && name !== "ifBusy");
-  if (others.length)
-    throw new LockOptionError(others[0] as string, "beside `lock`", "it in the ready-made lock");
-  if (typeof make !== "function")
-    throw new LockOptionError("lock", show(make), "a function that makes the lock");
+  if (others.length) throw new LockOptionError(others[0] as string, "beside `lock`", "in the lock made");
+  if (typeof make !== "function") throw new LockOptionError("lock", show(make), "a function");
 
   return hooks<Event, ReadyMadeLock>({
     async enter(event, context) {
@@ -97,10 +95,7 @@ function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddlew
         // @upstash/redis quotes the command, the lock's token included.
         throw new LockUnavailableError(key, new Error(error.message.split(", command was:", 1)[0]));
       });
-      if (acquired) return { lock };
-      const error = new LockBusyError(key, {});
-      if (ifBusy === "throw") throw error;
-      return { lock: undefined, response: ifBusy === "skip" ? null : await ifBusy(error, event, context) };
+      return acquired ? { lock } : answerBusy(new LockBusyError(key, {}), ifBusy, [event, context]);
     },
     async leave(lock) {
       await lock.release().catch(() => false);

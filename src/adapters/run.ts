@@ -85,11 +85,7 @@ export class Guard<Input extends unknown[], Response> {
     const { ttl, holdFor, renew } = settings;
     // As with ShedLock's lockAtLeastFor and lockAtMostFor.
     if (!renew && holdFor > ttl)
-      throw new LockOptionError(
-        "holdFor",
-        `${holdFor} ms`,
-        `at most the ttl where renew is false: ${ttl} ms`,
-      );
+      throw new LockOptionError("holdFor", show(holdFor), `at most ttl (${ttl}) without renew`);
     return settings;
   }
 
@@ -110,15 +106,14 @@ export class Guard<Input extends unknown[], Response> {
   async enter(input: Input, about: Invocation, key = this.key(input)): Promise<Entry<Response>> {
     const { lifetime, owner, waitUntil } = about;
     const locker = about.locker ?? this.#locker;
-    const { ifBusy } = this.#options;
     const settings = this.#settings(locker);
     settings.owner ??= owner;
     if (lifetime) cap(settings, lifetime());
     try {
       return { lock: await readLocker(locker).take(key, settings, lifetime, waitUntil) };
     } catch (error) {
-      if (!(error instanceof LockBusyError) || !ifBusy || ifBusy === "throw") throw error;
-      return { lock: undefined, response: ifBusy === "skip" ? null : await ifBusy(error, ...input) };
+      if (error instanceof LockBusyError) return answerBusy(error, this.#options.ifBusy, input);
+      throw error;
     }
   }
 
@@ -155,6 +150,16 @@ export async function run<Input extends unknown[], Response, T>(
   const held = hold(result, end);
   if (held === undefined) await end(true);
   return held ?? result;
+}
+
+/** What to answer while another holds the lock. @throws LockBusyError where that is wanted */
+export async function answerBusy<Input extends unknown[], Response>(
+  error: LockBusyError,
+  ifBusy: IfBusy<Input, Response> = "throw",
+  input: Input,
+): Promise<{ lock: undefined; response: Response | null }> {
+  if (ifBusy === "throw") throw error;
+  return { lock: undefined, response: ifBusy === "skip" ? null : await ifBusy(error, ...input) };
 }
 
 /** @throws LockOptionError */
