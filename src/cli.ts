@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { type DevServerOptions, type Meter, startDevServer } from "./dev/index.ts";
+import { FAULT_KINDS } from "./dev/faults.ts";
+import { type DevServer, type DevServerOptions, startDevServer } from "./dev/index.ts";
+import { LockOptionError } from "./errors.ts";
 
 const HELP = `Usage: serverless-lock <command> [options]
 
@@ -29,6 +31,23 @@ Options:
                     as an older server would answer
   --help            Show this
   --version         Show the version
+
+Faults, each with its probability from 0 to 1 (default: 0); a request meets one at most:
+  --drop-request    Not executed, the connection is closed without an answer
+  --drop-reply      Executed, then the same
+  --delay-reply     Executed, answered later by --delay <time>   (default: 5s)
+  --repeat          Executed twice, as by a proxy that sends again
+  --status-429, --status-500, --status-503
+                    Not executed, answered with this status and an HTML body
+  --cut-body        Executed, the connection is closed in the middle of the answer
+  --reset           Not executed, the connection is reset
+  --sse-cut         An event stream's connection is closed within a second
+  --sse-stall       An event stream is accepted, and nothing ever comes
+  --sse-refuse      An event stream is answered with 503
+  --seed <number>   The same number, the same faults in the same order (default: a random one)
+
+While it runs, POST /faults with JSON such as {"dropReply": 0.1, "seed": 7} sets others in their place, {} none;
+GET /faults tells what is set, with the seed, and how often each was met. Both need the token.
 `;
 
 /** Wrong arguments: told on stderr, exit code 2. */
@@ -47,18 +66,30 @@ async function dev(args: string[]): Promise<void> {
   if (values.help) return print(DEV_HELP);
   if (values.version) return print(`${version()}\n`);
   const server = await startDevServer(devOptions(values)).catch((error) => {
-    throw (error as { code?: string }).code === "LOCK_OPTION"
-      ? new UsageError(`--${(error as Error).message}`)
-      : error;
+    throw error instanceof LockOptionError ? new UsageError(inFlags(error)) : error;
   });
   const stopped = new Promise<void>((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
   });
   print(`UPSTASH_REDIS_REST_URL=${server.url}\nUPSTASH_REDIS_REST_TOKEN=${server.token}\n`);
   await stopped;
-  const meter = server.meter();
+  const used = summary(server);
   await server.close();
-  print(summary(meter));
+  print(used);
+}
+
+/** `dropRequest` on the command line: `drop-request`. */
+function flagOf(name: string): string {
+  return name.replace(/[A-Z]|\d+/g, (part) => `-${part.toLowerCase()}`);
+}
+
+const FAULT_NAMES = [...FAULT_KINDS, "delay", "seed"];
+const flags = Object.fromEntries(FAULT_NAMES.map((name) => [flagOf(name), { type: "string" } as const]));
+
+/** An option's error, with the option as the command line has it. */
+function inFlags({ option, message }: LockOptionError): string {
+  const names = option.split(" + ").map((name) => `--${flagOf(name)}`);
+  return names.join(" + ") + message.slice(option.length);
 }
 
 function parseDevArgs(args: string[]) {
@@ -72,6 +103,7 @@ function parseDevArgs(args: string[]) {
         redis: { type: "string" },
         latency: { type: "string" },
         jitter: { type: "string" },
+        ...flags,
         "no-extensions": { type: "boolean" },
         help: { type: "boolean", short: "h" },
         version: { type: "boolean", short: "v" },
@@ -86,6 +118,7 @@ function parseDevArgs(args: string[]) {
 
 function devOptions(values: ReturnType<typeof parseDevArgs>): DevServerOptions {
   const { port = "8079", host, token, redis, latency, jitter } = values;
+  const given: Record<string, unknown> = values;
   return {
     port: numberIfPlain(port) as number,
     host,
@@ -94,20 +127,26 @@ function devOptions(values: ReturnType<typeof parseDevArgs>): DevServerOptions {
     extensions: !values["no-extensions"],
     latency: numberIfPlain(latency),
     jitter: numberIfPlain(jitter),
+    faults: Object.fromEntries(FAULT_NAMES.map((name) => [name, numberIfPlain(given[flagOf(name)])])),
   };
 }
 
-/** `20` on the command line is the number 20; anything else is left for the option's own check. */
-function numberIfPlain<T extends string | undefined>(text: T): T | number {
-  return text !== undefined && /^\d+$/.test(text) ? Number(text) : text;
+/** `20` on the command line is the number 20, `0.1` is 0.1; anything else is left for the option's own check. */
+function numberIfPlain<T>(text: T): T | number {
+  return typeof text === "string" && /^\d*\.?\d+$/.test(text) ? Number(text) : text;
 }
 
-function summary({ requests, commands, byCommand }: Meter): string {
+function summary(server: DevServer): string {
+  const { requests, commands, byCommand } = server.meter();
   const top = Object.entries(byCommand)
     .sort(([, a], [, b]) => b - a)
     .slice(0, 10)
     .map(([name, count]) => `  ${name} ${count}\n`);
-  return `\n${requests} requests, ${commands} billed commands\n${top.join("")}`;
+  const faults = Object.entries(server.fired())
+    .filter(([, count]) => count > 0)
+    .map(([kind, count]) => `  ${kind} ${count}\n`);
+  const met = faults.length > 0 ? ["faults\n", ...faults] : [];
+  return `\n${requests} requests, ${commands} billed commands\n${[...top, ...met].join("")}`;
 }
 
 function version(): string {

@@ -1,7 +1,8 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context, Hono } from "hono";
 import { tokenCheck } from "./auth.ts";
-import { type Chance, readFaults } from "./faults.ts";
+import { readFaults } from "./faults.ts";
+import type { Chance } from "./faults-chance.ts";
 import { faultyCommand, faultyStream } from "./faults-http.ts";
 import type { Counter } from "./meter.ts";
 import type { Network } from "./network.ts";
@@ -33,8 +34,10 @@ export function addDoor(app: Hono, { token, network, chance, counter, api }: Doo
   const faults = (c: Context) => c.json({ set: chance.settings(), fired: chance.fired() });
   app.get("/faults", faults);
   app.post("/faults", async (c) => {
+    const given = await c.req.json().catch(() => undefined);
+    if (given === undefined) return c.json({ error: "ERR failed to parse faults: the body is no JSON" }, 400);
     try {
-      chance.set(readFaults(await c.req.json()));
+      chance.set(readFaults(given));
     } catch (error) {
       return c.json({ error: `ERR ${(error as Error).message}` }, 400);
     }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Chance, RequestFault } from "./faults.ts";
+import type { RequestFault } from "./faults.ts";
+import type { Chance } from "./faults-chance.ts";
 
 /** One request at the door, in both shapes, and what executes it. */
 export interface Exchange {
