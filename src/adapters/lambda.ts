@@ -7,12 +7,12 @@ import { heldToEnd } from "./stream.ts";
 
 export type { LambdaContext } from "./lambda-context.ts";
 
-export interface LockHandlerOptions<Input extends unknown[], Result, Busy extends IfBusy<Input, Result>>
-  extends AdapterOptions<Input, Result> {
-  ifBusy?: Busy | undefined;
-}
+export type LockHandlerOptions<Input extends unknown[], Result> = AdapterOptions<Input, Result>;
 
-type Skipped<Busy> = Busy extends "skip" ? null : never;
+/** Those with which a handler is never skipped. */
+type Unskipped<Input extends unknown[], Result> = LockHandlerOptions<Input, Result> & {
+  ifBusy?: Exclude<IfBusy<Input, Result>, "skip"> | undefined;
+};
 
 /** What is used of the stream that `awslambda.streamifyResponse` hands to a handler. */
 export interface ResponseStream {
@@ -33,22 +33,16 @@ export interface ResponseStream {
  *
  * @throws LockOptionError here, when an option is wrong
  */
-export function lockHandler<
-  Event,
-  Result,
-  Context extends object = LambdaContext,
-  Busy extends IfBusy<[event: Event, context: Context], Result> = "throw",
->(
-  options: LockHandlerOptions<[event: Event, context: Context], Result, Busy>,
+export function lockHandler<Event, Result, Context extends object = LambdaContext>(
+  options: Unskipped<[event: Event, context: Context], Result>,
   handler: (event: Event, context: Context & { lock: Lock }) => Result | Promise<Result>,
-): (event: Event, context: Context) => Promise<Result | Skipped<Busy>>;
-export function lockHandler<
-  Event,
-  Stream extends ResponseStream,
-  Context extends object = LambdaContext,
-  Busy extends IfBusy<[event: Event, stream: Stream, context: Context], void> = "throw",
->(
-  options: LockHandlerOptions<[event: Event, stream: Stream, context: Context], void, Busy>,
+): (event: Event, context: Context) => Promise<Result>;
+export function lockHandler<Event, Result, Context extends object = LambdaContext>(
+  options: LockHandlerOptions<[event: Event, context: Context], Result>,
+  handler: (event: Event, context: Context & { lock: Lock }) => Result | Promise<Result>,
+): (event: Event, context: Context) => Promise<Result | null>;
+export function lockHandler<Event, Stream extends ResponseStream, Context extends object = LambdaContext>(
+  options: LockHandlerOptions<[event: Event, stream: Stream, context: Context], void>,
   handler: (event: Event, stream: Stream, context: Context & { lock: Lock }) => void | Promise<void>,
 ): (event: Event, stream: Stream, context: Context) => Promise<void>;
 export function lockHandler(
