@@ -1,25 +1,16 @@
 import { setTimeout } from "node:timers/promises";
 import { Redis } from "@upstash/redis";
-import type { SQSBatchResponse, SQSEvent, SQSRecord } from "aws-lambda";
-import { createLocker } from "serverless-lock";
-
-const locker = createLocker({ redis: Redis.fromEnv() });
+import type { SQSRecord } from "aws-lambda";
+import { lockRecords } from "serverless-lock/lambda";
 
 /** Ships orders from a queue. What is busy or fails goes back to the queue alone; the rest of its batch is done. */
-export async function handler(event: SQSEvent): Promise<SQSBatchResponse> {
-  const outcomes = await Promise.allSettled(event.Records.map(processRecord));
-  const batchItemFailures = event.Records.flatMap(({ messageId }, i) => {
-    const outcome = outcomes[i];
-    if (outcome?.status !== "rejected") return [];
-    console.log(`message ${messageId} goes back to the queue: ${outcome.reason}`);
-    return [{ itemIdentifier: messageId }];
-  });
-  return { batchItemFailures };
-}
+export const handler = lockRecords(
+  { redis: Redis.fromEnv(), key: (record: SQSRecord) => `order:${orderOf(record)}` },
+  (record) => ship(orderOf(record), record.lock.signal),
+);
 
-async function processRecord({ body }: SQSRecord): Promise<void> {
-  const { order } = JSON.parse(body) as { order: string };
-  await locker.withLock(`order:${order}`, (lock) => ship(order, lock.signal));
+function orderOf({ body }: SQSRecord): string {
+  return (JSON.parse(body) as { order: string }).order;
 }
 
 /** Stands for the real work. The signal stops it should the lock be lost. */

@@ -8,24 +8,27 @@ import { hasRedisServer } from "./redis-server.ts";
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
     const counts = { passed: 0, failed: 0, skipped: 0 };
-    const leftOut = new Map<string, number>();
+    const leftOut = new Map<string, { tests: number; why: string | undefined }>();
     for (const module of modules) {
       // A file that could not be read runs no test, and is a failure all the same.
       if (module.children.size === 0 || module.errors().length > 0) counts.failed++;
       for (const test of module.children.allTests()) {
-        const { state } = test.result();
+        const result = test.result();
+        const { state } = result;
         if (state === "pending") counts.failed++;
         else counts[state]++;
         if (state !== "skipped") continue;
         const suite = test.fullName.split(" > ")[0] ?? test.fullName;
-        leftOut.set(suite, (leftOut.get(suite) ?? 0) + 1);
+        const { tests = 0, why } = leftOut.get(suite) ?? {};
+        leftOut.set(suite, { tests: tests + 1, why: why ?? ("note" in result ? result.note : undefined) });
       }
     }
     counts.failed += errors.length;
 
     if (leftOut.size > 0) {
-      console.log(`\nLeft out${hasRedisServer ? "" : " for want of a redis-server on the PATH"}:`);
-      for (const [suite, tests] of leftOut) console.log(`  ${suite} (${tests} tests)`);
+      console.log(`\nLeft out${hasRedisServer ? "" : ", mostly for want of a redis-server on the PATH"}:`);
+      for (const [suite, { tests, why }] of leftOut)
+        console.log(`  ${suite} (${tests} ${tests === 1 ? "test" : "tests"})${why ? `: ${why}` : ""}`);
     }
     const { passed, failed, skipped } = counts;
     if (passed + failed === 0) console.error("No test was run.");
