@@ -52,7 +52,7 @@ export type Entry<Response> = { lock: HeldLock } | { lock: undefined; response: 
 export type End = (success: boolean) => Promise<void>;
 
 /** The options that are no option of `createLocker`. */
-export const adapterOptions = ["key", "ifBusy", "locker"];
+const adapterOptions = ["key", "ifBusy", "locker"];
 
 /** The rules of every adapter. Options are checked here, when the handler is wrapped. */
 export class Guard<Input extends unknown[], Response> {
