@@ -1,0 +1,84 @@
+import { type Finding, gist } from "./finding.ts";
+import { type Attempt, byKey, meet, type Story } from "./story.ts";
+
+/** ms after a lock was released for which a request that was long on its way may have brought it back. */
+const returns = 5000;
+
+/** What cannot have been so: busy, held or unknown. */
+export function wrongVerdicts(story: Story): Finding[] {
+  const seen = new Map<string, { at: number; to: number }[]>();
+  for (const line of story.director) {
+    if (line.what === "seen") seen.set(line.id, [...(seen.get(line.id) ?? []), line]);
+  }
+  return story.attempts.flatMap((attempt): Finding[] => {
+    const why =
+      wrongBusy(attempt, story, seen.get(attempt.id) ?? []) ||
+      fromNobody(attempt, story) ||
+      wrongUnknown(attempt, story);
+    if (!why) return [];
+    return [{ kind: "verdict", text: `${attempt.id} ${why}`, evidence: gist(attempt.lines) }];
+  });
+}
+
+function wrongBusy(attempt: Attempt, story: Story, seen: { at: number; to: number }[]): string | undefined {
+  const { id, key, asked, refused, waiting } = attempt;
+  if (refused?.verdict !== "busy") return undefined;
+  if (refused.owner === id) return `was told that ${key} is busy, with itself as its owner`;
+  const owner = story.attemptOf(refused.owner ?? "");
+  if (owner?.released?.ours && owner.over + returns < asked.at)
+    return `was told that ${owner.id} has ${key}, which had released it ${(asked.at - owner.over).toFixed(0)} ms before`;
+  // Whoever stands in a queue may be granted the lock as it leaves.
+  const own = seen.find(({ at, to }) => !waiting && at < refused.at && to > refused.at + asked.limit);
+  return own && `was told that ${key} is busy, while it was its own lock, and stayed so`;
+}
+
+/** Busy and held are what Redis said: not while there was none. */
+function fromNobody({ key, asked, acquired, refused }: Attempt, { down }: Story): string | undefined {
+  const end = refused?.verdict === "busy" ? refused.at : acquired?.at;
+  if (end === undefined || !down.some(({ from, to }) => from + 10 < asked.at && end < to)) return undefined;
+  return `was told that ${key} is ${acquired ? "its own" : "busy"}, while there was no Redis to say so`;
+}
+
+/** Nothing befell any request, nor the process, nor Redis. */
+function wrongUnknown({ client, key, asked, refused }: Attempt, story: Story): string | undefined {
+  if (refused?.verdict !== "unknown") return undefined;
+  const span = { from: asked.at, to: refused.at };
+  if (story.troubles(client).some((trouble) => meet(trouble, span))) return undefined;
+  return `was told that nothing is known of ${key}, while nothing was the matter`;
+}
+
+/** How many attempts nothing befell: only of those can it be said that "unknown" was wrong. */
+export function countUntroubled(story: Story): number {
+  return story.attempts.filter(({ client, asked, over }) => {
+    const span = { from: asked.at, to: over };
+    return !story.troubles(client).some((trouble) => meet(trouble, span));
+  }).length;
+}
+
+/** Waiters that were there for all of their wait, and saw so many who had come later get the lock. */
+export function starved(story: Story, most = 10): Finding[] {
+  return byKey(story.attempts).flatMap((group) =>
+    group.flatMap((attempt): Finding[] => {
+      const later = overtakers(attempt, group, story);
+      if (later.length < most) return [];
+      return [
+        {
+          kind: "starved",
+          text: `${attempt.id} waited ${attempt.asked.wait} ms for ${attempt.key} in vain, while ${later.length} who came later got it`,
+          evidence: [...gist(attempt.lines), ...later.slice(0, 3).flatMap(({ lines }) => lines.slice(0, 2))],
+        },
+      ];
+    }),
+  );
+}
+
+function overtakers({ client, asked, refused, waiting }: Attempt, group: Attempt[], story: Story): Attempt[] {
+  if (refused?.verdict !== "busy" || asked.wait === 0) return [];
+  const since = waiting?.at ?? asked.at;
+  // Stopped, it could not keep its place; a clock that was moved ends a wait early.
+  const away = story.stopped.some(
+    (stop) => stop.client === client && meet(stop.span, { from: since, to: refused.at }),
+  );
+  if (away || refused.at - asked.at < 0.9 * asked.wait) return [];
+  return group.filter((other) => other.asked.at > since && other.acquired && other.acquired.at < refused.at);
+}

@@ -1,0 +1,53 @@
+import type { Finding } from "./finding.ts";
+import type { Story } from "./story.ts";
+
+/** What befalls processes and Redis; what befalls requests has the dev server's names. */
+export const processFaults = [
+  "stopped past its lease",
+  "killed holding",
+  "killed waiting",
+  "clock stepped",
+  "Redis paused",
+  "Redis killed",
+];
+
+/** How often each kind of fault was seen to happen, by what it met: a client killed while idle is none of these. */
+export function countFaults(story: Story): Map<string, number> {
+  const counts = new Map<string, number>();
+  const add = (kind: string, count = 1) => counts.set(kind, (counts.get(kind) ?? 0) + count);
+  for (const line of story.director) {
+    if (line.what === "fired") add(line.kind, line.count);
+    if (line.what === "stepped") add("clock stepped");
+    if (line.what === "down") add(`Redis ${line.why}`);
+  }
+  const byClient = Map.groupBy(story.attempts, ({ client }) => client);
+  for (const { client, span } of story.stopped) {
+    const past = byClient
+      .get(client)
+      ?.some(
+        ({ acquired, belief }) => acquired && belief && acquired.at < span.from && within(span, belief.to),
+      );
+    if (past) add("stopped past its lease");
+  }
+  for (const { client, at } of story.killed.values()) {
+    for (const { belief, acquired, refused, asked } of byClient.get(client) ?? []) {
+      // Killed, its belief ends there.
+      if (belief?.to === at) add("killed holding");
+      else if (!acquired && !refused && asked.wait > 0) add("killed waiting");
+    }
+  }
+  return counts;
+}
+
+const within = ({ from, to }: { from: number; to: number }, at: number) => from < at && at < to;
+
+/** A storm in which the other checks could see nothing. */
+export function vacuous(story: Story, least: number, kinds: string[]): Finding[] {
+  const acquired = story.attempts.filter(({ belief }) => belief).length;
+  const counts = countFaults(story);
+  const texts = [
+    ...(acquired < least ? [`${acquired} acquisitions, of ${least} at least`] : []),
+    ...kinds.filter((kind) => !counts.get(kind)).map((kind) => `no fault of the kind "${kind}"`),
+  ];
+  return texts.map((text) => ({ kind: "vacuous", text, evidence: [] }));
+}

@@ -1,0 +1,49 @@
+import { type Finding, gist } from "./finding.ts";
+import { type Attempt, byKey, type Line, type Story } from "./story.ts";
+
+/** Two that believed to hold the same lock at the same time, each within what it was sure of. */
+export function overlaps({ attempts }: Story): Finding[] {
+  const holders = attempts.filter(({ belief }) => belief && belief.from < belief.to);
+  return byKey(holders).flatMap((group) => {
+    const found: Finding[] = [];
+    const sorted = group.sort((a, b) => from(a) - from(b));
+    let latest: Attempt | undefined;
+    for (const holder of sorted) {
+      if (latest && from(holder) < to(latest)) {
+        const ms = Math.min(to(latest), to(holder)) - from(holder);
+        found.push({
+          kind: "overlap",
+          text: `${latest.id} and ${holder.id} both held ${holder.key} for ${ms.toFixed(1)} ms`,
+          evidence: [...gist(latest.lines), ...gist(holder.lines)],
+        });
+      }
+      if (!latest || to(holder) > to(latest)) latest = holder;
+    }
+    return found;
+  });
+}
+
+const from = ({ belief }: Attempt) => belief?.from ?? 0;
+const to = ({ belief }: Attempt) => belief?.to ?? 0;
+
+/** Work that went on although it had been told to stop, or although the lock itself said that nothing was left. */
+export function accesses({ attempts }: Story): Finding[] {
+  return attempts.flatMap(({ id, key, lines }) => {
+    const found: Finding[] = [];
+    let aborted: Line<"aborted"> | undefined;
+    for (const line of lines) {
+      if (line.what === "aborted") aborted ??= line;
+      if (line.what !== "access") continue;
+      const why = aborted
+        ? `${(line.at - aborted.at).toFixed(1)} ms after its signal had aborted`
+        : line.sure <= 0 && "not told to stop, with nothing left of its lease";
+      if (!why) continue;
+      found.push({
+        kind: "access",
+        text: `${id} went on with ${key} ${why}`,
+        evidence: aborted ? [aborted, line] : [line],
+      });
+    }
+    return found;
+  });
+}

@@ -1,0 +1,186 @@
+import type { ClientLine, DirectorLine, Logs } from "../log.ts";
+
+// What the logs tell, put together: each attempt at a lock with what its client believed, and all that may excuse it.
+
+export type Line<What extends string, Of = ClientLine | DirectorLine> = Extract<Of, { what: What }>;
+
+/** From when until when, in ms. */
+export interface Span {
+  from: number;
+  to: number;
+}
+
+export interface Attempt {
+  id: string;
+  client: string;
+  key: string;
+  /** All that its client wrote about it, in order. */
+  lines: ClientLine[];
+  asked: Line<"asked">;
+  /** Since when it stood in a queue. */
+  waiting?: Line<"waiting"> | undefined;
+  acquired?: Line<"acquired"> | undefined;
+  refused?: Line<"refused"> | undefined;
+  aborted?: Line<"aborted"> | undefined;
+  releasing?: Line<"releasing"> | undefined;
+  released?: Line<"released", ClientLine> | undefined;
+  /** The longest that the server may keep the lock for it once it is not heard of any more. */
+  lease: number;
+  /** While its client believed to hold the lock, and no longer than it was sure of that. */
+  belief?: Span | undefined;
+  /** When its client was done with it, one way or the other; Infinity where it never was. */
+  over: number;
+}
+
+export interface Story {
+  attempts: Attempt[];
+  /** By its id, or by the mark that its client told. */
+  attemptOf(id: string): Attempt | undefined;
+  director: DirectorLine[];
+  killed: Map<string, Line<"killed">>;
+  stopped: { client: string; span: Span; line: DirectorLine }[];
+  /** While Redis answered nobody. */
+  down: Span[];
+  /** What may have delayed or lost requests: everybody's, or those of one client. */
+  troubles(client: string): Span[];
+}
+
+/** ms for which a trouble goes on: a delayed reply, a lost connection that is made anew. */
+const aftermath = 1500;
+
+export function tellStory({ clients, director }: Logs): Story {
+  const killed = new Map<string, Line<"killed">>();
+  for (const line of director) if (line.what === "killed") killed.set(line.client, line);
+  const attempts = [...clients].flatMap(([client, lines]) =>
+    attemptsOf(client, lines, killed.get(client)?.at ?? Number.POSITIVE_INFINITY),
+  );
+  const byId = new Map(attempts.map((attempt) => [attempt.id, attempt]));
+  for (const attempt of attempts) if (attempt.acquired?.mark) byId.set(attempt.acquired.mark, attempt);
+  const stopped = pairs(director, "stopped", "continued");
+  const down = pairs(director, "down", "up").map(({ span }) => span);
+  const everybodys = [
+    ...down.map(({ from, to }) => ({ from, to: to + aftermath })),
+    ...director.flatMap(trouble),
+  ];
+  const own = new Map<string, Span[]>();
+  return {
+    attempts,
+    attemptOf: (id) => byId.get(id),
+    director,
+    killed,
+    stopped,
+    down,
+    troubles(client) {
+      let spans = own.get(client);
+      if (!spans) {
+        spans = [
+          ...everybodys,
+          ...stopped.filter((stop) => stop.client === client).map(({ span }) => span),
+          ...director.flatMap((line) =>
+            line.what === "stepped" && line.client === client
+              ? [{ from: line.at, to: line.at + aftermath }]
+              : [],
+          ),
+          ...(clients.get(client) ?? []).flatMap(trouble),
+        ];
+        own.set(client, spans);
+      }
+      return spans;
+    },
+  };
+}
+
+/** What a line says of requests that fare badly. It comes a little later than what it tells of. */
+function trouble(line: ClientLine | DirectorLine): Span[] {
+  if (line.what === "fired") return [{ from: line.at - 200, to: line.at + aftermath }];
+  if (line.what === "late") return [{ from: line.at - line.ms - 200, to: line.at + 200 }];
+  return [];
+}
+
+function attemptsOf(client: string, lines: ClientLine[], killedAt: number): Attempt[] {
+  const attempts = new Map<string, Attempt>();
+  for (const line of lines) {
+    if (!("id" in line)) continue;
+    if (line.what === "asked") {
+      attempts.set(line.id, {
+        id: line.id,
+        client,
+        key: line.key,
+        lines: [line],
+        asked: line,
+        lease: line.ttl,
+        over: killedAt,
+      });
+      continue;
+    }
+    const attempt = attempts.get(line.id);
+    if (!attempt) continue;
+    attempt.lines.push(line);
+    switch (line.what) {
+      case "waiting":
+        attempt.waiting ??= line;
+        attempt.lease = Math.max(attempt.lease, line.lease);
+        break;
+      case "acquired":
+        attempt.acquired = line;
+        break;
+      case "refused":
+        attempt.refused = line;
+        attempt.over = line.at;
+        break;
+      case "aborted":
+        attempt.aborted ??= line;
+        break;
+      case "releasing":
+        attempt.releasing = line;
+        break;
+      case "released":
+        attempt.released = line;
+        attempt.over = line.at;
+        break;
+    }
+  }
+  for (const attempt of attempts.values()) attempt.belief = beliefOf(attempt, killedAt);
+  return [...attempts.values()];
+}
+
+/**
+ * From when its client knew that it holds the lock, until it let go, was told to stop or died, or what it was sure of
+ * when it last looked was over: a process that was stopped believes nothing more then.
+ */
+function beliefOf({ lines, acquired, aborted, releasing }: Attempt, killedAt: number): Span | undefined {
+  if (!acquired) return undefined;
+  const last = lines.findLast((line) => "sure" in line) as Line<"acquired" | "renewed" | "access">;
+  const ends = [last.at + last.sure, aborted?.at, releasing?.at, killedAt];
+  return { from: acquired.at, to: Math.min(...ends.filter((end) => end !== undefined)) };
+}
+
+function pairs(director: DirectorLine[], begin: "stopped" | "down", end: "continued" | "up") {
+  const open = new Map<string, DirectorLine>();
+  const found: { client: string; span: Span; line: DirectorLine }[] = [];
+  for (const line of director) {
+    const client = "client" in line ? line.client : "";
+    if (line.what === begin) open.set(client, line);
+    const opened = open.get(client);
+    // Whoever is killed while stopped never goes on.
+    if (!opened || (line.what !== end && line.what !== "killed")) continue;
+    open.delete(client);
+    found.push({ client, span: { from: opened.at, to: line.at }, line: opened });
+  }
+  return found;
+}
+
+/** Whether the spans have a moment in common. */
+export function meet(a: Span, b: Span): boolean {
+  return a.from < b.to && b.from < a.to;
+}
+
+export function byKey<T extends { key: string }>(items: T[]): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const group = groups.get(item.key);
+    if (group) group.push(item);
+    else groups.set(item.key, [item]);
+  }
+  return [...groups.values()];
+}

@@ -1,0 +1,68 @@
+import { countUntroubled, starved, wrongVerdicts } from "./check/answers.ts";
+import { countFaults, vacuous } from "./check/faults.ts";
+import { countLateWrites, fenceOrder, staleWrites } from "./check/fences.ts";
+import type { Finding } from "./check/finding.ts";
+import { accesses, overlaps } from "./check/holders.ts";
+import { leaks, orphanSeconds, orphans } from "./check/leftovers.ts";
+import { errors, processes } from "./check/processes.ts";
+import { tellStory } from "./check/story.ts";
+import type { Logs } from "./log.ts";
+
+/** What a storm must at least have seen, or nothing follows from it. */
+export interface Expected {
+  acquisitions: number;
+  /** Kinds of faults. */
+  faults: string[];
+}
+
+export interface Verdicts {
+  findings: Finding[];
+  figures: Figures;
+}
+
+export interface Figures {
+  attempts: number;
+  acquisitions: number;
+  busy: number;
+  unknown: number;
+  /** Attempts during which nothing was the matter. */
+  untroubled: number;
+  processes: number;
+  orphanSeconds: { killed: number; alive: number };
+  lateWrites: { accepted: number; refused: number };
+  faults: Map<string, number>;
+}
+
+/** Reads what everybody wrote, and says what was wrong. */
+export function check(logs: Logs, expected: Expected): Verdicts {
+  const story = tellStory(logs);
+  const { attempts } = story;
+  const refused = (verdict: string) =>
+    attempts.filter((attempt) => attempt.refused?.verdict === verdict).length;
+  return {
+    findings: [
+      ...overlaps(story),
+      ...accesses(story),
+      ...fenceOrder(story),
+      ...staleWrites(story),
+      ...orphans(story),
+      ...starved(story),
+      ...wrongVerdicts(story),
+      ...leaks(story),
+      ...processes(story),
+      ...errors(story),
+      ...vacuous(story, expected.acquisitions, expected.faults),
+    ],
+    figures: {
+      attempts: attempts.length,
+      acquisitions: attempts.filter(({ belief }) => belief).length,
+      busy: refused("busy"),
+      unknown: refused("unknown"),
+      untroubled: countUntroubled(story),
+      processes: logs.clients.size,
+      orphanSeconds: orphanSeconds(story),
+      lateWrites: countLateWrites(story),
+      faults: countFaults(story),
+    },
+  };
+}

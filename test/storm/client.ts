@@ -1,0 +1,125 @@
+// A client of a storm, in a process of its own: some workers that take locks and write to the resource under them, and
+// log what they believe, until the end of standard input.
+import { setTimeout as sleep } from "node:timers/promises";
+import { followClock } from "./clock.ts";
+import { libraryOf } from "./libraries/index.ts";
+import { type Attempt, type Held, isRefused, type Refused } from "./libraries/library.ts";
+import { type ClientLine, now, openLog } from "./log.ts";
+import { type Random, randomOf } from "./random.ts";
+import { reachResource } from "./resource.ts";
+import { longestTtl, shortestTtl } from "./settings.ts";
+
+export interface ClientSettings {
+  client: string;
+  library: string;
+  seed: number;
+  workers: number;
+  /** Locks, and such as are taken with fencing tokens. */
+  keys: string[];
+  fencedKeys: string[];
+  log: string;
+  clock: string;
+  resource: string;
+  redisUrl: string;
+}
+
+const settings = JSON.parse(process.argv[2] as string) as ClientSettings;
+const { client } = settings;
+followClock(settings.clock);
+const library = libraryOf(settings.library);
+if (!library) throw new Error(`no library ${settings.library}`);
+const { limit, fences } = library;
+const log = openLog<ClientLine>(settings.log);
+const resource = await reachResource(settings.resource);
+const session = await library.open(
+  {
+    url: process.env.UPSTASH_REDIS_REST_URL as string,
+    token: process.env.UPSTASH_REDIS_REST_TOKEN as string,
+    redisUrl: settings.redisUrl,
+  },
+  client,
+);
+
+let ending = false;
+process.stdin.resume().once("end", () => {
+  ending = true;
+});
+const watch = watchLoop();
+let attempts = 0;
+await Promise.all(Array.from({ length: settings.workers }, (_, i) => workUntilTheEnd(settings.seed + i)));
+clearInterval(watch);
+resource.close();
+await session.close();
+log({ what: "finished", at: now() });
+// Were anything of the library's left, the process would live on, and the director see it.
+
+async function workUntilTheEnd(seed: number): Promise<void> {
+  const random = randomOf(seed);
+  while (!ending) {
+    await attempt(random);
+    await sleep(random.between(1, 60));
+  }
+}
+
+async function attempt(random: Random): Promise<void> {
+  const id = `${client}-${++attempts}`;
+  const key = random.pick([...settings.keys, ...settings.fencedKeys]);
+  const long = random.chance(0.07);
+  const asked: Attempt = {
+    id,
+    key,
+    ttl: Math.round(random.between(shortestTtl, longestTtl)),
+    wait: random.chance(0.3) ? 0 : Math.round(random.between(200, 3000)),
+    renew: long || random.chance(0.3),
+    fenced: fences && settings.fencedKeys.includes(key),
+    waiting: (lease) => log({ what: "waiting", at: now(), id, lease }),
+    renewed: () => held && log({ what: "renewed", id, ...sureOf(held) }),
+  };
+  let held: Held | undefined;
+  const { ttl, wait, fenced } = asked;
+  log({ what: "asked", at: now(), id, key, wait, ttl, limit, fenced });
+  const result = await session
+    .acquire(asked)
+    .catch((error): Refused => ({ verdict: "error", why: `${error}` }));
+  if (isRefused(result)) return log({ what: "refused", at: now(), id, ...result });
+  held = result;
+  const { fence, mark } = held;
+  log({ what: "acquired", id, fence, mark, ...sureOf(held) });
+  held.onAbort((why) => log({ what: "aborted", at: now(), id, why }));
+  await work(held, id, key, now() + (long ? random.between(300, 2500) : random.between(5, 30)));
+  log({ what: "releasing", at: now(), id });
+  try {
+    log({ what: "released", ours: await held.release(), at: now(), id });
+  } catch (error) {
+    log({ what: "released", at: now(), id, why: `${error}` });
+  }
+}
+
+/** What careful work does: it asks whether it may go on, and goes on; the write gets there a little later. */
+async function work(held: Held, id: string, key: string, until: number): Promise<void> {
+  do {
+    const sure = sureOf(held);
+    if (held.aborted()) return;
+    log({ what: "access", id, ...sure });
+    await sleep(2);
+    if (!(await resource.write({ key, id, fence: held.fence, checked: sure.at }))) return;
+    await sleep(5);
+  } while (now() < until);
+}
+
+function sureOf(held: Held): { at: number; sure: number; read: number } {
+  const at = now();
+  const sure = held.sure();
+  return { at, sure, read: now() };
+}
+
+/** A process that gets no turn may give up requests that nothing befell. */
+function watchLoop(): NodeJS.Timeout {
+  const every = 50;
+  let last = now();
+  return setInterval(() => {
+    const at = now();
+    if (at - last > every + 100) log({ what: "late", at, ms: at - last - every });
+    last = at;
+  }, every);
+}

@@ -1,0 +1,118 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { startDevServer } from "../../src/dev/index.ts";
+import { clientLog, createFleet } from "./fleet.ts";
+import type { Library } from "./libraries/library.ts";
+import { type ClientLine, type DirectorLine, type Logs, now, openLog, readLog } from "./log.ts";
+import { randomOf } from "./random.ts";
+import { startStormyRedis } from "./redis.ts";
+import { openResource } from "./resource.ts";
+import { longestTtl } from "./settings.ts";
+import { startWatch } from "./watch.ts";
+import { makeWeather } from "./weather.ts";
+
+export interface StormOptions {
+  seed: number;
+  minutes: number;
+  library: Library;
+  /** Whether Redis keeps its data when it is killed. */
+  persistence: boolean;
+  /** Client processes. */
+  clients: number;
+  /** Workers in each, all of which may wait for or hold a lock. */
+  workers: number;
+  /** Where the logs go. */
+  folder: string;
+  /** Told now and then how far it is. */
+  progress(seconds: number, text: string): void;
+}
+
+const keys = ["p0", "p1", "p2", "p3", "p4", "p5"];
+const fencedKeys = ["f0", "f1", "f2", "f3", "f4", "f5"];
+/** ms that clients have to finish: a wait, a work, and what requests may take beside. */
+const finishLimit = 20_000;
+
+/** Runs a storm to its end and gives what everybody wrote. */
+export async function runStorm(options: StormOptions): Promise<Logs> {
+  const { seed, library, folder } = options;
+  mkdirSync(folder, { recursive: true });
+  const log = join(folder, "director.jsonl");
+  const record = openLog<DirectorLine>(log);
+  const random = randomOf(seed);
+  const redis = await startStormyRedis(join(folder, "redis"), options.persistence);
+  const server = await startDevServer({ redis: redis.url, latency: 1 });
+  const socket = join(folder, "resource");
+  const resource = await openResource(socket, record);
+  const fired: Record<string, number> = {};
+  const watch = startWatch(redis.url, library, [...keys, ...fencedKeys], record, () => {
+    for (const [kind, total] of Object.entries(server.fired())) {
+      const count = total - (fired[kind] ?? 0);
+      fired[kind] = total;
+      if (count > 0) record({ what: "fired", at: now(), kind, count });
+    }
+  });
+  const fleet = createFleet(
+    folder,
+    {
+      library: library.name,
+      seed,
+      workers: options.workers,
+      keys,
+      fencedKeys,
+      resource: socket,
+      redisUrl: redis.url,
+    },
+    { UPSTASH_REDIS_REST_URL: server.url, UPSTASH_REDIS_REST_TOKEN: server.token },
+    record,
+  );
+
+  const end = new AbortController();
+  const begin = now();
+  const lasts = options.minutes * 60_000;
+  const progress = setInterval(() => {
+    const faults = Object.values(fired).reduce((sum, count) => sum + count, 0);
+    const seconds = Math.round((now() - begin) / 1000);
+    options.progress(
+      seconds,
+      `${seconds} of ${lasts / 1000} s, ${fleet.clients().length} clients, ${faults} requests hit`,
+    );
+  }, 1000);
+  const timer = setTimeout(() => end.abort(), lasts);
+  try {
+    for (let i = 0; i < options.clients; i++) fleet.start();
+    await makeWeather(
+      {
+        random,
+        fleet,
+        redis,
+        record,
+        holders: watch.holders,
+        setFaults: (faults) => server.setFaults(faults),
+      },
+      end.signal,
+    );
+    await fleet.finish(finishLimit);
+    await watch.leftovers(longestTtl);
+  } finally {
+    clearTimeout(timer);
+    clearInterval(progress);
+    await watch.close();
+    await resource.close();
+    await server.close();
+    await redis.kill();
+  }
+
+  const director = readLog<DirectorLine>(log);
+  const names = director.filter((line) => line.what === "started").map(({ client }) => client);
+  const clients = new Map(names.map((name) => [name, readClient(folder, name)]));
+  return { clients, director };
+}
+
+/** One that was killed before it began has no log. */
+function readClient(folder: string, name: string): ClientLine[] {
+  try {
+    return readLog<ClientLine>(clientLog(folder, name));
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,19 @@
+import type { Library } from "./library.ts";
+import { redisSemaphore } from "./redis-semaphore.ts";
+import { redlock } from "./redlock.ts";
+import { serverlessLock } from "./serverless-lock.ts";
+import { upstashLock } from "./upstash-lock.ts";
+
+const byName: Record<string, () => Library> = {
+  "serverless-lock": serverlessLock,
+  "@upstash/lock": upstashLock,
+  redlock,
+  "redis-semaphore": redisSemaphore,
+};
+
+export const libraryNames = Object.keys(byName);
+
+/** By its name, or a variant of this package by the path of a module. Undefined where there is none. */
+export function libraryOf(name: string): Library | undefined {
+  return byName[name]?.() ?? (/\.(js|mjs|ts)$/.test(name) ? serverlessLock(name) : undefined);
+}

@@ -1,0 +1,77 @@
+import type { Verdict } from "../log.ts";
+
+/** Where everything is, for a client. */
+export interface Place {
+  /** Of the REST server; its URL and token. */
+  url: string;
+  token: string;
+  /** Of the Redis behind it, for libraries that speak TCP. */
+  redisUrl: string;
+}
+
+/** One attempt at a lock, as the storm asks for it. Durations in ms. */
+export interface Attempt {
+  /** `<client>-<number>`: put into Redis where the library lets one, so that the director knows whose a lock is. */
+  id: string;
+  key: string;
+  wait: number;
+  ttl: number;
+  renew: boolean;
+  fenced: boolean;
+  /** Called when it stands in a queue, with the lease the lock would have were it granted now. */
+  waiting(lease: number): void;
+  /** Called when the lease was renewed. */
+  renewed(): void;
+}
+
+export interface Refused {
+  verdict: Verdict;
+  /** What the holder calls itself, where the library says so. */
+  owner?: string | undefined;
+  why: string;
+}
+
+/** A lock held, as the library lets its user see it. */
+export interface Held {
+  fence?: number | undefined;
+  /** What stands for it in Redis where that is not the attempt's id: the hash of its value. */
+  mark?: string | undefined;
+  /** Whether its user was told to stop. */
+  aborted(): boolean;
+  /** For how many ms its user may rely on it. */
+  sure(): number;
+  onAbort(tell: (why: string) => void): void;
+  /** Whether it was still ours, where the library says so. */
+  release(): Promise<boolean | undefined>;
+}
+
+/** A library in one client process. */
+export interface Session {
+  acquire(attempt: Attempt): Promise<Held | Refused>;
+  close(): Promise<void>;
+}
+
+export interface Library {
+  name: string;
+  /** "not installed" where it is not. */
+  version: string;
+  /** Whether it is this package, or a variant of it. */
+  ours: boolean;
+  /** How it reaches Redis: what befalls HTTP requests does not reach one that speaks TCP. */
+  transport: "http" | "tcp";
+  /** Whether it draws fencing tokens. */
+  fences: boolean;
+  /** ms after which one of its requests, repetitions included, has been given up. */
+  limit: number;
+  open(place: Place, client: string): Promise<Session>;
+  /** The key of a lock in Redis. */
+  redisKey(key: string): string;
+  /** Whose lock it is, by what stands there: an attempt's id, or a mark. Never a token. */
+  identify(value: string): string;
+  /** How long a key may live at most, in ms; undefined for one it should never leave. */
+  lifetime(redisKey: string, longestTtl: number): number | undefined;
+}
+
+export function isRefused(result: Held | Refused): result is Refused {
+  return "verdict" in result;
+}

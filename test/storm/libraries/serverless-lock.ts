@@ -1,0 +1,81 @@
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { Redis } from "@upstash/redis";
+import { createLocker, LockBusyError, LockUnavailableError } from "../../../src/index.ts";
+import type { Attempt, Held, Library, Refused } from "./library.ts";
+
+const requestTimeout = 300;
+const manifest = new URL("../../../package.json", import.meta.url);
+
+/** This package; or a variant of it, by the path of a module that exports `createLocker`. */
+export function serverlessLock(variant?: string): Library {
+  return {
+    name: variant ?? "serverless-lock",
+    version: (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version,
+    ours: true,
+    transport: "http",
+    fences: true,
+    limit: 2 * requestTimeout,
+    redisKey: (key) => `lock:{${key}}`,
+    // `sl:<token>:<ttl>:<owner>`
+    identify: (value) => value.split(":").slice(3).join(":"),
+    lifetime(redisKey, longestTtl) {
+      const [, kind = ""] = /^lock:\{[^}]*\}:?([a-z]*)/.exec(redisKey) ?? [];
+      // A grant may last longer than a lease, and a mark of having left four requests' limits.
+      const most: Record<string, number> = {
+        "": Math.max(longestTtl, grantOf(25)),
+        queue: 20_000,
+        alive: 20_000,
+        gone: 4 * requestTimeout,
+        fence: 86_400_000,
+      };
+      return redisKey.startsWith("lock:{") ? most[kind] : undefined;
+    },
+    async open({ url, token }, client) {
+      const create: typeof createLocker = variant
+        ? ((await import(pathToFileURL(variant).href)) as { createLocker: typeof createLocker }).createLocker
+        : createLocker;
+      // Every second client asks through an `@upstash/redis` instance, on the same keys.
+      const throughUpstash = Number(client.slice(1)) % 2 === 0;
+      const locker = throughUpstash
+        ? create({ redis: new Redis({ url, token }), requestTimeout })
+        : create({ url, token, requestTimeout });
+
+      async function acquire(attempt: Attempt): Promise<Held | Refused> {
+        const { id, key, wait, ttl, renew, fenced } = attempt;
+        try {
+          const lock = await locker.acquire(key, {
+            owner: id,
+            wait,
+            ttl,
+            renew,
+            fencing: fenced,
+            onEvent(event) {
+              if (event.type === "waiting") attempt.waiting(grantOf(event.place));
+              if (event.type === "renewed") attempt.renewed();
+            },
+          });
+          return {
+            fence: lock.fence,
+            aborted: () => lock.signal.aborted,
+            sure: () => lock.remaining,
+            onAbort: (tell) => lock.signal.addEventListener("abort", () => tell(`${lock.signal.reason}`)),
+            release: () => lock.release(),
+          };
+        } catch (error) {
+          if (error instanceof Error && error.name === LockBusyError.name) {
+            return { verdict: "busy", owner: (error as LockBusyError).owner, why: error.name };
+          }
+          const known = error instanceof Error && error.name === LockUnavailableError.name;
+          return { verdict: known ? "unknown" : "error", why: `${known ? error.cause : error}` };
+        }
+      }
+      return { acquire, close: async () => {} };
+    },
+  };
+}
+
+/** ms a grant lasts for whoever asked last with so many waiters before it. */
+function grantOf(place: number): number {
+  return 2500 + Math.max(1250, Math.min(6250, place * 250));
+}

@@ -1,0 +1,127 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import {
+  commandLine,
+  madeWith,
+  publish,
+  readArgs,
+  reportHelp,
+  today,
+  wholeNumber,
+} from "../../bench/lib/report.ts";
+import { FAULT_KINDS } from "../../src/dev/faults.ts";
+import { hasRedisServer } from "../helpers/redis-server.ts";
+import { processFaults } from "./check/faults.ts";
+import { check } from "./checker.ts";
+import { runStorm } from "./director.ts";
+import { libraryNames, libraryOf } from "./libraries/index.ts";
+import type { Library } from "./libraries/library.ts";
+import { evidenceOf, faultsTable, type Outcome, redisVersion, resultsTable, wanted } from "./report.ts";
+
+const help = `Usage: npm run storm -- [options]
+
+Client processes take locks, while their requests get lost, they are stopped and killed, their clocks are moved, and
+Redis is paused and killed. Then the logs are read: exits with 1 if anything was wrong with this package's lock, or too
+little happened to tell.
+
+Options:
+  --seed <n>           Of the weather and of what the clients do (default: random, and printed)
+  --minutes <n>        How long; fractions are fine (default: 1)
+  --library <name>     ${libraryNames.join(", ")}; or the path of
+                       a module that exports createLocker. Several, one after the other, if given more than once
+                       (default: serverless-lock)
+  --persistence <how>  aof: Redis keeps its data when it is killed (default). none: it forgets all; then two may hold a
+                       lock, and the storm fails unless that is seen and fencing refuses every stale write.
+  --clients <n>        Client processes (default: 6)
+  --workers <n>        Workers in each (default: 5)
+  --least <n>          Acquisitions below which nothing follows from a storm (default: 1000 a minute)
+  --logs <folder>      Keep the logs there (default: a temporary folder, kept if anything was wrong)
+${reportHelp}
+Needs redis-server on the PATH, and for redlock and redis-semaphore "npm ci --prefix test/storm". Whom a fault hits
+depends on who holds a lock by then: the same seed makes the same weather, not the same storm.
+`;
+
+const args = readArgs(help, {
+  seed: { type: "string", default: `${Math.floor(Math.random() * 2 ** 32)}` },
+  minutes: { type: "string", default: "1" },
+  library: { type: "string", multiple: true, default: ["serverless-lock"] },
+  persistence: { type: "string", default: "aof" },
+  clients: { type: "string", default: "6" },
+  workers: { type: "string", default: "5" },
+  least: { type: "string" },
+  logs: { type: "string" },
+});
+const seed = wholeNumber("seed", args.seed, 0);
+const clients = wholeNumber("clients", args.clients, 2);
+const workers = wholeNumber("workers", args.workers, 1);
+const minutes = Number(args.minutes);
+if (!(minutes >= 0.05)) fail(`--minutes is ${args.minutes}, but must be a number, at least 0.05`);
+const least = args.least ? wholeNumber("least", args.least, 1) : Math.floor(1000 * minutes);
+const forgets = args.persistence === "none";
+if (!forgets && args.persistence !== "aof")
+  fail(`--persistence is ${args.persistence}, but must be aof or none`);
+if (!hasRedisServer) fail("There is no redis-server on the PATH, and no storm without one.");
+const libraries = args.library.map((name) => libraryOf(name) ?? fail(`--library is ${name}: there is none`));
+
+const outcomes: Outcome[] = [];
+const leftOut: string[] = [];
+for (const library of libraries) {
+  if (library.version === "not installed") leftOut.push(library.name);
+  else outcomes.push(await storm(library));
+}
+if (!outcomes.length) fail(`Not installed: ${leftOut.join(", ")}. npm ci --prefix test/storm`);
+const note = leftOut.length ? `Left out, not installed: ${leftOut.join(", ")}.` : "";
+publish(
+  {
+    title: `A storm of ${minutes} min, seed ${seed}`,
+    command: commandLine("test/storm/storm.ts"),
+    date: today(),
+    made: {
+      ...madeWith(),
+      Redis: `${redisVersion()} ${forgets ? "without persistence" : "with AOF"}`,
+      clients: `${clients} × ${workers} workers`,
+    },
+    sections: [
+      { title: "What was seen", table: resultsTable(outcomes), note },
+      { title: "What befell it", table: faultsTable(outcomes) },
+    ],
+    verdicts: outcomes
+      .filter(({ library }) => library.ours)
+      .flatMap((outcome) => wanted(outcome, least, forgets)),
+  },
+  args,
+);
+
+async function storm(library: Library): Promise<Outcome> {
+  process.stderr.write(`${library.name} ${library.version}, seed ${seed}, ${minutes} min\n`);
+  const folder = args.logs
+    ? resolve(args.logs, library.name.replace(/\W+/g, "-"))
+    : mkdtempSync(join(tmpdir(), "storm-"));
+  const logs = await runStorm({
+    seed,
+    minutes,
+    library,
+    persistence: !forgets,
+    clients,
+    workers,
+    folder,
+    progress,
+  });
+  const faults = [...processFaults, ...(library.transport === "http" ? FAULT_KINDS : [])];
+  const outcome = { library, faults, ...check(logs, { acquisitions: least, faults }) };
+  if (outcome.findings.length) process.stdout.write(`${evidenceOf(outcome)}\nLogs: ${folder}\n\n`);
+  else if (!args.logs) rmSync(folder, { recursive: true });
+  return outcome;
+}
+
+/** On one line of a terminal; elsewhere a line now and then. */
+function progress(seconds: number, text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+  else if (seconds % 15 === 0) process.stderr.write(`${text}\n`);
+}
+
+function fail(text: string): never {
+  process.stderr.write(`${text}\nSee --help\n`);
+  process.exit(2);
+}

@@ -1,0 +1,104 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { FAULT_KINDS, type Faults } from "../../src/dev/faults.ts";
+import type { Client, Fleet } from "./fleet.ts";
+import { type DirectorLine, now } from "./log.ts";
+import type { Random } from "./random.ts";
+import type { StormyRedis } from "./redis.ts";
+import { longestTtl } from "./settings.ts";
+
+/** What the weather acts on. */
+interface Scene {
+  random: Random;
+  fleet: Fleet;
+  redis: StormyRedis;
+  /** Whose lock each key is at the moment. */
+  holders(): { id: string; since: number }[];
+  setFaults(faults: Faults): void;
+  record(line: DirectorLine): void;
+}
+
+/**
+ * Makes weather until the signal aborts, then leaves everything up and running. What happens and how long it lasts
+ * follow from the random source; whom it hits, from who holds a lock by then.
+ */
+export async function makeWeather(scene: Scene, signal: AbortSignal): Promise<void> {
+  await Promise.all([network(scene, signal), processes(scene, signal), outages(scene, signal)]);
+}
+
+/** Spells of a few seconds: calm, a little of everything, or much of one kind. */
+async function network({ random, setFaults }: Scene, signal: AbortSignal): Promise<void> {
+  let kinds: (typeof FAULT_KINDS)[number][] = [];
+  const seed = Math.floor(random.between(0, 2 ** 32));
+  setFaults({ seed });
+  while (await pause(random.between(1500, 4000), signal)) {
+    // Late enough that its request was given up, or just in time.
+    const delay = Math.round(random.between(50, 900));
+    if (random.chance(0.25)) setFaults({});
+    else if (random.chance(0.3)) {
+      setFaults({ delay, ...Object.fromEntries(FAULT_KINDS.map((kind) => [kind, 0.015])) });
+    } else {
+      // Each kind has its turn before any has a second.
+      if (!kinds.length) kinds = [...FAULT_KINDS].sort(() => random.next() - 0.5);
+      const kind = kinds.pop() as (typeof FAULT_KINDS)[number];
+      setFaults({ delay, [kind]: random.between(0.1, kind.startsWith("sse") ? 0.8 : 0.4) });
+    }
+  }
+  setFaults({});
+}
+
+async function processes({ random, fleet, holders }: Scene, signal: AbortSignal): Promise<void> {
+  const busy: Promise<void>[] = [];
+  /** One that holds a lock, the longest first, or any. */
+  const someone = (holding: boolean): Client | undefined => {
+    const awake = fleet.clients().filter(({ stopped }) => !stopped);
+    const names = holders()
+      .sort((a, b) => a.since - b.since)
+      .map(({ id }) => id.split("-")[0]);
+    const holder = awake.find(({ name }) => names.includes(name));
+    return (holding && holder) || (awake.length > 1 ? random.pick(awake) : undefined);
+  };
+  while (await pause(random.between(200, 1500), signal)) {
+    const client = someone(random.chance(0.6));
+    if (!client) continue;
+    const what = random.next();
+    if (what < 0.35) {
+      fleet.stop(client);
+      const ms = random.chance(0.5) ? random.between(50, 500) : random.between(500, 1.6 * longestTtl);
+      busy.push(
+        pause(ms, signal).then(() => {
+          if (client.stopped) fleet.goOn(client);
+        }),
+      );
+    } else if (what < 0.65) {
+      busy.push(fleet.kill(client));
+      fleet.start();
+    } else {
+      const ms = Math.round(random.between(200, 20_000));
+      fleet.stepClock(client, random.chance(0.5) ? ms : -ms);
+    }
+  }
+  await Promise.all(busy);
+}
+
+async function outages({ random, redis, record }: Scene, signal: AbortSignal): Promise<void> {
+  while (await pause(random.between(3000, 12_000), signal)) {
+    if (random.chance(0.5)) {
+      redis.pause();
+      record({ what: "down", at: now(), why: "paused" });
+      await pause(random.between(100, 1500), signal);
+      record({ what: "up", at: now(), why: "paused" });
+      redis.resume();
+    } else {
+      await redis.kill();
+      record({ what: "down", at: now(), why: "killed" });
+      await pause(random.between(50, 1000), signal);
+      record({ what: "up", at: now(), why: "killed" });
+      await redis.start();
+    }
+  }
+}
+
+/** Whether the time passed before the signal aborted. */
+function pause(ms: number, signal: AbortSignal): Promise<boolean> {
+  return sleep(ms, true, { signal }).catch(() => false);
+}
