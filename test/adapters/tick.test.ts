@@ -1,0 +1,62 @@
+import { inspect } from "node:util";
+import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { lockHandler } from "../../src/adapters/lambda.ts";
+import { oncePerTick } from "../../src/adapters/schedule.ts";
+import { LockOptionError } from "../../src/index.ts";
+import { lambda } from "../helpers/lambda.ts";
+
+// No request is to be sent here.
+const nowhere = { url: "http://127.0.0.1:9", token: "none" };
+const fetched = vi.spyOn(globalThis, "fetch");
+afterEach(() => expect(fetched).not.toHaveBeenCalled());
+
+describe("oncePerTick", () => {
+  test.each([
+    [{ time: "2026-11-22T02:00:00Z" }],
+    [{ time: "2026-11-22T02:00:00.000Z" }],
+    [{ time: "2026-11-22T03:00:00+01:00" }],
+    [{ scheduledTime: "2026-11-22T02:00:00Z", time: "2026-11-22T02:00:07Z" }],
+    [{ scheduledTime: Date.UTC(2026, 10, 22, 2) }],
+  ])("the tick is what the trigger says, however it says it: %j", (trigger) => {
+    const { key } = oncePerTick("report", { period: "1h" });
+    expect(key(trigger)).toBe("report@2026-11-22T02:00:00.000Z");
+  });
+
+  test.each<[string, Parameters<typeof oncePerTick>[1], string]>([
+    ["2026-11-22T00:04:29Z", { period: "5m" }, "2026-11-22T00:05:00.000Z"],
+    ["2026-11-22T00:05:42Z", { period: "5m" }, "2026-11-22T00:05:00.000Z"],
+    ["2026-11-22T01:59:30Z", { period: "1d", offset: "2h" }, "2026-11-22T02:00:00.000Z"],
+    ["2026-11-22T13:59:59Z", { period: "1d", offset: "2h" }, "2026-11-22T02:00:00.000Z"],
+    ["2026-11-22T14:00:01Z", { period: "1d", offset: "2h" }, "2026-11-23T02:00:00.000Z"],
+    ["2026-11-22T23:59:59Z", { period: 3_600_000, offset: 0 }, "2026-11-23T00:00:00.000Z"],
+  ])("without one it is the tick nearest to the clock: at %s with %j", (now, options, tick) => {
+    const clock = vi.spyOn(Date, "now").mockReturnValue(Date.parse(now));
+    onTestFinished(() => clock.mockRestore());
+    const { key } = oncePerTick("report", options);
+    const triggers = [new Request("http://a"), undefined, {}, { time: "soon" }, { time: null }];
+    for (const trigger of triggers) expect(key(trigger)).toBe(`report@${tick}`);
+  });
+
+  test("a trigger that says no tick is refused where no period is known", async () => {
+    const handler = lockHandler({ ...nowhere, ...oncePerTick("report") }, () => {});
+    const error = await handler({}, lambda()).catch((error: unknown) => error);
+    expect(error).toBeInstanceOf(LockOptionError);
+    // As a log shows it, with its cause.
+    expect(inspect(error)).toMatch(/period: got a trigger without a time/);
+  });
+
+  test.each<[string, object, string]>([
+    ["", {}, "key"],
+    ["report", { period: "0s" }, "period"],
+    ["report", { period: "999ms" }, "period"],
+    ["report", { period: "32d" }, "period"],
+    ["report", { period: "daily" }, "period"],
+    ["report", { offset: -1 }, "offset"],
+    ["report", { offset: "32d" }, "offset"],
+    ["report", { holdFor: "32d" }, "holdFor"],
+  ])("a wrong option is refused as soon as it is given: %j, %j", (name, options, option) => {
+    const deploy = () => lockHandler({ ...nowhere, ...oncePerTick(name, options) }, () => {});
+    expect(deploy).toThrow(LockOptionError);
+    expect(deploy).toThrow(new RegExp(`^${option}: `));
+  });
+});
