@@ -1,0 +1,154 @@
+import type { LockOptions } from "../../src/index.ts";
+import { sleep } from "../../src/time.ts";
+import type { Library } from "./library.ts";
+import { type Part, patient } from "./plan.ts";
+import type { SimulatedProcess } from "./process.ts";
+import type { Referee } from "./referee.ts";
+import { lockKey, type Server } from "./server.ts";
+import type { Tally } from "./tally.ts";
+import type { Timeline } from "./timeline.ts";
+
+type Verdict = "held" | "busy" | "unavailable" | "aborted";
+
+/** All that a contender is in the middle of. */
+export interface Surroundings {
+  library: Library;
+  timeline: Timeline;
+  server: Server;
+  referee: Referee;
+  tally: Tally;
+  log(text: string): void;
+  /** Whether nothing goes wrong between this process and the server, nor with either of them. */
+  undisturbed(process: SimulatedProcess): boolean;
+}
+
+type Locker = ReturnType<Library["newLocker"]>;
+
+/** One that asks through the package, works, and lets go. Its verdict is checked when all is over. */
+export class Contender {
+  readonly #around: Surroundings;
+  readonly #process: SimulatedProcess;
+  readonly #part: Part;
+  readonly #name: string;
+  readonly #abort = new AbortController();
+  #verdict: Verdict | undefined;
+
+  constructor(around: Surroundings, process: SimulatedProcess, locker: Locker, part: Part, name: string) {
+    this.#around = around;
+    this.#process = process;
+    this.#part = part;
+    this.#name = name;
+    const { timeline } = around;
+    timeline.schedule(part.start, () => void this.#run(locker), process);
+    if (part.abortAfter !== undefined)
+      timeline.schedule(part.start + part.abortAfter, () => this.#giveUp(), process);
+  }
+
+  /** What it was told has to fit what happened to it. */
+  check(): void {
+    const { referee } = this.#around;
+    if (this.#process.gone || this.#abort.signal.aborted) return;
+    const verdict = this.#verdict ?? "nothing";
+    if (verdict === "held" || (verdict === "busy" && this.#part.wait < patient)) return;
+    if (verdict === "unavailable" && !this.#around.undisturbed(this.#process)) return;
+    referee.fail(`${this.#name} waited for ${this.#part.wait} ms and was told ${verdict}`);
+  }
+
+  #giveUp(): void {
+    this.#around.log(`${this.#name} is aborted`);
+    this.#abort.abort(new Error("aborted"));
+  }
+
+  async #run(locker: Locker): Promise<void> {
+    const { library, timeline, log, referee, tally } = this.#around;
+    const { signal } = this.#abort;
+    const { wait, ttl, renew, fencing, holdFor } = this.#part;
+    const name = this.#name;
+    const asked = timeline.now;
+    const options: LockOptions = {
+      ...{ wait, ttl, renew, fencing, holdFor, owner: name, signal, requestTimeout: 1000 },
+      onEvent(event) {
+        if (event.type === "acquired" && event.granted) tally.count("handedOver");
+        if (event.type === "waiting") tally.count("timesWaiting");
+      },
+    };
+    let lock: Awaited<ReturnType<Locker["acquire"]>>;
+    try {
+      lock = await locker.acquire("k", options);
+    } catch (error) {
+      if (error instanceof library.LockBusyError) {
+        this.#verdict = "busy";
+        referee.answeredBusy(name, asked, error.owner);
+        this.#checkPunctuality(timeline.now - asked);
+      } else {
+        this.#verdict = signal.aborted ? "aborted" : "unavailable";
+      }
+      tally.count(this.#verdict);
+      return log(`${name} is told ${this.#verdict}`);
+    }
+    this.#verdict = "held";
+    tally.count("held");
+    log(`${name} holds it for ${Math.round(lock.remaining)} ms`);
+    const forget = referee.believes(name, this.#process, () => lock.held, lock.fence);
+    await this.#work(lock);
+    forget();
+    await this.#release(lock);
+  }
+
+  async #work(lock: Awaited<ReturnType<Locker["acquire"]>>): Promise<void> {
+    const { work, extendTo } = this.#part;
+    const { runtime } = this.#process;
+    const half = () => sleep(runtime, work / 2, lock.signal).catch(() => {});
+    await half();
+    if (extendTo) {
+      const extended = await lock.extend(extendTo).catch(() => "unknown");
+      this.#around.log(`${this.#name} extends it to ${extendTo} ms: ${extended}`);
+      this.#around.tally.count("extensions");
+    }
+    await half();
+  }
+
+  async #release(lock: Awaited<ReturnType<Locker["acquire"]>>): Promise<void> {
+    const { referee, tally, log } = this.#around;
+    // Much longer than a request takes.
+    const sure = lock.remaining > 200 && this.#around.undisturbed(this.#process);
+    log(`${this.#name} releases it`);
+    const ours = await lock.release().catch(() => undefined);
+    if (ours !== undefined) tally.count(ours ? "released" : "foundLost");
+    if (this.#abort.signal.aborted) return;
+    // Deleted under it, the lock may have come to it once more.
+    if (sure && !ours && !referee.robbed(this.#name))
+      referee.fail(`${this.#name} released its lock and was told ${ours}`);
+  }
+
+  /** Where nothing disturbs it, a busy contender waits as long as it was told to and no longer. */
+  #checkPunctuality(waited: number): void {
+    const { wait } = this.#part;
+    if (!this.#around.undisturbed(this.#process)) return;
+    // Its clocks may be a little fast, and each of three requests may take 80 ms.
+    if (waited < wait * 0.99 || waited > wait * 1.01 + 300)
+      this.#around.referee.fail(`${this.#name} was to wait for ${wait} ms and waited for ${waited} ms`);
+  }
+}
+
+/** A client that knows nothing of us. It asks past all faults: what matters is that it excludes, and is excluded. */
+export function contendAsForeigner(
+  { server, timeline, referee, tally, log }: Surroundings,
+  process: SimulatedProcess,
+  { start, ttl, work }: Part,
+  name: string,
+): void {
+  const begin = async () => {
+    if ((await server.ask("SET", lockKey, name, "NX", "PX", ttl)) !== "OK") return;
+    log(`${name}, a foreigner, holds it`);
+    tally.count("foreigners");
+    const until = timeline.now + ttl;
+    const forget = referee.believes(name, process, () => timeline.now < until);
+    const end = async () => {
+      forget();
+      if ((await server.ask("GET", lockKey)) === name) await server.ask("DEL", lockKey);
+    };
+    timeline.schedule(Math.min(work, ttl), end, process);
+  };
+  timeline.schedule(start, begin, process);
+}

@@ -1,0 +1,5 @@
+// What the simulation takes from the package: its public surface, and where time and the network enter.
+export * from "../../src/index.ts";
+export { newLocker } from "../../src/locker.ts";
+export { defaults } from "../../src/options.ts";
+export { connect } from "../../src/redis/connection.ts";

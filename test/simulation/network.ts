@@ -1,0 +1,161 @@
+import { type Command, type RedisClient, RefusedError } from "../../src/redis/client.ts";
+import { forever } from "../../src/time.ts";
+import type { SimulatedProcess } from "./process.ts";
+import type { Random } from "./random.ts";
+import type { Server } from "./server.ts";
+import type { Tally } from "./tally.ts";
+import type { Timeline } from "./timeline.ts";
+
+/** How likely each fault is, for one request, reply, message or stream. */
+export interface Faults {
+  /** A request that is never executed. */
+  loseRequest: number;
+  /** A reply that never comes back. */
+  loseReply: number;
+  /** A request or a message that arrives once more, up to some seconds later. */
+  repeat: number;
+  /** A request, reply or message that takes up to some seconds. */
+  delay: number;
+  /** A published message that never arrives. */
+  loseMessage: number;
+  /** A stream that breaks, or is refused. */
+  breakStream: number;
+}
+
+interface Subscription {
+  process: SimulatedProcess;
+  channel: string;
+  hear: (message: string) => void;
+}
+
+/** What lies between the processes and the server. */
+export class Network {
+  readonly #timeline: Timeline;
+  readonly #random: Random;
+  readonly #server: Server;
+  readonly #faults: Faults;
+  readonly #tally: Tally;
+  readonly #subscriptions = new Set<Subscription>();
+
+  constructor(timeline: Timeline, random: Random, server: Server, faults: Faults, tally: Tally) {
+    this.#timeline = timeline;
+    this.#random = random;
+    this.#server = server;
+    this.#faults = faults;
+    this.#tally = tally;
+    server.onPublish = (channel, message) => this.#publish(channel, message);
+  }
+
+  /** Streams that a living process still listens to. */
+  get open(): number {
+    return [...this.#subscriptions].filter(({ process }) => !process.gone).length;
+  }
+
+  /** @param resends as an `@upstash/redis` instance does, which may also make up a nil, and heeds no signal */
+  clientOf(process: SimulatedProcess, resends: boolean): RedisClient {
+    const listen: RedisClient["listen"] = (...about) => this.#listen(process, ...about);
+    if (!resends)
+      return {
+        resendsAfter: forever,
+        send: (command, signal) => this.#request(process, command, signal),
+        listen,
+      };
+    return {
+      resendsAfter: 50,
+      send: async (command) => {
+        for (let tries = 1; ; tries++) {
+          try {
+            return await this.#request(process, command);
+          } catch (error) {
+            if (error instanceof RefusedError || tries === 3) throw error;
+            if (this.#random.chance(0.2)) return null;
+            await new Promise<void>((resolve) => process.runtime.setTimeout(resolve, 50 * tries));
+          }
+        }
+      },
+      listen,
+    };
+  }
+
+  #request(process: SimulatedProcess, command: Command, signal?: AbortSignal): Promise<unknown> {
+    const { loseRequest, loseReply, repeat } = this.#faults;
+    return new Promise((resolve, reject) => {
+      signal?.addEventListener("abort", () => reject(new Error("aborted")));
+      // Of half of all that gets lost, nothing is ever heard.
+      const lose = (after: number) => {
+        if (!this.#random.chance(0.5)) return;
+        this.#timeline.schedule(after, () => reject(new Error("connection reset")), process);
+      };
+      const arrival = this.#latency();
+      if (this.#strikes("lostRequests", loseRequest) || !process.online) return lose(arrival);
+      const execute = () => this.#server.execute(command);
+      const lost = this.#strikes("lostReplies", loseReply);
+      this.#timeline.schedule(arrival, async () => {
+        const reply = await execute();
+        const back = this.#latency();
+        if (lost || !process.online) return lose(back);
+        const settle = () => ("error" in reply ? reject(reply.error) : resolve(reply.result));
+        this.#timeline.schedule(back, settle, process);
+      });
+      if (this.#strikes("repetitions", repeat))
+        this.#timeline.schedule(arrival + this.#random.between(1, 6000), execute);
+    });
+  }
+
+  async #listen(
+    process: SimulatedProcess,
+    channel: string,
+    hear: (message: string) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { breakStream } = this.#faults;
+    const subscription = { process, channel, hear };
+    let over = false;
+    await new Promise<void>((resolve, reject) => {
+      signal.addEventListener("abort", () => resolve());
+      const end = (why: string) => () => reject(new Error(why));
+      if (this.#strikes("brokenStreams", breakStream) || !process.online)
+        return void this.#timeline.schedule(this.#latency(), end("refused"), process);
+      this.#timeline.schedule(this.#latency(), () => {
+        if (over) return;
+        this.#subscriptions.add(subscription);
+        this.#timeline.schedule(this.#latency(), () => hear(""), process);
+      });
+      if (this.#strikes("brokenStreams", breakStream)) {
+        // The server may notice before the listener does, or after.
+        const [here, there] = [this.#random.between(100, 5000), this.#random.between(100, 5000)];
+        this.#timeline.schedule(there, () => this.#subscriptions.delete(subscription));
+        this.#timeline.schedule(here, end("stream ended"), process);
+      }
+    }).finally(() => {
+      over = true;
+      this.#subscriptions.delete(subscription);
+    });
+  }
+
+  #publish(channel: string, message: string): void {
+    for (const { process, channel: heard, hear } of this.#subscriptions) {
+      if (heard !== channel || !process.online) continue;
+      if (this.#strikes("lostMessages", this.#faults.loseMessage)) continue;
+      const deliver = () => hear(message);
+      this.#timeline.schedule(this.#latency(), deliver, process);
+      if (this.#strikes("repetitions", this.#faults.repeat))
+        this.#timeline.schedule(this.#latency() + 500, deliver, process);
+    }
+  }
+
+  #strikes(
+    fault: "lostRequests" | "lostReplies" | "repetitions" | "brokenStreams" | "lostMessages",
+    chance: number,
+  ) {
+    const strikes = this.#random.chance(chance);
+    if (strikes) this.#tally.count(fault);
+    return strikes;
+  }
+
+  #latency(): number {
+    if (!this.#random.chance(this.#faults.delay)) return this.#random.between(1, 40);
+    this.#tally.count("delays");
+    return this.#random.between(100, 8000);
+  }
+}

@@ -1,0 +1,144 @@
+import fc from "fast-check";
+import type { Faults } from "./network.ts";
+
+/** What one contender does: when it asks, how long it waits and works, and what else it does. In ms. */
+export interface Part {
+  process: number;
+  /** A foreigner knows nothing of us: SET NX, and compare and delete, as `@upstash/lock` does. */
+  kind: "ours" | "foreigner";
+  start: number;
+  wait: number;
+  ttl: number;
+  work: number;
+  renew: boolean;
+  fencing: boolean;
+  holdFor: number;
+  /** The lease it asks for in the middle of its work; 0 for none. */
+  extendTo: number;
+  /** When it is aborted, counted from its start. */
+  abortAfter: number | undefined;
+}
+
+export interface Mishap {
+  at: number;
+  kind:
+    | "crashes"
+    | "freezes"
+    | "is suspended"
+    | "sets its clock forward"
+    | "sets its clock back"
+    | "loses its network";
+  /** For how long, or how far. */
+  ms: number;
+}
+
+export interface ProcessPlan {
+  /** How much too fast its clocks are, in ‰. */
+  drift: number;
+  /** Whether it asks as an `@upstash/redis` instance does, which sends again by itself. */
+  resends: boolean;
+  mishaps: Mishap[];
+}
+
+export interface ServerMishap {
+  at: number;
+  kind: "the lock is deleted" | "the server sets its clock back" | "the server is down";
+  ms: number;
+}
+
+/** One history: all that is decided before it begins. The rest follows from the seed. */
+export interface Plan {
+  seed: number;
+  engine: EngineName;
+  weather: keyof typeof weathers;
+  /** Whether the server has the commands that Upstash has and Redis before 8.4 lacks. */
+  extended: boolean;
+  processes: ProcessPlan[];
+  server: ServerMishap[];
+  parts: Part[];
+}
+
+export type EngineName = "real" | "model";
+
+const calm: Faults = {
+  loseRequest: 0,
+  loseReply: 0,
+  repeat: 0,
+  delay: 0,
+  loseMessage: 0,
+  breakStream: 0,
+};
+
+export const weathers = {
+  calm,
+  "without streams": { ...calm, breakStream: 1 },
+  slow: { ...calm, loseReply: 0.05, repeat: 0.2, delay: 0.3 },
+  lossy: { loseRequest: 0.1, loseReply: 0.15, repeat: 0.1, delay: 0.05, loseMessage: 0.2, breakStream: 0.2 },
+} satisfies Record<string, Faults>;
+
+/** Longer than all others together can need: who waits so long gets the lock. */
+export const patient = 300_000;
+
+const fewOf = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
+  fc.oneof(
+    { weight: 2, arbitrary: fc.constant<T[]>([]) },
+    { weight: 1, arbitrary: fc.array(arbitrary, { minLength: 1, maxLength: 2 }) },
+  );
+
+const lease = fc.integer({ min: 300, max: 8000 });
+
+const part: fc.Arbitrary<Part> = fc.record({
+  process: fc.nat(3),
+  kind: fc.constantFrom(...Array<"ours">(9).fill("ours"), "foreigner"),
+  start: fc.nat(3000),
+  wait: fc.constantFrom(patient, patient, patient, patient, 0, 300, 5000),
+  ttl: lease,
+  work: fc.constantFrom(0, 20, 300, 3000),
+  renew: fc.boolean(),
+  fencing: fc.constantFrom(false, false, true),
+  holdFor: fc.constantFrom(0, 0, 0, 0, 0, 1500),
+  extendTo: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: lease }),
+  abortAfter: fc.oneof(
+    { weight: 7, arbitrary: fc.constant(undefined) },
+    { weight: 1, arbitrary: fc.nat(5000) },
+  ),
+});
+
+const mishap: fc.Arbitrary<Mishap> = fc.record({
+  at: fc.nat(8000),
+  kind: fc.constantFrom(
+    "crashes",
+    "freezes",
+    "is suspended",
+    "sets its clock forward",
+    "sets its clock back",
+    "loses its network",
+  ),
+  ms: fc.integer({ min: 50, max: 9000 }),
+});
+
+const process: fc.Arbitrary<ProcessPlan> = fc.record({
+  // Against the server's clock; a lease allows for 10 ‰.
+  drift: fc.integer({ min: -9, max: 9 }),
+  resends: fc.constantFrom(false, false, false, true),
+  mishaps: fewOf(mishap),
+});
+
+const serverMishap: fc.Arbitrary<ServerMishap> = fc.record({
+  at: fc.nat(8000),
+  kind: fc.constantFrom("the lock is deleted", "the server sets its clock back", "the server is down"),
+  ms: fc.integer({ min: 50, max: 5000 }),
+});
+
+/** @param engines what the histories may run on, each as often as it is named */
+export function plans(engines: EngineName[]): fc.Arbitrary<Plan> {
+  return fc.record({
+    seed: fc.noShrink(fc.integer()),
+    engine: fc.constantFrom(...engines),
+    weather: fc.constantFrom(...(Object.keys(weathers) as (keyof typeof weathers)[])),
+    extended: fc.boolean(),
+    processes: fc.array(process, { minLength: 4, maxLength: 4 }),
+    server: fewOf(serverMishap),
+    parts: fc.array(part, { minLength: 2, maxLength: 10, size: "max" }),
+  });
+}

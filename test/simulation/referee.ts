@@ -1,0 +1,65 @@
+import type { SimulatedProcess } from "./process.ts";
+import type { Server } from "./server.ts";
+import type { Timeline } from "./timeline.ts";
+
+/** Who believes to hold the lock. */
+interface Holder {
+  name: string;
+  process: SimulatedProcess;
+  isHeld(): boolean;
+}
+
+/** What must never happen, whatever else does. */
+export class Referee {
+  /** The first thing seen that must not happen. */
+  violation: string | undefined;
+  readonly #timeline: Timeline;
+  readonly #server: Server;
+  readonly #holders = new Set<Holder>();
+  /** Those whose lock was deleted under them: the server has it no more, and they cannot know yet. */
+  readonly #robbed = new Set<string>();
+  #highestFence = 0;
+
+  constructor(timeline: Timeline, server: Server) {
+    this.#timeline = timeline;
+    this.#server = server;
+  }
+
+  fail(what: string): void {
+    this.violation ??= `${what}, at ${this.#timeline.now} ms`;
+  }
+
+  readonly check = (): void => {
+    const now = [...this.#holders].filter(({ process, isHeld }) => process.running && isHeld());
+    if (now.length > 1) this.fail(`${now.map(({ name }) => name).join(" and ")} both hold the lock`);
+  };
+
+  robs(name: string): void {
+    this.#robbed.add(name);
+    for (const holder of this.#holders) if (holder.name === name) this.#holders.delete(holder);
+  }
+
+  robbed(name: string): boolean {
+    return this.#robbed.has(name);
+  }
+
+  /** @returns to be called when it does not believe so any more */
+  believes(name: string, process: SimulatedProcess, isHeld: () => boolean, fence?: number): () => void {
+    if (this.robbed(name)) return () => {};
+    if (fence !== undefined) {
+      if (fence <= this.#highestFence) this.fail(`${name} has the fencing token of one before`);
+      this.#highestFence = fence;
+    }
+    const holder = { name, process, isHeld };
+    this.#holders.add(holder);
+    return () => this.#holders.delete(holder);
+  }
+
+  /** Busy is an answer only if another was there between the question and the answer. */
+  answeredBusy(name: string, asked: number, owner: string | undefined): void {
+    const others = this.#server.occupations.filter((each) => each.name !== name && each.until > asked);
+    if (others.length === 0) this.fail(`${name} was told "busy", and nobody else had the lock`);
+    if (owner !== undefined && !this.#server.occupations.some((each) => each.name === owner))
+      this.fail(`${name} was told of a holder that never was`);
+  }
+}
