@@ -13,6 +13,8 @@ const tried = backends.filter(
     (client === "@upstash/redis" && engine === "a real Redis"),
 );
 
+const isTake = ([name]: unknown[]) => name === "SET";
+
 describe.each(tried)("the queue through $client on $engine", ({ missing, start, connect }) => {
   describe.skipIf(missing)("", () => {
     let backend: Backend;
@@ -34,6 +36,28 @@ describe.each(tried)("the queue through $client on $engine", ({ missing, start, 
     });
 
     const value = (key: string) => backend.raw.get(`lock:{${key}}`);
+
+    test.concurrent("is in the order of asking, also where an earlier one comes to stand in it later", async () => {
+      const key = freshKey();
+      const holder = await locker.acquire(key);
+      const slow = await startProxy(backend.server.url);
+      const otherStands = Promise.withResolvers<void>();
+      slow.fail(isTake, { holdUntil: otherStands.promise });
+      const at = { url: slow.url, token: backend.server.token };
+      const first = wait(createLocker({ ...connect(at), ttl: "1m" }), key, { owner: "first" });
+      await until(() => slow.count(isTake) > 0);
+      // How long a request takes to the server counts as not yet having asked.
+      await delay(100);
+      const second = wait(locker, key, { owner: "second" });
+      await second.standing;
+      otherStands.resolve();
+      expect(await first.standing).toBe(0);
+      expect(await queueOf(backend.raw, key)).toEqual(["first", "second"]);
+      await holder.release();
+      await (await first.lock).release();
+      await (await second.lock).release();
+      await slow.close();
+    });
 
     test.concurrent("serves ten waiters in the order of their arrival, each by hand-over", async () => {
       const key = freshKey();
