@@ -1,0 +1,289 @@
+import { Redis } from "@upstash/redis/cloudflare";
+import { afterAll, describe, expect, test, vi } from "vitest";
+import { lockFetch, lockQueue, lockScheduled } from "../../src/adapters/cloudflare.ts";
+import { createLocker, type Lock, LockBusyError, LockLostError, LockOptionError } from "../../src/index.ts";
+import { engines, freshKey, lockerAt } from "../helpers/backends.ts";
+
+const backend = await (engines[0] as (typeof engines)[0]).start();
+afterAll(() => backend.close());
+const { url, token } = backend.server;
+const locker = lockerAt(backend.server);
+const held = (key: string) => backend.raw.exists(`lock:{${key}}`).then(Boolean);
+
+const env = { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token };
+const nowhere = { UPSTASH_REDIS_REST_URL: "http://127.0.0.1:9", UPSTASH_REDIS_REST_TOKEN: "none" };
+
+/** What a Worker gets beside its event. `settled` waits for all it is to wait for. */
+function context() {
+  const works: Promise<unknown>[] = [];
+  return { waitUntil: (work: Promise<unknown>) => void works.push(work), settled: () => Promise.all(works) };
+}
+
+const tick = { scheduledTime: Date.UTC(2026, 10, 22, 2), cron: "0 2 * * *" };
+
+describe("the locker", () => {
+  /** Runs one event; resolves to whether its lock was in the Redis of this test. */
+  const use = (options: object, given: object) => {
+    const key = freshKey();
+    return new Promise<boolean>((resolve, reject) => {
+      const handler = lockScheduled({ key, ...options }, async () => resolve(await held(key)));
+      handler({ ...tick }, given, context()).catch(reject);
+    });
+  };
+
+  test.each([
+    ["of Upstash's names in the env", {}, env],
+    ["of Vercel's names in the env", {}, { KV_REST_API_URL: url, KV_REST_API_TOKEN: token }],
+    [
+      "of Upstash's names where both are there",
+      {},
+      { ...env, KV_REST_API_URL: "http://127.0.0.1:9", KV_REST_API_TOKEN: "none" },
+    ],
+    ["of a URL and a token in the options, whatever the env says", { url, token }, nowhere],
+    ["of a Redis in the options", { redis: new Redis({ url, token }) }, nowhere],
+    ["in the options", { locker }, nowhere],
+    [
+      "made by the function in the options",
+      { locker: ({ a }: { a: object }) => createLocker(a) },
+      { a: { url, token } },
+    ],
+  ])("is that %s", async (_, options, given) => {
+    expect(await use(options, given)).toBe(true);
+  });
+
+  test("is made once for an env, and another for another", async () => {
+    const made: object[] = [];
+    const options = {
+      key: freshKey(),
+      locker(env: object) {
+        made.push(env);
+        return locker;
+      },
+    };
+    const handler = lockScheduled(options, () => {});
+    const [one, two] = [{ name: "one" }, { name: "two" }];
+    expect(made).toEqual([]);
+    for (const env of [one, one, two, one, two]) await handler({ ...tick }, env, context());
+    expect(made).toEqual([one, two]);
+  });
+
+  test("is missed by the first event, not where the Worker starts, which knows no env", async () => {
+    await expect(use({}, {})).rejects.toMatchObject({ code: "LOCK_OPTION", option: "url" });
+    await expect(use({ locker: () => ({}) }, {})).rejects.toMatchObject({ option: "locker" });
+  });
+
+  test.each<[string, (options: never, handler: never) => unknown]>([
+    ["lockFetch", lockFetch],
+    ["lockScheduled", lockScheduled],
+    ["lockQueue", lockQueue],
+  ])("is not needed by %s to refuse a wrong option where the Worker starts", (_, wrap) => {
+    const refused: [object, unknown, string][] = [
+      [{ key: "" }, () => {}, "key"],
+      [{ key: "k", ttl: "never" }, () => {}, "ttl"],
+      [{ key: "k", kee: "k" }, () => {}, "kee"],
+      [{ key: "k", locker: {} }, () => {}, "locker"],
+      [{ key: "k", redis: {} }, () => {}, "redis"],
+      [{ key: "k", renew: false, holdFor: "11s" }, () => {}, "holdFor"],
+      [{ key: "k" }, undefined, "handler"],
+    ];
+    for (const [options, handler, option] of refused) {
+      const make = () => wrap(options as never, handler as never);
+      expect(make).toThrow(LockOptionError);
+      expect(make).toThrow(new RegExp(`^${option}: `));
+    }
+  });
+
+  test("sends nothing where the Worker starts", () => {
+    const { requests } = backend.server.meter();
+    lockFetch({ key: "k", url, token }, () => new Response());
+    lockScheduled({ key: "k", url, token }, () => {});
+    lockQueue({ key: "k", url, token }, () => {});
+    expect(backend.server.meter().requests).toBe(requests);
+  });
+});
+
+describe("lockFetch", () => {
+  const request = () => new Request("http://shop/orders/42", { headers: { "cf-ray": "8a1b-FRA" } });
+
+  test("hands on the env and the context, to the key too, and releases beside the response", async () => {
+    const id = freshKey();
+    const mine = { ...context(), name: "orders" };
+    const bindings = { ...env, id };
+    const handler = lockFetch(
+      { key: (_: Request, { id }: typeof bindings, { name }: typeof mine) => `${id} ${name}` },
+      async ({ lock }, given, ctx) =>
+        Response.json([lock.key, lock.owner, lock.held, given === bindings, ctx === mine]),
+    );
+    const response = await handler(request(), bindings, mine);
+    expect(await response.json()).toEqual([`${id} orders`, "8a1b-FRA", true, true, true]);
+    await mine.settled();
+    expect(await held(`${id} orders`)).toBe(false);
+  });
+
+  test("answers 423 while another holds the lock, and 503 where Redis cannot be asked", async () => {
+    const key = freshKey();
+    const lock = await locker.acquire(key);
+    const handler = lockFetch({ key, requestTimeout: 200 }, () => new Response("in"));
+    const busy = await handler(request(), env, context());
+    expect([busy.status, busy.headers.get("retry-after")]).toEqual([423, "10"]);
+    expect((await handler(request(), nowhere, context())).status).toBe(503);
+    await lock.release();
+  });
+
+  test("lets `ifBusy` answer, with what the handler would have got", async () => {
+    const key = freshKey();
+    const lock = await locker.acquire(key, { owner: "the other" });
+    const handler = lockFetch(
+      {
+        key,
+        ifBusy: (error, { url }, env, ctx) =>
+          Response.json([error.owner, url, env === bindings, ctx === mine]),
+      },
+      (_request: Request, _env: typeof bindings, _ctx: ReturnType<typeof context>) => new Response("in"),
+    );
+    const bindings = { ...env };
+    const mine = context();
+    const response = await handler(request(), bindings, mine);
+    expect(await response.json()).toEqual(["the other", "http://shop/orders/42", true, true]);
+    await lock.release();
+  });
+});
+
+describe("lockScheduled", () => {
+  test("holds the lock, at the controller and hidden there, while the handler runs, and not after", async () => {
+    const name = freshKey();
+    const input = [{ ...tick, noRetry() {} }, { ...env, name }, context()] as const;
+    const handler = lockScheduled(
+      { key: ({ cron }, { name }: (typeof input)[1]) => `${name} ${cron}` },
+      async (controller, ...rest) => {
+        expect([controller, ...rest]).toEqual(input);
+        const { lock } = controller;
+        expect([lock.key, lock.owner, lock.held]).toEqual([`${name} 0 2 * * *`, "scheduled 0 2 * * *", true]);
+        expect(await held(lock.key)).toBe(true);
+        expect(JSON.stringify(controller)).not.toContain("lock");
+        return "a result";
+      },
+    );
+    expect(await handler(...input)).toBe(undefined);
+    expect(await held(`${name} 0 2 * * *`)).toBe(false);
+  });
+
+  test("hands on an error of the handler, and the loss of the lock", async () => {
+    const key = freshKey();
+    const failure = new Error("the disk is full");
+    const failing = lockScheduled({ key }, () => Promise.reject(failure));
+    await expect(failing({ ...tick }, env, context())).rejects.toBe(failure);
+    expect(await held(key)).toBe(false);
+    const losing = lockScheduled({ key }, () => backend.raw.del(`lock:{${key}}`));
+    await expect(losing({ ...tick }, env, context())).rejects.toBeInstanceOf(LockLostError);
+  });
+
+  test("throws, skips or asks `ifBusy` while another holds the lock", async () => {
+    const key = freshKey();
+    const lock = await locker.acquire(key);
+    const work = vi.fn();
+    const run = (ifBusy?: "skip" | ((error: LockBusyError) => void)) =>
+      lockScheduled({ key, ifBusy }, work)({ ...tick }, env, context());
+    await expect(run()).rejects.toBeInstanceOf(LockBusyError);
+    expect(await run("skip")).toBe(undefined);
+    const asked = vi.fn();
+    await run(asked);
+    expect(asked).toHaveBeenCalledWith(expect.any(LockBusyError), { ...tick }, env, expect.anything());
+    expect(work).not.toHaveBeenCalled();
+    await lock.release();
+  });
+});
+
+describe("lockQueue", () => {
+  /** Messages of a queue, whose body is their key, and what became of each. */
+  function batch(...keys: string[]) {
+    const fates: unknown[] = keys.map(() => []);
+    const messages = keys.map((body, i) => {
+      const fate = fates[i] as unknown[];
+      return {
+        id: `message-${i}`,
+        body,
+        ack: () => void fate.push("ack"),
+        retry: (options?: object) => void fate.push("retry", options),
+      };
+    });
+    return { queue: "orders", messages, fates };
+  }
+  type Message = ReturnType<typeof batch>["messages"][0];
+  const key = ({ body }: Message) => body;
+  const onError = () => {};
+
+  test("acknowledges and retries each message alone", async () => {
+    const keys = Array.from({ length: 6 }, freshKey);
+    const { fates, ...orders } = batch(...keys);
+    const busy = await locker.acquire(keys[1] as string);
+    const errors: unknown[] = [];
+    const told = (error: unknown, { id }: Message) => errors.push([id, error]);
+    const failure = new Error("out of stock");
+    const handler = lockQueue({ key, onError: told }, async (message: Message) => {
+      if (message.id === "message-3") throw failure;
+      if (message.id === "message-4") await backend.raw.del(`lock:{${message.body}}`);
+    });
+    expect(await handler(orders, env, context())).toBe(undefined);
+    const [done, again] = [["ack"], ["retry", {}]];
+    expect(fates).toEqual([done, ["retry", { delaySeconds: 10 }], done, again, again, done]);
+    expect(errors).toHaveLength(3);
+    expect(errors).toContainEqual(["message-1", expect.any(LockBusyError)]);
+    expect(errors).toContainEqual(["message-3", failure]);
+    expect(errors).toContainEqual(["message-4", expect.any(LockLostError)]);
+    await busy.release();
+  });
+
+  test("retries a message that is busy when the holder's lease may end, or as late as Cloudflare can", async () => {
+    const keys = [freshKey(), freshKey()] as const;
+    const locks = [
+      await locker.acquire(keys[0], { ttl: "90s" }),
+      await locker.acquire(keys[1], { ttl: "24h" }),
+    ];
+    const { fates, ...orders } = batch(...keys);
+    await lockQueue({ key, onError }, () => {})(orders, env, context());
+    expect(fates).toEqual([
+      ["retry", { delaySeconds: 90 }],
+      ["retry", { delaySeconds: 43_200 }],
+    ]);
+    for (const lock of locks) await lock.release();
+  });
+
+  test("acknowledges a message as soon as it is done with, before the others are", async () => {
+    const { fates, ...orders } = batch(freshKey(), freshKey());
+    const handler = lockQueue({ key, onError }, async ({ id }: Message) => {
+      if (id === "message-1")
+        await vi.waitFor(() => expect(fates[0]).toEqual(["ack"]), { timeout: 50_000, interval: 5 });
+    });
+    await handler(orders, env, context());
+    expect(fates).toEqual([["ack"], ["ack"]]);
+  });
+
+  test("hands on the env and the context; the lock is at the message, and hidden there", async () => {
+    const { fates, ...orders } = batch(freshKey());
+    const mine = context();
+    const handler = lockQueue({ key, onError }, async (message: Message & { lock: Lock }, given, ctx) => {
+      const { lock } = message;
+      expect([lock.key, lock.owner, lock.held]).toEqual([message.body, "queue orders", true]);
+      expect([given, ctx]).toEqual([env, mine]);
+      expect(JSON.stringify(message)).not.toContain(lock.token);
+    });
+    await handler(orders, env, mine);
+    expect(fates).toEqual([["ack"]]);
+  });
+
+  test("processes messages of one key in their order, and those of others beside them", async () => {
+    const [one, two] = [freshKey(), freshKey()];
+    const { fates, ...orders } = batch(one, one, two);
+    const third = Promise.withResolvers<void>();
+    const order: string[] = [];
+    const handler = lockQueue({ key, onError }, async ({ id }: Message) => {
+      if (id === "message-2") third.resolve();
+      else await third.promise;
+      order.push(id);
+    });
+    await handler(orders, env, context());
+    expect(order).toEqual(["message-2", "message-0", "message-1"]);
+    expect(fates).toEqual([["ack"], ["ack"], ["ack"]]);
+  });
+});
