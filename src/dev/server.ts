@@ -5,6 +5,7 @@ import { openEngine } from "./engine.ts";
 import { type FaultKind, type Faults, readFaults } from "./faults.ts";
 import { createChance } from "./faults-chance.ts";
 import { addRoutes } from "./http.ts";
+import { answerMalformed } from "./malformed.ts";
 import { createCounter, type Meter } from "./meter.ts";
 import { createNetwork } from "./network.ts";
 import { type DevServerOptions, settingsOf } from "./options.ts";
@@ -58,7 +59,12 @@ export async function startDevServer(options?: DevServerOptions): Promise<DevSer
     // What cannot even be made a Request of, such as a path with a backslash, does not reach the app.
     errorHandler: () => Response.json({ error: "ERR failed to parse command" }, { status: 400 }),
   });
-  const http = createServer((request, response) => void listener(request, response));
+  // A request without a host is the app's to answer, as every other.
+  const http = createServer(
+    { requireHostHeader: false },
+    (request, response) => void listener(request, response),
+  );
+  answerMalformed(http);
 
   let closing: Promise<void> | undefined;
   const close = () => {
