@@ -16,6 +16,9 @@ const NOT_ON_UPSTASH = new Set(
   ].flatMap((names) => names.split(" ")),
 );
 
+// Upstash has it. Here it would hold up everybody else's commands, for ever with a timeout of 0.
+const NOT_HERE = new Set(["WAIT", "WAITAOF"]);
+
 /** Upstash's error for a command that its REST API does not take, or undefined for one that it does. */
 export function refusal(command: Command): string | undefined {
   const name = command[0].toUpperCase();
@@ -26,7 +29,7 @@ export function refusal(command: Command): string | undefined {
   if (NOT_OVER_REST.has(name) || blocks) {
     return `ERR Command "${name}" is not allowed in REST or it has a special context path`;
   }
-  return NOT_ON_UPSTASH.has(name) ? notAvailable(name) : undefined;
+  return NOT_ON_UPSTASH.has(name) || NOT_HERE.has(name) ? notAvailable(name) : undefined;
 }
 
 /** Upstash's error for a command that it does not know. */

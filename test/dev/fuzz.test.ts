@@ -40,7 +40,7 @@ function converse(server: DevServer, { requests, ending }: Conversation): Promis
   const end = async () => {
     if (ending === "destroy") return socket.destroy();
     if (ending === "reset") return socket.resetAndDestroy();
-    if (ending === "closed by the server") return;
+    if (ending === "server") return;
     // Node drops what it has not answered when a client has no more to send: so let it come to that first.
     await ask(server, "GET", SENTINEL);
     return socket.end();
