@@ -1,0 +1,104 @@
+import { connect } from "node:net";
+import { describe, expect, test } from "vitest";
+import { engines } from "./engines.ts";
+import { useDevServer } from "./suite.ts";
+
+describe("what Node's HTTP refuses by itself", () => {
+  const suite = useDevServer(engines[0]?.open as (typeof engines)[number]["open"]);
+  const { run } = suite;
+
+  /** Statuses and bodies of all answers, until the server closes the connection. */
+  function answers(text: string): Promise<[status: string, body: unknown][]> {
+    const { hostname, port } = new URL(suite.server.url);
+    const socket = connect({ host: hostname, port: Number(port) });
+    let all = "";
+    socket.on("data", (chunk) => {
+      all += chunk;
+    });
+    socket.write(text.replaceAll("AUTH", `Authorization: Bearer ${suite.server.token}`));
+    return new Promise((resolve, reject) => {
+      socket.on("error", reject);
+      socket.on("close", () =>
+        resolve(
+          [...all.matchAll(/HTTP\/1\.1 (\d+)[^{[]*\r\n\r\n([{[][^\r\n]*?[\]}])(?=HTTP|$)/g)].map(
+            ([, status, body]) => [status as string, JSON.parse(body as string)],
+          ),
+        ),
+      );
+    });
+  }
+  const post = (body: string, headers = "Host: x") =>
+    `POST / HTTP/1.1\r\n${headers}\r\nAUTH\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+
+  test.each([
+    ["no HTTP", "GARBAGE\r\n\r\n", "400", "ERR malformed HTTP"],
+    [
+      "a path of 20 kB",
+      `GET /${"x".repeat(20_000)} HTTP/1.1\r\n\r\n`,
+      "431",
+      "ERR the request's headers are too large",
+    ],
+    ["CONNECT", "CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n", "405", "ERR method CONNECT is not allowed"],
+    [
+      "two lengths of a body",
+      "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+      "400",
+      "ERR malformed HTTP",
+    ],
+  ])("is answered in the API's shape: %s", async (_what, text, status, error) => {
+    expect(await answers(text)).toEqual([[status, { error }]]);
+  });
+
+  test("is an error of the command without a host, and none with an unknown expectation", async () => {
+    expect(await answers(post('["PING"]', "Connection: close"))).toEqual([
+      ["400", { error: "ERR failed to parse command" }],
+    ]);
+    expect(await answers(post('["PING"]', "Host: x\r\nExpect: wonders\r\nConnection: close"))).toEqual([
+      ["200", { result: "PONG" }],
+    ]);
+  });
+
+  test("is answered after the requests before it on the same connection", async () => {
+    const incr = post('["INCR","n"]');
+    const garbage = "GARBAGE\r\n\r\n";
+    expect(await answers(incr + incr + garbage)).toEqual([
+      ["200", { result: 1 }],
+      ["200", { result: 2 }],
+      ["400", { error: "ERR malformed HTTP" }],
+    ]);
+  });
+
+  test("is an answer to a client that breaks off in the middle of a body", async () => {
+    const { hostname, port } = new URL(suite.server.url);
+    const socket = connect({ host: hostname, port: Number(port) });
+    let all = "";
+    socket.on("data", (chunk) => {
+      all += chunk;
+    });
+    const closed = new Promise((resolve) => socket.on("close", resolve));
+    const { token } = suite.server;
+    socket.end(
+      `POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Length: 12\r\n\r\n["INC`,
+    );
+    await closed;
+    expect(all).toContain("400 Bad Request");
+    expect(await run(["GET", "n"])).toEqual({ result: null });
+  });
+
+  test("does not mix a 100 Continue into the answer before", async () => {
+    const ping = post('["PING"]');
+    const expecting = post('["INCR","n"]', "Host: x\r\nExpect: 100-continue");
+    expect(await answers(ping + expecting)).toEqual([
+      ["200", { result: "PONG" }],
+      ["200", { result: 1 }],
+    ]);
+    const { hostname, port } = new URL(suite.server.url);
+    const socket = connect({ host: hostname, port: Number(port) });
+    socket.write("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 8\r\n\r\n");
+    const [first] = await new Promise<Buffer[]>((resolve) =>
+      socket.once("data", (...chunk) => resolve(chunk)),
+    );
+    expect(String(first)).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\n/);
+    socket.destroy();
+  });
+});
