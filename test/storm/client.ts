@@ -28,7 +28,8 @@ const { client } = settings;
 followClock(settings.clock);
 const library = libraryOf(settings.library);
 if (!library) throw new Error(`no library ${settings.library}`);
-const { limit, fences } = library;
+const { fences, lease } = library;
+const limit = library.limit(client);
 const log = openLog<ClientLine>(settings.log);
 const resource = await reachResource(settings.resource);
 const session = await library.open(
@@ -77,7 +78,7 @@ async function attempt(random: Random): Promise<void> {
   };
   let held: Held | undefined;
   const { ttl, wait, fenced } = asked;
-  log({ what: "asked", at: now(), id, key, wait, ttl, limit, fenced });
+  log({ what: "asked", at: now(), id, key, wait, ttl, lease: lease(ttl, wait), limit, fenced });
   const result = await session
     .acquire(asked)
     .catch((error): Refused => ({ verdict: "error", why: `${error}` }));

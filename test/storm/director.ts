@@ -27,8 +27,8 @@ export interface StormOptions {
   progress(seconds: number, text: string): void;
 }
 
-const keys = ["p0", "p1", "p2", "p3", "p4", "p5"];
-const fencedKeys = ["f0", "f1", "f2", "f3", "f4", "f5"];
+const keys = Array.from({ length: 10 }, (_, i) => `plain-${i}`);
+const fencedKeys = Array.from({ length: 10 }, (_, i) => `fenced-${i}`);
 /** ms that clients have to finish: a wait, a work, and what requests may take beside. */
 const finishLimit = 20_000;
 

@@ -17,7 +17,10 @@ interface Sure {
 
 /** What a client wrote: each attempt at a lock has an id, `<client>-<number>`, which is no token. */
 export type ClientLine =
-  /** `limit`: ms after which a request, repetitions included, has been given up. */
+  /**
+   * `lease`: for how many ms Redis keeps the lock at most once nobody asks about it any more. `limit`: after how many
+   * ms a request, repetitions included, has been given up.
+   */
   | {
       what: "asked";
       at: number;
@@ -25,6 +28,7 @@ export type ClientLine =
       key: string;
       wait: number;
       ttl: number;
+      lease: number;
       limit: number;
       fenced: boolean;
     }

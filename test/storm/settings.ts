@@ -1,3 +1,3 @@
 /** The leases that are asked for, in ms: short, so that a storm sees many end. */
-export const shortestTtl = 1000;
-export const longestTtl = 2000;
+export const shortestTtl = 1500;
+export const longestTtl = 3000;

@@ -32,10 +32,12 @@ async function network({ random, setFaults }: Scene, signal: AbortSignal): Promi
   setFaults({ seed });
   while (await pause(random.between(1500, 4000), signal)) {
     // Late enough that its request was given up, or just in time.
-    const delay = Math.round(random.between(50, 900));
+    const delay = Math.round(random.between(100, 2500));
     if (random.chance(0.25)) setFaults({});
     else if (random.chance(0.3)) {
-      setFaults({ delay, ...Object.fromEntries(FAULT_KINDS.map((kind) => [kind, 0.015])) });
+      // Streams are few.
+      const little = (kind: string) => (kind.startsWith("sse") ? 0.2 : 0.02);
+      setFaults({ delay, ...Object.fromEntries(FAULT_KINDS.map((kind) => [kind, little(kind)])) });
     } else {
       // Each kind has its turn before any has a second.
       if (!kinds.length) kinds = [...FAULT_KINDS].sort(() => random.next() - 0.5);
@@ -57,19 +59,19 @@ async function processes({ random, fleet, holders }: Scene, signal: AbortSignal)
     const holder = awake.find(({ name }) => names.includes(name));
     return (holding && holder) || (awake.length > 1 ? random.pick(awake) : undefined);
   };
-  while (await pause(random.between(200, 1500), signal)) {
+  while (await pause(random.between(200, 2000), signal)) {
     const client = someone(random.chance(0.6));
     if (!client) continue;
     const what = random.next();
-    if (what < 0.35) {
+    if (what < 0.4) {
       fleet.stop(client);
-      const ms = random.chance(0.5) ? random.between(50, 500) : random.between(500, 1.6 * longestTtl);
+      const ms = random.chance(0.5) ? random.between(50, 500) : random.between(1000, 2 * longestTtl);
       busy.push(
         pause(ms, signal).then(() => {
           if (client.stopped) fleet.goOn(client);
         }),
       );
-    } else if (what < 0.65) {
+    } else if (what < 0.7) {
       busy.push(fleet.kill(client));
       fleet.start();
     } else {
@@ -81,8 +83,12 @@ async function processes({ random, fleet, holders }: Scene, signal: AbortSignal)
 }
 
 async function outages({ random, redis, record }: Scene, signal: AbortSignal): Promise<void> {
-  while (await pause(random.between(3000, 12_000), signal)) {
-    if (random.chance(0.5)) {
+  for (
+    let pausing = random.chance(0.5);
+    await pause(random.between(3000, 12_000), signal);
+    pausing = !pausing
+  ) {
+    if (pausing) {
       redis.pause();
       record({ what: "down", at: now(), why: "paused" });
       await pause(random.between(100, 1500), signal);

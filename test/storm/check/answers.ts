@@ -1,18 +1,18 @@
 import { type Finding, gist } from "./finding.ts";
-import { type Attempt, byKey, meet, type Story } from "./story.ts";
+import { type Attempt, byKey, type Line, meet, type Story } from "./story.ts";
 
-/** ms after a lock was released for which a request that was long on its way may have brought it back. */
-const returns = 5000;
+/** ms around an attempt in which a lock may have been there without being seen: looks are that far apart at worst. */
+const unseen = 3000;
 
 /** What cannot have been so: busy, held or unknown. */
 export function wrongVerdicts(story: Story): Finding[] {
-  const seen = new Map<string, { at: number; to: number }[]>();
+  const seen = new Map<string, Line<"seen">[]>();
   for (const line of story.director) {
     if (line.what === "seen") seen.set(line.id, [...(seen.get(line.id) ?? []), line]);
   }
   return story.attempts.flatMap((attempt): Finding[] => {
     const why =
-      wrongBusy(attempt, story, seen.get(attempt.id) ?? []) ||
+      wrongBusy(attempt, story, (id) => seen.get(id) ?? []) ||
       fromNobody(attempt, story) ||
       wrongUnknown(attempt, story);
     if (!why) return [];
@@ -20,15 +20,21 @@ export function wrongVerdicts(story: Story): Finding[] {
   });
 }
 
-function wrongBusy(attempt: Attempt, story: Story, seen: { at: number; to: number }[]): string | undefined {
-  const { id, key, asked, refused, waiting } = attempt;
+function wrongBusy(
+  { id, key, asked, refused, waiting }: Attempt,
+  story: Story,
+  seenOf: (id: string) => Line<"seen">[],
+): string | undefined {
   if (refused?.verdict !== "busy") return undefined;
   if (refused.owner === id) return `was told that ${key} is busy, with itself as its owner`;
   const owner = story.attemptOf(refused.owner ?? "");
-  if (owner?.released?.ours && owner.over + returns < asked.at)
+  const near = { from: asked.at - unseen, to: refused.at + unseen };
+  // A request that was long on its way may bring a lock back for a while.
+  const back = seenOf(refused.owner ?? "").some(({ at, to }) => meet({ from: at, to }, near));
+  if (owner?.released?.ours && owner.over < near.from && !back)
     return `was told that ${owner.id} has ${key}, which had released it ${(asked.at - owner.over).toFixed(0)} ms before`;
   // Whoever stands in a queue may be granted the lock as it leaves.
-  const own = seen.find(({ at, to }) => !waiting && at < refused.at && to > refused.at + asked.limit);
+  const own = seenOf(id).find(({ at, to }) => !waiting && at < refused.at && to > refused.at + asked.limit);
   return own && `was told that ${key} is busy, while it was its own lock, and stayed so`;
 }
 

@@ -108,7 +108,7 @@ function attemptsOf(client: string, lines: ClientLine[], killedAt: number): Atte
         key: line.key,
         lines: [line],
         asked: line,
-        lease: line.ttl,
+        lease: line.lease,
         over: killedAt,
       });
       continue;

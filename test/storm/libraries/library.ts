@@ -61,8 +61,10 @@ export interface Library {
   transport: "http" | "tcp";
   /** Whether it draws fencing tokens. */
   fences: boolean;
-  /** ms after which one of its requests, repetitions included, has been given up. */
-  limit: number;
+  /** ms after which one request of this client, repetitions included, has been given up. */
+  limit(client: string): number;
+  /** How long Redis may keep a lock at most that was asked for like this and that nobody asks about any more, in ms. */
+  lease(ttl: number, wait: number): number;
   open(place: Place, client: string): Promise<Session>;
   /** The key of a lock in Redis. */
   redisKey(key: string): string;
@@ -71,6 +73,12 @@ export interface Library {
   /** How long a key may live at most, in ms; undefined for one it should never leave. */
   lifetime(redisKey: string, longestTtl: number): number | undefined;
 }
+
+/** One request's limit, where nothing else is asked for: long enough for a busy machine. */
+export const requestTimeout = 1000;
+
+/** What `@upstash/redis` takes at most to give up: six requests, with pauses of 50 ms × e^n between. */
+export const upstashGivesUp = 6 * requestTimeout + 4300;
 
 export function isRefused(result: Held | Refused): result is Refused {
   return "verdict" in result;

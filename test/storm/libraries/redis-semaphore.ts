@@ -1,9 +1,7 @@
 import type { Redis } from "ioredis";
 import { now } from "../log.ts";
-import type { Attempt, Held, Library, Refused } from "./library.ts";
+import { type Attempt, type Held, type Library, type Refused, requestTimeout } from "./library.ts";
 import { connectTcp, peerVersion } from "./tcp.ts";
-
-const commandTimeout = 300;
 
 interface Mutex {
   readonly isAcquired: boolean;
@@ -23,7 +21,8 @@ export function redisSemaphore(): Library {
     ours: false,
     transport: "tcp",
     fences: false,
-    limit: 2 * commandTimeout,
+    limit: () => 2 * requestTimeout,
+    lease: (ttl) => ttl,
     redisKey: (key) => `mutex:${key}`,
     identify: (value) => value,
     lifetime: (_, longestTtl) => longestTtl,
@@ -33,7 +32,7 @@ export function redisSemaphore(): Library {
       const { Mutex } = (await import(module)) as {
         Mutex: new (redis: Redis, key: string, options: object) => Mutex;
       };
-      const redis = connectTcp(redisUrl, commandTimeout);
+      const redis = connectTcp(redisUrl, requestTimeout);
 
       async function acquire({ id, key, wait, ttl, renew }: Attempt): Promise<Held | Refused> {
         let tell = (_why: string) => {};

@@ -1,8 +1,7 @@
 import type { Redis } from "ioredis";
-import type { Attempt, Held, Library, Refused } from "./library.ts";
+import { type Attempt, type Held, type Library, type Refused, requestTimeout } from "./library.ts";
 import { connectTcp, markOf, peerVersion } from "./tcp.ts";
 
-const commandTimeout = 300;
 const retryDelay = 200;
 
 interface RedlockLock {
@@ -26,7 +25,8 @@ export function redlock(): Library {
     ours: false,
     transport: "tcp",
     fences: false,
-    limit: 2 * commandTimeout,
+    limit: () => 2 * requestTimeout,
+    lease: (ttl) => ttl,
     redisKey: (key) => key,
     identify: (value) => `?${markOf(value)}`,
     lifetime: (_, longestTtl) => longestTtl,
@@ -36,7 +36,7 @@ export function redlock(): Library {
       const { default: Redlock } = (await import(module)) as {
         default: new (clients: Redis[], settings: object) => Redlock;
       };
-      const redis = connectTcp(redisUrl, commandTimeout);
+      const redis = connectTcp(redisUrl, requestTimeout);
       const locks = new Redlock([redis], { retryDelay });
 
       async function acquire({ key, wait, ttl, renew, renewed }: Attempt): Promise<Held | Refused> {

@@ -2,9 +2,15 @@ import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { Redis } from "@upstash/redis";
 import { createLocker, LockBusyError, LockUnavailableError } from "../../../src/index.ts";
-import type { Attempt, Held, Library, Refused } from "./library.ts";
+import {
+  type Attempt,
+  type Held,
+  type Library,
+  type Refused,
+  requestTimeout,
+  upstashGivesUp,
+} from "./library.ts";
 
-const requestTimeout = 300;
 const manifest = new URL("../../../package.json", import.meta.url);
 
 /** This package; or a variant of it, by the path of a module that exports `createLocker`. */
@@ -15,10 +21,12 @@ export function serverlessLock(variant?: string): Library {
     ours: true,
     transport: "http",
     fences: true,
-    limit: 2 * requestTimeout,
+    limit: (client) => (throughUpstash(client) ? upstashGivesUp : 2 * requestTimeout),
+    // Who waits may stand in the queue without knowing, after a lost reply: then a grant lasts its stay.
+    lease: (ttl, wait) => (wait > 0 ? Math.max(ttl, grantOf(0)) : ttl),
     redisKey: (key) => `lock:{${key}}`,
-    // `sl:<token>:<ttl>:<owner>`
-    identify: (value) => value.split(":").slice(3).join(":"),
+    // `sl:<token>:<ttl>:<owner>`, or `sl!` where others wait.
+    identify: (value) => value.slice(3).split(":").slice(2).join(":"),
     lifetime(redisKey, longestTtl) {
       const [, kind = ""] = /^lock:\{[^}]*\}:?([a-z]*)/.exec(redisKey) ?? [];
       // A grant may last longer than a lease, and a mark of having left four requests' limits.
@@ -35,9 +43,7 @@ export function serverlessLock(variant?: string): Library {
       const create: typeof createLocker = variant
         ? ((await import(pathToFileURL(variant).href)) as { createLocker: typeof createLocker }).createLocker
         : createLocker;
-      // Every second client asks through an `@upstash/redis` instance, on the same keys.
-      const throughUpstash = Number(client.slice(1)) % 2 === 0;
-      const locker = throughUpstash
+      const locker = throughUpstash(client)
         ? create({ redis: new Redis({ url, token }), requestTimeout })
         : create({ url, token, requestTimeout });
 
@@ -73,6 +79,11 @@ export function serverlessLock(variant?: string): Library {
       return { acquire, close: async () => {} };
     },
   };
+}
+
+/** Every second client asks through an `@upstash/redis` instance, on the same keys. */
+function throughUpstash(client: string): boolean {
+  return Number(client.slice(1)) % 2 === 0;
 }
 
 /** ms a grant lasts for whoever asked last with so many waiters before it. */

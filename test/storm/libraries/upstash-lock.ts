@@ -2,10 +2,9 @@ import { readFileSync } from "node:fs";
 import { Lock } from "@upstash/lock";
 import { Redis } from "@upstash/redis";
 import { now } from "../log.ts";
-import type { Library } from "./library.ts";
+import { type Library, requestTimeout, upstashGivesUp } from "./library.ts";
 
 const manifest = new URL("../../../node_modules/@upstash/lock/package.json", import.meta.url);
-const requestTimeout = 300;
 const delay = 100;
 
 /**
@@ -19,8 +18,8 @@ export function upstashLock(): Library {
     ours: false,
     transport: "http",
     fences: false,
-    // The client asks six times, with pauses of 50 ms × e^n between.
-    limit: 6 * requestTimeout + 4300,
+    limit: () => upstashGivesUp,
+    lease: (ttl) => ttl,
     redisKey: (key) => key,
     identify: (value) => value,
     lifetime: (_, longestTtl) => longestTtl,
