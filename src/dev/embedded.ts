@@ -14,12 +14,30 @@ export interface Embedded {
  * interface, with no password, and waits at its end for each client to leave.
  */
 export async function startEmbedded(peers: Peers): Promise<Embedded> {
-  const { RedisServerState, createRedisCommandExecutor, attachSession, SocketConnectionTransport } = peers;
-  if (!RedisServerState || !createRedisCommandExecutor || !attachSession || !SocketConnectionTransport) {
+  const {
+    RedisServerState,
+    createRedisCommandExecutor,
+    attachSession,
+    SocketConnectionTransport,
+    RedisResult,
+  } = peers;
+  if (
+    !RedisServerState ||
+    !createRedisCommandExecutor ||
+    !attachSession ||
+    !SocketConnectionTransport ||
+    !RedisResult
+  ) {
     throw new Error("The embedded engine was not loaded");
   }
   const state = new RedisServerState({ databaseCount: 16 });
   const executor = createRedisCommandExecutor();
+  const { executeRaw } = executor;
+  // What the engine itself trips over (`INFO constructor`) would end the connection, and with it everybody's commands.
+  executor.executeRaw = (...command) =>
+    executeRaw
+      .apply(executor, command)
+      .catch(() => RedisResult.error("internal error of the embedded engine", "ERR"));
   const sockets = new Set<Socket>();
   // Without noDelay, small replies wait some 40 ms for the client to acknowledge the one before.
   const server = createServer({ noDelay: true }, (socket) => {

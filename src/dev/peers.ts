@@ -8,6 +8,7 @@ export interface Peers {
   createRedisCommandExecutor?: typeof import("js-redis-server/core").createRedisCommandExecutor;
   attachSession?: typeof import("js-redis-server/core").attachSession;
   SocketConnectionTransport?: typeof import("js-redis-server/core").SocketConnectionTransport;
+  RedisResult?: typeof import("js-redis-server/core").RedisResult;
 }
 
 /**

@@ -1,5 +1,7 @@
 import { connect } from "node:net";
+import { Redis } from "@upstash/redis";
 import { describe, expect, test } from "vitest";
+import { startDevServer } from "../../src/dev/index.ts";
 import { engines } from "./engines.ts";
 import { useDevServer } from "./suite.ts";
 
@@ -101,4 +103,16 @@ describe("what Node's HTTP refuses by itself", () => {
     expect(String(first)).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\n/);
     socket.destroy();
   });
+});
+
+test("what the embedded engine itself trips over is that command's error, and nobody else's", async () => {
+  const server = await startDevServer();
+  const redis = new Redis({ url: server.url, token: server.token, enableAutoPipelining: false });
+  const others = Array.from({ length: 10 }, () => redis.incr("n"));
+  // It looks the section up in an object, where this is inherited.
+  const failed = redis.exec<string>(["INFO", "constructor"]);
+  others.push(...Array.from({ length: 10 }, () => redis.incr("n")));
+  await expect(failed).rejects.toThrow("ERR internal error of the embedded engine");
+  expect(await Promise.all(others)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+  await server.close();
 });
