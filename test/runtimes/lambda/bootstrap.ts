@@ -5,10 +5,10 @@ const api = `http://${process.env.AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime/inv
 /** The timers of this package that were set, and neither ran nor were cleared: those that keep no process alive too. */
 const timers = new Set<unknown>();
 const { setTimeout: setReal, clearTimeout: clearReal } = globalThis;
-globalThis.setTimeout = ((callback: () => void, ms?: number) => {
+globalThis.setTimeout = ((callback: (...given: unknown[]) => void, ms?: number, ...given: unknown[]) => {
   const timer = setReal(() => {
     timers.delete(timer);
-    callback();
+    callback(...given);
   }, ms);
   // Node's fetch sets some of its own.
   if (new Error().stack?.includes("/dist/")) timers.add(timer);

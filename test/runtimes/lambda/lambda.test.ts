@@ -77,7 +77,7 @@ describe("a process that is frozen", () => {
   });
 
   test("within an invocation does no step more once its lease is over, and renews nothing", async () => {
-    start(400);
+    start(800);
     const key = freshKey();
     const invocation = api.invoke({ key, steps: 2 });
     await invocation.asks();
@@ -114,7 +114,7 @@ describe("a process that is frozen", () => {
   });
 
   test("with many invocations at work ends every one of them, and lets none of the next ones be disturbed", async () => {
-    start(400, 5);
+    start(800, 5);
     const keys = Array.from({ length: 5 }, freshKey);
     const invocations = keys.map((key) => api.invoke({ key, steps: 2 }));
     await Promise.all(invocations.map((invocation) => invocation.asks()));
