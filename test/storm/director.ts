@@ -13,7 +13,6 @@ import { makeWeather } from "./weather.ts";
 
 export interface StormOptions {
   seed: number;
-  minutes: number;
   library: Library;
   /** Whether Redis keeps its data when it is killed. */
   persistence: boolean;
@@ -25,10 +24,14 @@ export interface StormOptions {
   folder: string;
   /** Told now and then how far it is. */
   progress(seconds: number, text: string): void;
+  /** Asked every few seconds whether the storm has lasted long enough. */
+  enough(seconds: number, logs: () => Logs): boolean;
 }
 
 const keys = Array.from({ length: 10 }, (_, i) => `plain-${i}`);
 const fencedKeys = Array.from({ length: 10 }, (_, i) => `fenced-${i}`);
+/** Seconds after which it is asked again whether a storm has lasted long enough. */
+const every = 3;
 /** ms that clients have to finish: a wait, a work, and what requests may take beside. */
 const finishLimit = 20_000;
 
@@ -68,16 +71,13 @@ export async function runStorm(options: StormOptions): Promise<Logs> {
 
   const end = new AbortController();
   const begin = now();
-  const lasts = options.minutes * 60_000;
-  const progress = setInterval(() => {
-    const faults = Object.values(fired).reduce((sum, count) => sum + count, 0);
+  const logs = () => readLogs(folder, log);
+  const timer = setInterval(() => {
     const seconds = Math.round((now() - begin) / 1000);
-    options.progress(
-      seconds,
-      `${seconds} of ${lasts / 1000} s, ${fleet.clients().length} clients, ${faults} requests hit`,
-    );
+    const faults = Object.values(fired).reduce((sum, count) => sum + count, 0);
+    options.progress(seconds, `${seconds} s, ${fleet.clients().length} clients, ${faults} requests hit`);
+    if (seconds % every === 0 && options.enough(seconds, logs)) end.abort();
   }, 1000);
-  const timer = setTimeout(() => end.abort(), lasts);
   try {
     for (let i = 0; i < options.clients; i++) fleet.start();
     await makeWeather(
@@ -88,24 +88,30 @@ export async function runStorm(options: StormOptions): Promise<Logs> {
         record,
         holders: watch.holders,
         setFaults: (faults) => server.setFaults(faults),
+        // A Redis that forgets is to forget often, and be back while somebody still believes.
+        outages: options.persistence
+          ? { apart: [3000, 12_000], down: [50, 1000] }
+          : { apart: [1500, 5000], down: [20, 200] },
       },
       end.signal,
     );
     await fleet.finish(finishLimit);
     await watch.leftovers(longestTtl);
   } finally {
-    clearTimeout(timer);
-    clearInterval(progress);
+    clearInterval(timer);
     await watch.close();
     await resource.close();
     await server.close();
     await redis.kill();
   }
 
+  return logs();
+}
+
+function readLogs(folder: string, log: string): Logs {
   const director = readLog<DirectorLine>(log);
   const names = director.filter((line) => line.what === "started").map(({ client }) => client);
-  const clients = new Map(names.map((name) => [name, readClient(folder, name)]));
-  return { clients, director };
+  return { clients: new Map(names.map((name) => [name, readClient(folder, name)])), director };
 }
 
 /** One that was killed before it began has no log. */

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ClientSettings } from "./client.ts";
@@ -59,10 +60,13 @@ export function createFleet(
       log: clientLog(folder, name),
       clock,
     };
+    // What libraries print there is for whoever looks into a finding.
+    const errors = openSync(join(folder, `${name}.stderr`), "w");
     const child = spawn(process.execPath, [program, JSON.stringify(settings)], {
       env: { ...process.env, ...env },
-      stdio: ["pipe", "inherit", "inherit"],
+      stdio: ["pipe", "inherit", errors],
     });
+    closeSync(errors);
     // It may be gone when it is told to finish.
     child.stdin.on("error", () => {});
     const exited = new Promise<void>((resolve) => {

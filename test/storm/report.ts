@@ -26,7 +26,7 @@ export function evidenceOf({ library, findings }: Outcome): string {
     const more = found.length > shown ? [`    … and ${found.length - shown} more`] : [];
     return [[`  ${kind}: ${what} (${found.length})`, ...some, ...more].join("\n")];
   });
-  return `${library.name}\n${parts.join("\n")}\n`;
+  return `${library.title}\n${parts.join("\n")}\n`;
 }
 
 const count = ({ findings }: Outcome, kind: FindingKind) =>
@@ -57,7 +57,7 @@ export function resultsTable(outcomes: Outcome[]): string[][] {
       const { library, figures } = outcome;
       const fenced = (kind: FindingKind) => (library.fences ? `${count(outcome, kind)}` : "–");
       return [
-        `${library.name} ${library.version}`,
+        `${library.title} ${library.version}`,
         `${figures.acquisitions}`,
         `${count(outcome, "overlap")}`,
         `${count(outcome, "access")}`,
@@ -82,7 +82,7 @@ export function faultsTable(outcomes: Outcome[]): string[][] {
   const kinds = [...new Set(outcomes.flatMap(({ faults }) => faults))];
   const row = (what: string, cell: (outcome: Outcome) => string) => [what, ...outcomes.map(cell)];
   return [
-    row("", ({ library }) => library.name),
+    row("", ({ library }) => library.title),
     row("attempts", ({ figures }) => `${figures.attempts}`),
     row("of these refused, busy", ({ figures }) => `${figures.busy}`),
     row("of these refused, unknown", ({ figures }) => `${figures.unknown}`),

@@ -11,12 +11,16 @@ import {
   wholeNumber,
 } from "../../bench/lib/report.ts";
 import { FAULT_KINDS } from "../../src/dev/faults.ts";
+import { buildVariant } from "../broken/build.ts";
+import { type VariantName, variants } from "../broken/variants.ts";
 import { hasRedisServer } from "../helpers/redis-server.ts";
 import { processFaults } from "./check/faults.ts";
+import { findingKinds } from "./check/finding.ts";
 import { check } from "./checker.ts";
 import { runStorm } from "./director.ts";
 import { libraryNames, libraryOf } from "./libraries/index.ts";
 import type { Library } from "./libraries/library.ts";
+import type { Logs } from "./log.ts";
 import { evidenceOf, faultsTable, type Outcome, redisVersion, resultsTable, wanted } from "./report.ts";
 
 const help = `Usage: npm run storm -- [options]
@@ -27,10 +31,14 @@ little happened to tell.
 
 Options:
   --seed <n>           Of the weather and of what the clients do (default: random, and printed)
-  --minutes <n>        How long; fractions are fine (default: 1)
-  --library <name>     ${libraryNames.join(", ")}; or the path of
-                       a module that exports createLocker. Several, one after the other, if given more than once
-                       (default: serverless-lock)
+  --minutes <n>        How long; fractions are fine (default: 1). Up to twice as long if too little has happened by then
+  --until <finding>    Ends as soon as there is such a finding: ${Object.keys(findingKinds).slice(0, -1).join(", ")}
+  --library <name>     ${libraryNames.join(", ")}; the path of a module
+                       that exports createLocker; or this package with a defect:
+                       ${Object.keys(variants)
+                         .map((name) => `"${name}"`)
+                         .join("\n                       ")}
+                       Several, one after the other, if given more than once (default: serverless-lock)
   --persistence <how>  aof: Redis keeps its data when it is killed (default). none: it forgets all; then two may hold a
                        lock, and the storm fails unless that is seen and fencing refuses every stale write.
   --clients <n>        Client processes (default: 6)
@@ -45,6 +53,7 @@ depends on who holds a lock by then: the same seed makes the same weather, not t
 const args = readArgs(help, {
   seed: { type: "string", default: `${Math.floor(Math.random() * 2 ** 32)}` },
   minutes: { type: "string", default: "1" },
+  until: { type: "string" },
   library: { type: "string", multiple: true, default: ["serverless-lock"] },
   persistence: { type: "string", default: "aof" },
   clients: { type: "string", default: "6" },
@@ -58,11 +67,18 @@ const workers = wholeNumber("workers", args.workers, 1);
 const minutes = Number(args.minutes);
 if (!(minutes >= 0.05)) fail(`--minutes is ${args.minutes}, but must be a number, at least 0.05`);
 const least = args.least ? wholeNumber("least", args.least, 1) : Math.floor(1000 * minutes);
+const { until } = args;
+if (until && !(until in findingKinds)) fail(`--until is ${until}: there is no such finding`);
 const forgets = args.persistence === "none";
 if (!forgets && args.persistence !== "aof")
   fail(`--persistence is ${args.persistence}, but must be aof or none`);
 if (!hasRedisServer) fail("There is no redis-server on the PATH, and no storm without one.");
-const libraries = args.library.map((name) => libraryOf(name) ?? fail(`--library is ${name}: there is none`));
+const libraries = await Promise.all(
+  args.library.map(async (name) => {
+    const known = name in variants ? await buildVariant(name as VariantName) : name;
+    return libraryOf(known, name) ?? fail(`--library is ${name}: there is none`);
+  }),
+);
 
 const outcomes: Outcome[] = [];
 const leftOut: string[] = [];
@@ -94,22 +110,20 @@ publish(
 );
 
 async function storm(library: Library): Promise<Outcome> {
-  process.stderr.write(`${library.name} ${library.version}, seed ${seed}, ${minutes} min\n`);
+  process.stderr.write(`${library.title} ${library.version}, seed ${seed}, ${minutes} min\n`);
   const folder = args.logs
-    ? resolve(args.logs, library.name.replace(/\W+/g, "-"))
+    ? resolve(args.logs, library.title.replace(/\W+/g, "-"))
     : mkdtempSync(join(tmpdir(), "storm-"));
-  const logs = await runStorm({
-    seed,
-    minutes,
-    library,
-    persistence: !forgets,
-    clients,
-    workers,
-    folder,
-    progress,
-  });
   const faults = [...processFaults, ...(library.transport === "http" ? FAULT_KINDS : [])];
-  const outcome = { library, faults, ...check(logs, { acquisitions: least, faults }) };
+  const checked = (logs: Logs) => check(logs, { acquisitions: least, faults });
+  const enough = (seconds: number, logs: () => Logs) => {
+    const found = (kind: string) => checked(logs()).findings.some((finding) => finding.kind === kind);
+    if (until) return seconds >= 60 * minutes || found(until);
+    if (seconds < 60 * minutes || seconds >= 120 * minutes) return seconds >= 120 * minutes;
+    return !found("vacuous") && (!forgets || found("overlap"));
+  };
+  const options = { seed, library, persistence: !forgets, clients, workers, folder, progress, enough };
+  const outcome = { library, faults, ...checked(await runStorm(options)) };
   if (outcome.findings.length) process.stdout.write(`${evidenceOf(outcome)}\nLogs: ${folder}\n\n`);
   else if (!args.logs) rmSync(folder, { recursive: true });
   return outcome;

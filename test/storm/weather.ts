@@ -14,6 +14,8 @@ interface Scene {
   /** Whose lock each key is at the moment. */
   holders(): { id: string; since: number }[];
   setFaults(faults: Faults): void;
+  /** ms between two outages of Redis, and how long it stays down when it is killed: at least, at most. */
+  outages: { apart: [number, number]; down: [number, number] };
   record(line: DirectorLine): void;
 }
 
@@ -82,12 +84,11 @@ async function processes({ random, fleet, holders }: Scene, signal: AbortSignal)
   await Promise.all(busy);
 }
 
-async function outages({ random, redis, record }: Scene, signal: AbortSignal): Promise<void> {
-  for (
-    let pausing = random.chance(0.5);
-    await pause(random.between(3000, 12_000), signal);
-    pausing = !pausing
-  ) {
+async function outages(
+  { random, redis, record, outages: { apart, down } }: Scene,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let pausing = random.chance(0.5); await pause(random.between(...apart), signal); pausing = !pausing) {
     if (pausing) {
       redis.pause();
       record({ what: "down", at: now(), why: "paused" });
@@ -97,7 +98,7 @@ async function outages({ random, redis, record }: Scene, signal: AbortSignal): P
     } else {
       await redis.kill();
       record({ what: "down", at: now(), why: "killed" });
-      await pause(random.between(50, 1000), signal);
+      await pause(random.between(...down), signal);
       record({ what: "up", at: now(), why: "killed" });
       await redis.start();
     }

@@ -45,8 +45,10 @@ export interface Story {
   troubles(client: string): Span[];
 }
 
-/** ms for which a trouble goes on: a delayed reply, a lost connection that is made anew. */
+/** ms for which a trouble goes on: connections are made anew. */
 const aftermath = 1500;
+/** ms after which the director has looked again. */
+const noticed = 100;
 
 export function tellStory({ clients, director }: Logs): Story {
   const killed = new Map<string, Line<"killed">>();
@@ -92,7 +94,9 @@ export function tellStory({ clients, director }: Logs): Story {
 
 /** What a line says of requests that fare badly. It comes a little later than what it tells of. */
 function trouble(line: ClientLine | DirectorLine): Span[] {
-  if (line.what === "fired") return [{ from: line.at - 200, to: line.at + aftermath }];
+  // A lock is asked for without a stream, too.
+  if (line.what === "fired" && !line.kind.startsWith("sse"))
+    return [{ from: line.at - noticed, to: line.at }];
   if (line.what === "late") return [{ from: line.at - line.ms - 200, to: line.at + 200 }];
   return [];
 }

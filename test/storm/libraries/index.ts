@@ -13,7 +13,10 @@ const byName: Record<string, () => Library> = {
 
 export const libraryNames = Object.keys(byName);
 
-/** By its name, or a variant of this package by the path of a module. Undefined where there is none. */
-export function libraryOf(name: string): Library | undefined {
-  return byName[name]?.() ?? (/\.(js|mjs|ts)$/.test(name) ? serverlessLock(name) : undefined);
+/**
+ * By its name, or a variant of this package by the path of a module. Undefined where there is none.
+ * @param title what a variant is called
+ */
+export function libraryOf(name: string, title = name): Library | undefined {
+  return byName[name]?.() ?? (/\.(js|mjs|ts)$/.test(name) ? serverlessLock(name, title) : undefined);
 }

@@ -52,7 +52,10 @@ export interface Session {
 }
 
 export interface Library {
+  /** What a client process finds it by. */
   name: string;
+  /** What it is called in a report. */
+  title: string;
   /** "not installed" where it is not. */
   version: string;
   /** Whether it is this package, or a variant of it. */

@@ -17,6 +17,7 @@ interface Mutex {
 export function redisSemaphore(): Library {
   return {
     name: "redis-semaphore",
+    title: "redis-semaphore",
     version: peerVersion("redis-semaphore") ?? "not installed",
     ours: false,
     transport: "tcp",

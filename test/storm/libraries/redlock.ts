@@ -21,6 +21,7 @@ interface Vote {
 export function redlock(): Library {
   return {
     name: "redlock",
+    title: "redlock",
     version: peerVersion("redlock") ?? "not installed",
     ours: false,
     transport: "tcp",

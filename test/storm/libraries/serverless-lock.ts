@@ -14,9 +14,10 @@ import {
 const manifest = new URL("../../../package.json", import.meta.url);
 
 /** This package; or a variant of it, by the path of a module that exports `createLocker`. */
-export function serverlessLock(variant?: string): Library {
+export function serverlessLock(variant?: string, title = "serverless-lock"): Library {
   return {
-    name: variant ?? "serverless-lock",
+    name: variant ?? title,
+    title,
     version: (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version,
     ours: true,
     transport: "http",

@@ -14,6 +14,7 @@ const delay = 100;
 export function upstashLock(): Library {
   return {
     name: "@upstash/lock",
+    title: "@upstash/lock",
     version: (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version,
     ours: false,
     transport: "http",
