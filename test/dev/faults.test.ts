@@ -42,6 +42,16 @@ describe("a request", () => {
     expect(await executed()).toBe(2 * times);
   });
 
+  test("met by dropRequest is not reset, however large it is", async () => {
+    suite.server.setFaults({ dropRequest: 1 });
+    for (let i = 0; i < 5; i++) {
+      const set = send("/set/a", { method: "POST", body: Buffer.alloc(5_000_000) });
+      expect(await failure(set)).toBe("UND_ERR_SOCKET");
+    }
+    suite.server.setFaults({});
+    expect(await run(["EXISTS", "a"])).toEqual({ result: 0 });
+  });
+
   test("met by cutBody is executed, and its reply ends half-way", async () => {
     suite.server.setFaults({ cutBody: 1 });
     const response = await incr();
