@@ -95,7 +95,7 @@ test("the figures count what was seen", () => {
     acquisitions: 2,
     busy: 1,
     unknown: 1,
-    untroubled: 1,
+    untroubled: 2,
     processes: 2,
     lateWrites: { accepted: 1, refused: 1 },
   });

@@ -68,7 +68,7 @@ export function createFleet(
     });
     closeSync(errors);
     // It may be gone when it is told to finish.
-    child.stdin.on("error", () => {});
+    child.stdin?.on("error", () => {});
     const exited = new Promise<void>((resolve) => {
       child.once("exit", (code) => {
         alive.delete(name);

@@ -10,7 +10,7 @@ import {
   today,
   wholeNumber,
 } from "../../bench/lib/report.ts";
-import { FAULT_KINDS } from "../../src/dev/faults.ts";
+import { REQUEST_KINDS, STREAM_KINDS } from "../../src/dev/faults.ts";
 import { buildVariant } from "../broken/build.ts";
 import { type VariantName, variants } from "../broken/variants.ts";
 import { hasRedisServer } from "../helpers/redis-server.ts";
@@ -114,7 +114,12 @@ async function storm(library: Library): Promise<Outcome> {
   const folder = args.logs
     ? resolve(args.logs, library.title.replace(/\W+/g, "-"))
     : mkdtempSync(join(tmpdir(), "storm-"));
-  const faults = [...processFaults, ...(library.transport === "http" ? FAULT_KINDS : [])];
+  const faults = [
+    ...processFaults,
+    ...(library.transport === "http" ? REQUEST_KINDS : []),
+    // Nobody else listens to streams.
+    ...(library.ours ? STREAM_KINDS : []),
+  ];
   const checked = (logs: Logs) => check(logs, { acquisitions: least, faults });
   const enough = (seconds: number, logs: () => Logs) => {
     const found = (kind: string) => checked(logs()).findings.some((finding) => finding.kind === kind);

@@ -23,8 +23,8 @@ describeFinding("verdict", {
       logs([...hold("b-1", 100, 200), asked(9000, "a-1"), refused(9010, "a-1", "busy", "b-1")]),
     ],
     [
-      "busy, while the lock was its own and stayed so",
-      logs([asked(0, "a-1"), refused(10, "a-1", "busy")], [seen(5, 800, "a-1")]),
+      "busy, while the lock was its own",
+      logs([asked(0, "a-1"), refused(10, "a-1", "busy")], [seen(9, 11, "a-1")]),
     ],
     [
       "busy, without a Redis",
@@ -32,6 +32,10 @@ describeFinding("verdict", {
     ],
     ["held, without a Redis", logs(hold("a-1", 110, 120), [downFrom(50, 200)])],
     ["unknown, while nothing was the matter", logs([asked(0, "a-1"), refused(10, "a-1", "unknown")])],
+    [
+      "unknown, though only a stream was hit",
+      logs([asked(0, "a-1"), refused(10, "a-1", "unknown")], [firedAt(9, "sseCut")]),
+    ],
   ],
   near: [
     [
@@ -46,8 +50,23 @@ describeFinding("verdict", {
       ),
     ],
     [
-      "busy, while its own was on its way out",
-      logs([asked(0, "a-1"), refused(10, "a-1", "busy")], [seen(5, 500, "a-1")]),
+      "busy, by a request that found it after its own lock was gone",
+      logs([asked(0, "a-1"), refused(10, "a-1", "busy")], [seen(5, 9, "a-1")]),
+    ],
+    [
+      "busy, with a request of its own that came later",
+      logs([asked(0, "a-1"), refused(10, "a-1", "busy")], [seen(11, 500, "a-1")]),
+    ],
+    [
+      "busy, granted the lock as it left the queue",
+      logs(
+        [
+          asked(0, "a-1", { wait: 5 }),
+          { what: "waiting", at: 2, id: "a-1", lease: 2000 },
+          refused(10, "a-1", "busy"),
+        ],
+        [seen(9, 12, "a-1")],
+      ),
     ],
     [
       "busy, by an answer from before Redis went down",

@@ -34,8 +34,8 @@ function wrongBusy(
   if (owner?.released?.ours && owner.over < near.from && !back)
     return `was told that ${owner.id} has ${key}, which had released it ${(asked.at - owner.over).toFixed(0)} ms before`;
   // Whoever stands in a queue may be granted the lock as it leaves.
-  const own = seenOf(id).find(({ at, to }) => !waiting && at < refused.at && to > refused.at + asked.limit);
-  return own && `was told that ${key} is busy, while it was its own lock, and stayed so`;
+  const own = !waiting && seenOf(id).some(({ at, to }) => at < refused.at && to > refused.at);
+  return own ? `was told that ${key} is busy, while the lock was its own` : undefined;
 }
 
 /** Busy and held are what Redis said: not while there was none. */
