@@ -18,7 +18,9 @@ type Unskipped<Input extends unknown[], Result> = LockHandlerOptions<Input, Resu
 export interface ResponseStream {
   write(chunk: never): boolean;
   once(event: "finish" | "close" | "error", listener: () => void): unknown;
+  end(): unknown;
   readonly writableFinished: boolean;
+  readonly destroyed?: boolean;
 }
 
 /**
@@ -56,7 +58,7 @@ export function lockHandler(
     const stream = isStream(second) ? second : undefined;
     const context = (stream ? third : second) as object;
     const input = stream ? [event, stream, context] : [event, context];
-    return run(
+    const answer = await run(
       guard,
       input,
       invocation(context),
@@ -66,6 +68,9 @@ export function lockHandler(
       },
       (result, end) => (stream ? untilFinished(stream, end) : heldToEnd(result, end)),
     );
+    if (!stream || answer !== null) return answer;
+    // Skipped: Lambda would wait for the stream's end.
+    stream.end();
   };
 }
 
@@ -74,14 +79,14 @@ function isStream(value: unknown): value is ResponseStream {
 }
 
 /** A handler may return while something is still piped into its stream. */
-async function untilFinished(stream: ResponseStream, end: End): Promise<null> {
-  if (!stream.writableFinished) {
+async function untilFinished(stream: ResponseStream, end: End): Promise<void> {
+  // One that was destroyed before has no event left to wait for.
+  if (!stream.writableFinished && !stream.destroyed) {
     await new Promise<void>((resolve) => {
       for (const event of ["finish", "close", "error"] as const) stream.once(event, resolve);
     });
   }
   await end(stream.writableFinished);
-  return null;
 }
 
 /** What is used of a record of an SQS event. */
@@ -123,8 +128,7 @@ export function lockRecords<Record extends SqsRecord, Context extends object = L
   return async function lockedRecords(event, context) {
     const about = invocation(context);
     const items = event?.Records;
-    if (!Array.isArray(items))
-      throw new LockOptionError("event", "one without Records", "one of an SQS queue");
+    if (!Array.isArray(items)) throw new LockOptionError("event", "no Records", "an SQS event");
     const failed = new Set<Record>();
     await process({
       items,

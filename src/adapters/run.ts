@@ -97,6 +97,7 @@ export class Guard<Input extends unknown[], Response> {
     try {
       made = key(...input);
     } catch (cause) {
+      if (cause instanceof LockOptionError) throw cause;
       throw new LockOptionError("key", "a function that threw", "a key", { cause });
     }
     return readKey(made);
