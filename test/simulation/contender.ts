@@ -18,6 +18,8 @@ export interface Surroundings {
   referee: Referee;
   tally: Tally;
   log(text: string): void;
+  /** Whether a request that was answered may be executed once more. */
+  repeats: boolean;
   /** Whether nothing goes wrong between this process and the server, nor with either of them. */
   undisturbed(process: SimulatedProcess): boolean;
 }
@@ -96,7 +98,9 @@ export class Contender {
   }
 
   async #work(lock: Awaited<ReturnType<Locker["acquire"]>>): Promise<void> {
-    const { work, extendTo } = this.#part;
+    const { work, ttl } = this.#part;
+    // An extension that a network repeats after a longer one was answered would shorten that one's lease.
+    const extendTo = Math.min(this.#part.extendTo, this.#around.repeats ? ttl : Number.POSITIVE_INFINITY);
     const { runtime } = this.#process;
     const half = () => sleep(runtime, work / 2, lock.signal).catch(() => {});
     await half();

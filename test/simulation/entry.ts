@@ -2,4 +2,5 @@
 export * from "../../src/index.ts";
 export { newLocker } from "../../src/locker.ts";
 export { defaults } from "../../src/options.ts";
+export { RefusedError } from "../../src/redis/client.ts";
 export { connect } from "../../src/redis/connection.ts";

@@ -1,4 +1,4 @@
-import { type Command, type RedisClient, RefusedError } from "../../src/redis/client.ts";
+import type { Command, RedisClient } from "../../src/redis/client.ts";
 import { forever } from "../../src/time.ts";
 import type { SimulatedProcess } from "./process.ts";
 import type { Random } from "./random.ts";
@@ -67,7 +67,7 @@ export class Network {
           try {
             return await this.#request(process, command);
           } catch (error) {
-            if (error instanceof RefusedError || tries === 3) throw error;
+            if ((error as Error).name === "RefusedError" || tries === 3) throw error;
             if (this.#random.chance(0.2)) return null;
             await new Promise<void>((resolve) => process.runtime.setTimeout(resolve, 50 * tries));
           }
@@ -156,6 +156,7 @@ export class Network {
   #latency(): number {
     if (!this.#random.chance(this.#faults.delay)) return this.#random.between(1, 40);
     this.#tally.count("delays");
-    return this.#random.between(100, 8000);
+    // Half of it within a request's limit.
+    return this.#random.between(100, this.#random.chance(0.5) ? 1000 : 8000);
   }
 }

@@ -27,7 +27,7 @@ export async function play(
   await engine.command("FLUSHALL");
   const random = new Random(plan.seed);
   const timeline = new Timeline(random);
-  const server = new Server(engine, timeline, plan.extended);
+  const server = new Server(engine, timeline, plan.extended, library);
   const referee = new Referee(timeline, server);
   const weather = weathers[plan.weather];
   const network = new Network(timeline, random, server, weather, tally);
@@ -58,6 +58,7 @@ export async function play(
   const around: Surroundings = {
     ...{ library, timeline, server, referee, tally },
     log: (step) => write?.(step),
+    repeats: weather.repeat > 0,
     undisturbed: (process) => reliable && !down && !disturbed.has(process),
   };
   const lockers = processes.map(({ client, runtime }) =>

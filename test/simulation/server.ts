@@ -1,5 +1,6 @@
-import { type Command, RefusedError } from "../../src/redis/client.ts";
+import type { Command } from "../../src/redis/client.ts";
 import type { Engine } from "./engine.ts";
+import type { Library } from "./library.ts";
 import type { Timeline } from "./timeline.ts";
 
 /** Past any real time: the engine sweeps expired keys by the real clock now and then, and is to find none. */
@@ -25,10 +26,12 @@ export class Server {
   readonly #engine: Engine;
   readonly #timeline: Timeline;
   readonly #extended: boolean;
+  readonly #library: Library;
   #clockOffset = 0;
 
   /** @param extended whether it has what Upstash has and Redis before 8.4 lacks: DELEX, SET … IFEQ, script flags */
-  constructor(engine: Engine, timeline: Timeline, extended: boolean) {
+  constructor(engine: Engine, timeline: Timeline, extended: boolean, library: Library) {
+    this.#library = library;
     this.#engine = engine;
     this.#timeline = timeline;
     this.#extended = extended;
@@ -46,7 +49,7 @@ export class Server {
       this.log?.(`${describe(command)} → ${JSON.stringify(result)}`);
       return { result };
     } catch (error) {
-      return { error: new RefusedError((error as Error).message) };
+      return { error: new this.#library.RefusedError((error as Error).message) };
     }
   }
 
