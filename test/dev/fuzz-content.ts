@@ -37,7 +37,7 @@ const command = mostly<unknown[]>(
   fc.tuple(names, fc.array(argument, { maxLength: 5 })).map(([name, args]) => [name, ...args]),
   oneOf(
     "SET k v | GET k | DEL k known | INCR n | HSET h f v | LPUSH l 1 2 3 | LRANGE l 0 -1 | MGET k n | TIME",
-    "SET known changed | FLUSHALL | PUBLISH a x | EVAL return(redis.call('GET',KEYS[1])) 1 k",
+    "WAIT 1 0 | SET known changed | FLUSHALL | PUBLISH a x | EVAL return(redis.call('GET',KEYS[1])) 1 k",
   ).map((text) => text.split(" ")),
 );
 /** So often that some 300 kB come of it at most. */
