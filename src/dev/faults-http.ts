@@ -13,19 +13,21 @@ export interface Exchange {
 /** Lets a command's request meet what chance has for it. */
 export async function faultyCommand(chance: Chance, exchange: Exchange): Promise<Response> {
   const { request, incoming, outgoing, execute } = exchange;
+  const fault = chance.request();
+  if (fault === undefined) return execute(request);
   const { socket } = incoming;
   const delay = chance.delay();
   const faults: Record<RequestFault, () => Response | Promise<Response>> = {
     async dropRequest() {
       // Closed with something unread, the connection would be reset.
-      await request.arrayBuffer();
+      await request.arrayBuffer().catch(() => {});
       socket.destroy();
-      return ANSWERED();
+      return answered();
     },
     async dropReply() {
       await execute(request);
       socket.destroy();
-      return ANSWERED();
+      return answered();
     },
     async delayReply() {
       const reply = await execute(request);
@@ -45,15 +47,14 @@ export async function faultyCommand(chance: Chance, exchange: Exchange): Promise
       const headers = { ...Object.fromEntries(reply.headers), "content-length": body.length };
       outgoing.writeHead(reply.status, headers);
       outgoing.write(body.subarray(0, body.length / 2), () => socket.destroy());
-      return ANSWERED();
+      return answered();
     },
     reset() {
       socket.resetAndDestroy();
-      return ANSWERED();
+      return answered();
     },
   };
-  const fault = chance.request();
-  return fault === undefined ? execute(request) : faults[fault]();
+  return faults[fault]();
 }
 
 /** The same for the request of an event stream. */
@@ -73,7 +74,7 @@ export async function faultyStream(chance: Chance, exchange: Exchange): Promise<
 }
 
 /** Tells @hono/node-server that nothing is left to send. */
-const ANSWERED = () => new Response(null, { headers: { "x-hono-already-sent": "true" } });
+const answered = () => new Response(null, { headers: { "x-hono-already-sent": "true" } });
 
 /** As a gateway in front of Upstash answers. */
 function html(status: number, title: string): Response {
