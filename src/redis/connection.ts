@@ -66,6 +66,8 @@ export function connect({ send, listen, resendsAfter }: RedisClient, runtime: Ru
         if (error instanceof RefusedError || aborted || tries === maxTries || left() - pause < 10)
           throw error;
         await sleep(runtime, pause, signal);
+        // A timer may be late.
+        if (left() <= 0) throw error;
       }
     }
   }
