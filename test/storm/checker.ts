@@ -20,7 +20,7 @@ export interface Verdicts {
   figures: Figures;
 }
 
-export interface Figures {
+interface Figures {
   attempts: number;
   acquisitions: number;
   busy: number;

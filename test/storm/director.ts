@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { startDevServer } from "../../src/dev/index.ts";
 import { clientLog, createFleet } from "./fleet.ts";
@@ -42,7 +42,8 @@ export async function runStorm(options: StormOptions): Promise<Logs> {
   const log = join(folder, "director.jsonl");
   const record = openLog<DirectorLine>(log);
   const random = randomOf(seed);
-  const redis = await startStormyRedis(join(folder, "redis"), options.persistence);
+  const data = join(folder, "redis");
+  const redis = await startStormyRedis(data, options.persistence);
   const server = await startDevServer({ redis: redis.url, latency: 1 });
   const socket = join(folder, "resource");
   const resource = await openResource(socket, record);
@@ -103,6 +104,8 @@ export async function runStorm(options: StormOptions): Promise<Logs> {
     await resource.close();
     await server.close();
     await redis.kill();
+    // What is in there are tokens.
+    rmSync(data, { recursive: true });
   }
 
   return logs();

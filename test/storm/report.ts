@@ -32,66 +32,56 @@ export function evidenceOf({ library, findings }: Outcome): string {
 const count = ({ findings }: Outcome, kind: FindingKind) =>
   findings.filter((finding) => finding.kind === kind).length;
 
-export function resultsTable(outcomes: Outcome[]): string[][] {
-  const header = [
-    "library",
-    "acquisitions",
-    "overlaps",
-    "went on after abort",
-    "orphan s",
-    "of killed, s",
-    "orphans > a lease",
-    "wrong verdicts",
-    "starved",
-    "fences",
-    "stale let in",
-    "stale refused",
-    "late writes",
-    "leaks",
-    "processes",
-    "errors",
-  ];
+/** A column for each library; "–" where it has no such thing. */
+function table(
+  outcomes: Outcome[],
+  rows: [string, (outcome: Outcome) => string | number | undefined][],
+): string[][] {
+  const header = ["", ...outcomes.map(({ library }) => `${library.title} ${library.version}`)];
   return [
     header,
-    ...outcomes.map((outcome) => {
-      const { library, figures } = outcome;
-      const fenced = (kind: FindingKind) => (library.fences ? `${count(outcome, kind)}` : "–");
-      return [
-        `${library.title} ${library.version}`,
-        `${figures.acquisitions}`,
-        `${count(outcome, "overlap")}`,
-        `${count(outcome, "access")}`,
-        figures.orphanSeconds.alive.toFixed(1),
-        figures.orphanSeconds.killed.toFixed(1),
-        `${count(outcome, "orphan")}`,
-        `${count(outcome, "verdict")}`,
-        `${count(outcome, "starved")}`,
-        fenced("fence"),
-        fenced("stale"),
-        library.fences ? `${figures.lateWrites.refused}` : "–",
-        `${figures.lateWrites.accepted}`,
-        `${count(outcome, "leak")}`,
-        `${count(outcome, "process")}`,
-        `${count(outcome, "error")}`,
-      ];
-    }),
+    ...rows.map(([what, cell]) => [what, ...outcomes.map((outcome) => `${cell(outcome) ?? "–"}`)]),
   ];
+}
+
+export function resultsTable(outcomes: Outcome[]): string[][] {
+  const seconds = (which: "alive" | "killed") => (outcome: Outcome) =>
+    outcome.figures.orphanSeconds[which].toFixed(1);
+  const kind = (name: FindingKind) => (outcome: Outcome) => count(outcome, name);
+  const fenced = (cell: (outcome: Outcome) => number) => (outcome: Outcome) =>
+    outcome.library.fences ? cell(outcome) : undefined;
+  return table(outcomes, [
+    ["acquisitions", ({ figures }) => figures.acquisitions],
+    ["overlaps", kind("overlap")],
+    ["went on after an abort", kind("access")],
+    ["locks held past a lease and a request", kind("orphan")],
+    ["s that locks were held by nobody, their clients alive", seconds("alive")],
+    ["s that locks were held by nobody, their clients killed", seconds("killed")],
+    ["wrong verdicts", kind("verdict")],
+    ["starved waiters", kind("starved")],
+    ["fencing tokens out of order", fenced(kind("fence"))],
+    ["stale writes let in by their fence", fenced(kind("stale"))],
+    ["stale writes refused by their fence", fenced(({ figures }) => figures.lateWrites.refused)],
+    ["late writes without a fence", ({ figures }) => figures.lateWrites.accepted],
+    ["keys left", kind("leak")],
+    ["processes stuck or failed", kind("process")],
+    ["errors that are no answer", kind("error")],
+  ]);
 }
 
 export function faultsTable(outcomes: Outcome[]): string[][] {
   const kinds = [...new Set(outcomes.flatMap(({ faults }) => faults))];
-  const row = (what: string, cell: (outcome: Outcome) => string) => [what, ...outcomes.map(cell)];
-  return [
-    row("", ({ library }) => library.title),
-    row("attempts", ({ figures }) => `${figures.attempts}`),
-    row("of these refused, busy", ({ figures }) => `${figures.busy}`),
-    row("of these refused, unknown", ({ figures }) => `${figures.unknown}`),
-    row("attempts that nothing befell", ({ figures }) => `${figures.untroubled}`),
-    row("client processes", ({ figures }) => `${figures.processes}`),
-    ...kinds.map((kind) =>
-      row(kind, ({ faults, figures }) => (faults.includes(kind) ? `${figures.faults.get(kind) ?? 0}` : "–")),
-    ),
-  ];
+  return table(outcomes, [
+    ["attempts", ({ figures }) => figures.attempts],
+    ["of these refused, busy", ({ figures }) => figures.busy],
+    ["of these refused, unknown", ({ figures }) => figures.unknown],
+    ["of all, those that nothing befell", ({ figures }) => figures.untroubled],
+    ["client processes", ({ figures }) => figures.processes],
+    ...kinds.map((kind): [string, (outcome: Outcome) => number | undefined] => [
+      kind,
+      ({ faults, figures }) => (faults.includes(kind) ? (figures.faults.get(kind) ?? 0) : undefined),
+    ]),
+  ]);
 }
 
 /**

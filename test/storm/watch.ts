@@ -73,7 +73,9 @@ export function startWatch(
         const pttl = await redis.pttl(name);
         // Gone by now.
         if (pttl === -2) continue;
-        record({ what: "left", at: now(), key: name, pttl, most: library.lifetime(name, longestTtl) });
+        const most = library.lifetime(name, longestTtl);
+        // Some hold a token.
+        record({ what: "left", at: now(), key: name.replace(/[0-9a-f-]{36}/, "…"), pttl, most });
       }
     },
     async close() {

@@ -45,7 +45,7 @@ const had = (attempt: Attempt | undefined) => attempt?.acquired?.at ?? 0;
 const fence = (attempt: Attempt | undefined) => attempt?.acquired?.fence ?? 0;
 
 /** Writes to the resource, in the order they came. */
-export function writesOf({ director }: Story): Line<"write">[] {
+function writesOf({ director }: Story): Line<"write">[] {
   return director.filter((line) => line.what === "write");
 }
 

@@ -1,7 +1,7 @@
 import type { Verdict } from "../log.ts";
 
 /** Where everything is, for a client. */
-export interface Place {
+interface Place {
   /** Of the REST server; its URL and token. */
   url: string;
   token: string;
@@ -46,7 +46,7 @@ export interface Held {
 }
 
 /** A library in one client process. */
-export interface Session {
+interface Session {
   acquire(attempt: Attempt): Promise<Held | Refused>;
   close(): Promise<void>;
 }
