@@ -15,8 +15,10 @@ const entry = fileURLToPath(new URL("../simulation/entry.ts", import.meta.url));
  * @returns the module's path, which stays the same while what is in it does
  * @throws when a patch does not fit the source any more
  */
-export async function buildVariant(variant?: VariantName): Promise<string> {
-  const patches: readonly Patch[] = variant ? variants[variant] : [];
+export async function buildVariant(
+  variant?: VariantName,
+  patches: readonly Patch[] = variant ? variants[variant] : [],
+): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [entry],
     bundle: true,

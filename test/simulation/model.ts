@@ -121,7 +121,7 @@ export function createModelEngine(): Engine {
       case "EVAL": {
         if (key.startsWith("#!")) throw new Error("ERR Unexpected flag in script shebang");
         const script = scripts.get(key);
-        if (!script) throw new Error("ERR the model does not know this script");
+        if (!script) throw new Error("the model does not know this script");
         const keys = 2 + Number(value);
         return script(args.slice(2, keys), args.slice(keys));
       }

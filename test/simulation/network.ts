@@ -134,6 +134,7 @@ export class Network {
   }
 
   #publish(channel: string, message: string): void {
+    this.#server.log?.(`a message: ${message}`);
     for (const { process, channel: heard, hear } of this.#subscriptions) {
       if (heard !== channel || !process.online) continue;
       if (this.#strikes("lostMessages", this.#faults.loseMessage)) continue;

@@ -1,14 +1,11 @@
 import { Contender, contendAsForeigner, type Surroundings } from "./contender.ts";
 import type { Engine } from "./engine.ts";
 import type { Library } from "./library.ts";
-import { Network } from "./network.ts";
 import { type Mishap, type Plan, patient, type ServerMishap, weathers } from "./plan.ts";
-import { SimulatedProcess } from "./process.ts";
-import { Random } from "./random.ts";
+import type { SimulatedProcess } from "./process.ts";
 import { Referee } from "./referee.ts";
-import { Server } from "./server.ts";
 import type { Tally } from "./tally.ts";
-import { Timeline } from "./timeline.ts";
+import { createWorld, type World } from "./world.ts";
 
 /** When all is over: who waits longest has had its turn, and the last lease, queue and mark have run out. */
 const end = patient + 60_000;
@@ -24,53 +21,32 @@ export async function play(
   tally: Tally,
   log?: (step: string) => void,
 ): Promise<string | undefined> {
-  await engine.command("FLUSHALL");
-  const random = new Random(plan.seed);
-  const timeline = new Timeline(random);
-  const server = new Server(engine, timeline, plan.extended, library);
+  const { seed, extended } = plan;
+  const faults = weathers[plan.weather];
+  const world = await createWorld({ seed, faults, extended, library, engine, tally, log });
+  const { timeline, server, network } = world;
   const referee = new Referee(timeline, server);
-  const weather = weathers[plan.weather];
-  const network = new Network(timeline, random, server, weather, tally);
-  const write = log && ((step: string) => log(`${String(timeline.now).padStart(7)} ${step}`));
-  server.log = write;
 
-  const disturbed = new Set<SimulatedProcess>();
-  const processes = plan.processes.map(({ drift, resends, mishaps }, index) => {
-    const process = new SimulatedProcess(timeline, random, network, { speed: 1 + drift / 1000, resends });
-    if (mishaps.length > 0) disturbed.add(process);
+  const processes = plan.processes.map(({ drift, resends }) =>
+    world.addProcess({ speed: 1 + drift / 1000, resends }),
+  );
+  plan.processes.forEach(({ mishaps }, index) => {
     for (const mishap of mishaps)
       timeline.schedule(mishap.at, () => {
-        write?.(`process ${index} ${mishap.kind} (${mishap.ms} ms)`);
+        world.log(`process ${index} ${mishap.kind} (${mishap.ms} ms)`);
         tally.count(mishap.kind);
-        befall(process, mishap, mishaps);
+        befall(processes[index] as SimulatedProcess, mishap, mishaps);
       });
-    return process;
   });
   for (const mishap of plan.server)
     timeline.schedule(mishap.at, () => {
-      write?.(`${mishap.kind} (${mishap.ms} ms)`);
+      world.log(`${mishap.kind} (${mishap.ms} ms)`);
       tally.count(mishap.kind);
-      return befallServer(server, mishap, referee, timeline);
+      return befallServer(world, mishap, referee);
     });
 
-  const reliable = weather.loseReply === 0 && weather.delay === 0;
-  const down = plan.server.some(({ kind }) => kind === "the server is down");
-  const around: Surroundings = {
-    ...{ library, timeline, server, referee, tally },
-    log: (step) => write?.(step),
-    repeats: weather.repeat > 0,
-    undisturbed: (process) => reliable && !down && !disturbed.has(process),
-  };
-  const lockers = processes.map(({ client, runtime }) =>
-    library.newLocker(library.connect(client, runtime), library.defaults),
-  );
-  const contenders = plan.parts.flatMap((part, index) => {
-    const process = processes[part.process] as SimulatedProcess;
-    const name = `#${index}`;
-    if (part.kind === "foreigner") return contendAsForeigner(around, process, part, name) ?? [];
-    return new Contender(around, process, lockers[part.process] as (typeof lockers)[0], part, name);
-  });
-
+  const around = { ...world, library, referee, tally, ...circumstances(plan, processes) };
+  const contenders = enter(plan, processes, around);
   const quiet = await timeline.run(end, referee.check);
   const left = ((await server.ask("KEYS", "*")) as string[]).filter((key) => !key.endsWith(":fence"));
   if (left.length > 0) referee.fail(`left behind: ${left.join(", ")}`);
@@ -79,6 +55,29 @@ export async function play(
   for (const contender of contenders) contender.check();
   tally.count("histories");
   return referee.violation;
+}
+
+function circumstances(plan: Plan, processes: SimulatedProcess[]) {
+  const { loseReply, delay, repeat } = weathers[plan.weather];
+  const reliable = loseReply === 0 && delay === 0;
+  const down = plan.server.some(({ kind }) => kind === "the server is down");
+  const disturbed = new Set(processes.filter((_, index) => plan.processes[index]?.mishaps.length));
+  return {
+    repeats: repeat > 0,
+    undisturbed: (process: SimulatedProcess) => reliable && !down && !disturbed.has(process),
+  };
+}
+
+function enter(plan: Plan, processes: SimulatedProcess[], around: Surroundings & World): Contender[] {
+  const lockers = processes.map(around.lockerOf);
+  return plan.parts.flatMap((part, index) => {
+    const [process, locker] = [processes[part.process], lockers[part.process]];
+    const name = `#${index}`;
+    if (!process || !locker) throw new Error(`there is no process ${part.process}`);
+    if (part.kind === "ours") return new Contender(around, process, locker, part, name);
+    contendAsForeigner(around, process, part, name);
+    return [];
+  });
 }
 
 function befall(process: SimulatedProcess, { kind, ms }: Mishap, all: Mishap[]): void {
@@ -91,12 +90,7 @@ function befall(process: SimulatedProcess, { kind, ms }: Mishap, all: Mishap[]):
   else if (!all.some((other) => other.kind === "is suspended")) process.setWallClock(-ms);
 }
 
-async function befallServer(
-  server: Server,
-  { kind, ms }: ServerMishap,
-  referee: Referee,
-  timeline: Timeline,
-) {
+async function befallServer({ server, timeline }: World, { kind, ms }: ServerMishap, referee: Referee) {
   if (kind === "the server is down") server.downUntil = timeline.now + ms;
   // Set forward, it would end leases early: no lease is safe from that.
   else if (kind === "the server sets its clock back") await server.setClock(-ms);

@@ -49,6 +49,8 @@ export class Server {
       this.log?.(`${describe(command)} → ${JSON.stringify(result)}`);
       return { result };
     } catch (error) {
+      // All else is a defect of the simulation.
+      if (!/^[A-Z]+ /.test((error as Error).message)) throw error;
       return { error: new this.#library.RefusedError((error as Error).message) };
     }
   }

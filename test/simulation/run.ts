@@ -1,0 +1,80 @@
+// Plays as many histories as it is told to: node test/simulation/run.ts --help
+import { parseArgs } from "node:util";
+import { buildVariant } from "../broken/build.ts";
+import { type VariantName, variants } from "../broken/variants.ts";
+import { describe } from "./batch.ts";
+import { playHistories } from "./pool.ts";
+
+const usage = `Plays random histories of the lock on a virtual clock and a virtual network, until one goes wrong.
+
+  node test/simulation/run.ts [--histories 20000] [--seed N] [--minutes M] [--workers W] [--real] [--quiet]
+  node test/simulation/run.ts --seed N --path P
+  node test/simulation/run.ts --broken "no tickets"
+
+  --histories  how many
+  --seed       which; by default others each time
+  --minutes    begin no more after so many minutes
+  --workers    in how many processes; by default one for each processor
+  --real       all on the real Lua scripts, not only one in five
+  --quiet      no line of progress
+  --path       only the one history that a failure named, with its seed and the other options of that run
+  --broken     with a defect built in, which is to be found: ${Object.keys(variants).join(", ")}
+
+Exits with 0 when all went well, 1 when a history went wrong, which is printed, made as small as it could be.`;
+
+const { values } = parseArgs({
+  options: {
+    histories: { type: "string", default: "20000" },
+    seed: { type: "string", default: `${Date.now() % 1_000_000_000}` },
+    minutes: { type: "string", default: "Infinity" },
+    workers: { type: "string" },
+    path: { type: "string" },
+    broken: { type: "string" },
+    real: { type: "boolean", default: false },
+    quiet: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+
+if (values.help) console.log(usage);
+else await main();
+
+async function main(): Promise<void> {
+  const seed = count("seed");
+  const histories = count("histories");
+  const started = performance.now();
+  let last = started;
+  const { broken } = values;
+  if (broken !== undefined && !Object.hasOwn(variants, broken))
+    throw new TypeError(`--broken ${broken}: one of ${Object.keys(variants).join(", ")} is wanted`);
+  console.log(`seed ${seed}`);
+  const { counts, minutes, failure } = await playHistories({
+    ...{ seed, histories, path: values.path },
+    minutes: Number(values.minutes),
+    workers: values.workers === undefined ? undefined : count("workers"),
+    engines: values.real || broken ? ["real"] : undefined,
+    file: broken && (await buildVariant(broken as VariantName)),
+    onProgress(counts) {
+      if (values.quiet || performance.now() - last < 10_000) return;
+      last = performance.now();
+      const played = counts.histories ?? 0;
+      console.log(`${played} histories, ${perMinute(played, (last - started) / 60_000)} a minute`);
+    },
+  });
+  const played = counts.histories ?? 0;
+  for (const [what, times] of Object.entries(counts).sort()) console.log(`${what}: ${times}`);
+  console.log(`${minutes.toFixed(1)} minutes, ${perMinute(played, minutes)} histories a minute`);
+  if (failure) console.error(describe(failure));
+  console.log(failure ? "1 history went wrong" : `none of ${played} histories went wrong`);
+  process.exitCode = failure ? 1 : 0;
+}
+
+function perMinute(histories: number, minutes: number): number {
+  return Math.round(histories / minutes);
+}
+
+function count(name: "seed" | "histories" | "workers"): number {
+  const number = Number(values[name]);
+  if (Number.isInteger(number)) return number;
+  throw new TypeError(`--${name} ${values[name]}: a whole number is wanted`);
+}
