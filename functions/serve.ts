@@ -12,7 +12,7 @@ free one. Ctrl-C ends it.
 Names:
 ${names.map((name) => `  ${name.padEnd(8)} ${examples[name]}`).join("\n")}
 
-The last three need: npm ci --prefix test/runtimes
+The last three need: npm ci --prefix test/runtimes/guest
 
 Options:
   --help   Show this

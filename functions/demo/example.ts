@@ -2,7 +2,6 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { connect, createServer } from "node:net";
 import { delimiter, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -16,7 +15,7 @@ export const examples = {
   hono: "functions/app.ts, with Hono on Node",
   deno: "functions/server.ts, by deno serve",
   bun: "functions/server.ts, by bun",
-  worker: "functions/worker.ts, in Cloudflare's workerd, by miniflare",
+  worker: "functions/worker.ts, in Cloudflare's workerd, by wrangler dev",
 } as const;
 
 export type ExampleName = keyof typeof examples;
@@ -33,13 +32,13 @@ export interface Example {
 }
 
 const root = new URL("../../", import.meta.url);
-/** Deno, Bun and miniflare are large: they are installed apart from the rest. */
-const runtimes = new URL("test/runtimes/", root);
+/** Deno, Bun and wrangler are large: they are installed apart from the rest. */
+const runtimes = new URL("test/runtimes/guest/", root);
 
 /** A runtime is not there. Its message says how to get it. */
 export class MissingRuntimeError extends Error {
   constructor(what: string) {
-    super(`${what} is not installed. Run: npm ci --prefix test/runtimes`);
+    super(`${what} is not installed. Run: npm ci --prefix test/runtimes/guest`);
   }
 }
 
@@ -81,21 +80,17 @@ const starters: Record<ExampleName, Start> = {
     ),
   bun: (port, env) =>
     runBundle("server.ts", (file) => spawnIn({ ...env, PORT: `${port}` }, find("bun"), "run", file)),
-  worker: async (port, bindings) => {
-    const { Miniflare } = await importMiniflare();
-    return runBundle("worker.ts", async (scriptPath) => {
-      const miniflare = new Miniflare({
-        modules: true,
-        scriptPath,
-        bindings,
-        compatibilityDate: "2025-09-01",
-        host: "127.0.0.1",
-        port,
-        cf: false,
-      });
-      await miniflare.ready;
-      return () => miniflare.dispose();
-    });
+  worker: (port, env) => {
+    const settings = {
+      // The environment as the Worker's bindings; nothing asked for or sent elsewhere.
+      CLOUDFLARE_INCLUDE_PROCESS_ENV: "true",
+      CLOUDFLARE_CF_FETCH_ENABLED: "false",
+      WRANGLER_SEND_METRICS: "false",
+    };
+    const flags = ["--ip=127.0.0.1", `--port=${port}`, "--compatibility-date=2026-10-01"];
+    return runBundle("worker.ts", (file) =>
+      spawnIn({ ...env, ...settings }, find("wrangler"), "dev", file, "--no-bundle", ...flags),
+    );
   },
 };
 
@@ -160,21 +155,6 @@ function find(command: string): string {
   const found = folders.map((folder) => join(folder, command)).find((file) => existsSync(file));
   if (!found) throw new MissingRuntimeError(command);
   return found;
-}
-
-/** The slice of miniflare that is used. */
-interface MiniflareModule {
-  Miniflare: new (options: object) => { ready: Promise<URL>; dispose(): Promise<void> };
-}
-
-async function importMiniflare(): Promise<MiniflareModule> {
-  try {
-    return (await import(createRequire(runtimes).resolve("miniflare"))) as MiniflareModule;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND")
-      throw new MissingRuntimeError("miniflare");
-    throw error;
-  }
 }
 
 /** The wanted port, or a free one in its place. */

@@ -26,7 +26,8 @@ export default class SummaryReporter implements Reporter {
     counts.failed += errors.length;
 
     if (leftOut.size > 0) {
-      console.log(`\nLeft out${hasRedisServer ? "" : ", mostly for want of a redis-server on the PATH"}:`);
+      const why = hasRedisServer ? "" : " (where no reason is given, for want of a redis-server on the PATH)";
+      console.log(`\nLeft out${why}:`);
       for (const [suite, { tests, why }] of leftOut)
         console.log(`  ${suite} (${tests} ${tests === 1 ? "test" : "tests"})${why ? `: ${why}` : ""}`);
     }
