@@ -2,7 +2,7 @@ import { countUntroubled, starved, wrongVerdicts } from "./check/answers.ts";
 import { countFaults, vacuous } from "./check/faults.ts";
 import { countLateWrites, fenceOrder, staleWrites } from "./check/fences.ts";
 import type { Finding } from "./check/finding.ts";
-import { accesses, overlaps } from "./check/holders.ts";
+import { accesses, overlaps, validity } from "./check/holders.ts";
 import { leaks, orphanSeconds, orphans } from "./check/leftovers.ts";
 import { errors, processes } from "./check/processes.ts";
 import { tellStory } from "./check/story.ts";
@@ -42,6 +42,7 @@ export function check(logs: Logs, expected: Expected): Verdicts {
   return {
     findings: [
       ...overlaps(story),
+      ...validity(story),
       ...accesses(story),
       ...fenceOrder(story),
       ...staleWrites(story),

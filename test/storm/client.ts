@@ -71,14 +71,15 @@ async function attempt(random: Random): Promise<void> {
     key,
     ttl: Math.round(random.between(shortestTtl, longestTtl)),
     wait: random.chance(0.3) ? 0 : Math.round(random.between(200, 3000)),
-    renew: long || random.chance(0.3),
+    // Without, long work is often told to stop.
+    renew: random.chance(long ? 0.6 : 0.3),
     fenced: fences && settings.fencedKeys.includes(key),
     waiting: (lease) => log({ what: "waiting", at: now(), id, lease }),
     renewed: () => held && log({ what: "renewed", id, ...sureOf(held) }),
   };
   let held: Held | undefined;
-  const { ttl, wait, fenced } = asked;
-  log({ what: "asked", at: now(), id, key, wait, ttl, lease: lease(ttl, wait), limit, fenced });
+  const { ttl, wait, renew, fenced } = asked;
+  log({ what: "asked", at: now(), id, key, wait, renew, ttl, lease: lease(ttl, wait), limit, fenced });
   const result = await session
     .acquire(asked)
     .catch((error): Refused => ({ verdict: "error", why: `${error}` }));
@@ -87,7 +88,7 @@ async function attempt(random: Random): Promise<void> {
   const { fence, mark } = held;
   log({ what: "acquired", id, fence, mark, ...sureOf(held) });
   held.onAbort((why) => log({ what: "aborted", at: now(), id, why }));
-  await work(held, id, key, now() + (long ? random.between(300, 2500) : random.between(5, 30)));
+  await work(held, id, key, now() + (long ? random.between(300, 3500) : random.between(5, 30)));
   log({ what: "releasing", at: now(), id });
   try {
     log({ what: "released", ours: await held.release(), at: now(), id });

@@ -27,6 +27,7 @@ export type ClientLine =
       id: string;
       key: string;
       wait: number;
+      renew: boolean;
       ttl: number;
       lease: number;
       limit: number;
@@ -65,8 +66,11 @@ export type DirectorLine =
   | { what: "up"; at: number; why: "paused" | "killed" }
   /** The dev server did this to `count` requests or streams since it was last asked. */
   | { what: "fired"; at: number; kind: string; count: number }
-  /** A lock was there from `at` to `to`; `id` as in a client's log, or its mark. `pttl` when first seen. */
-  | { what: "seen"; at: number; to: number; key: string; id: string; pttl: number }
+  /**
+   * A lock was there from `at` to `to`; `id` as in a client's log, or its mark. `pttl` when first seen. When it was
+   * last asked, at `read`, it was to go at `end` at the latest.
+   */
+  | { what: "seen"; at: number; to: number; key: string; id: string; pttl: number; read: number; end: number }
   /** The resource was written to. `checked`: when the writer had last asked its lock. */
   | {
       what: "write";

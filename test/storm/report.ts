@@ -53,6 +53,7 @@ export function resultsTable(outcomes: Outcome[]): string[][] {
   return table(outcomes, [
     ["acquisitions", ({ figures }) => figures.acquisitions],
     ["overlaps", kind("overlap")],
+    ["sure for longer than Redis", kind("validity")],
     ["went on after an abort", kind("access")],
     ["locks held past a lease and a request", kind("orphan")],
     ["s that locks were held by nobody, their clients alive", seconds("alive")],

@@ -80,6 +80,8 @@ const libraries = await Promise.all(
   }),
 );
 
+// Exiting, it ends the processes it started; some of them are stopped, and would stay.
+for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => process.exit(1));
 const outcomes: Outcome[] = [];
 const leftOut: string[] = [];
 for (const library of libraries) {

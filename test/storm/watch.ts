@@ -3,7 +3,8 @@ import { Redis } from "ioredis";
 import type { Library } from "./libraries/library.ts";
 import { type DirectorLine, now } from "./log.ts";
 
-const every = 10;
+/** ms between two looks. */
+const every = 15;
 
 /** Looks at the locks themselves, past everything that is tested. */
 export interface Watch {
@@ -29,8 +30,8 @@ export function startWatch(
     disableClientInfo: true,
   });
   redis.on("error", () => {});
-  type Seen = Extract<DirectorLine, { what: "seen" }>;
-  const current = new Map<string, Seen>();
+  type Current = Extract<DirectorLine, { what: "seen" }> & { looks: number };
+  const current = new Map<string, Current>();
   const names = keys.map(library.redisKey);
   let closing = false;
 
@@ -38,21 +39,41 @@ export function startWatch(
     const sent = now();
     const values = await redis.mget(names);
     const got = now();
+    const unsure: Promise<void>[] = [];
     for (const [i, value] of values.entries()) {
       const key = keys[i] as string;
       const id = value === null ? undefined : library.identify(value);
       const before = current.get(key);
-      if (before && before.id === id) {
+      if (before?.id === id) {
+        if (!before) continue;
         before.to = sent;
+        before.looks++;
+        if (before.looks === 2 || before.looks % 8 === 0) unsure.push(readEnd(before, names[i] as string));
         continue;
       }
-      if (before) record(before);
+      if (before) write(before);
       current.delete(key);
       if (id === undefined) continue;
-      const seen: Seen = { what: "seen", at: got, to: got, key, id, pttl: 0 };
+      const seen: Current = { what: "seen", at: got, to: got, key, id, pttl: 0, read: 0, end: 0, looks: 1 };
       current.set(key, seen);
-      seen.pttl = await redis.pttl(names[i] as string);
+      unsure.push(readEnd(seen, names[i] as string));
     }
+    await Promise.all(unsure);
+  }
+
+  /** How long it will be there, as far as is known. */
+  async function readEnd(seen: Current, name: string): Promise<void> {
+    const sent = now();
+    const pttl = await redis.pttl(name);
+    if (seen.looks === 1) seen.pttl = pttl;
+    // Another may have it by now, which can only make the end later.
+    if (pttl < 0) return;
+    seen.read = sent;
+    seen.end = Math.max(seen.end, now() + pttl);
+  }
+
+  function write({ looks, ...seen }: Current): void {
+    record(seen);
   }
 
   const looking = (async () => {
@@ -63,7 +84,7 @@ export function startWatch(
       if (late > 100) record({ what: "late", at: now(), ms: late });
       also();
     }
-    for (const seen of current.values()) record(seen);
+    for (const seen of current.values()) write(seen);
   })();
 
   return {

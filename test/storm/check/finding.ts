@@ -3,6 +3,7 @@ import type { ClientLine, DirectorLine } from "../log.ts";
 /** What may be wrong. */
 export const findingKinds = {
   overlap: "two believed to hold a lock at the same time",
+  validity: "a client was sure of its lock for longer than Redis was to keep it",
   access: "a client went on although its signal was aborted, or nothing was left of its lease",
   fence: "fencing tokens out of order",
   stale: "a stale write that the fence let through",

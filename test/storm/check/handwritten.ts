@@ -13,6 +13,7 @@ export const asked = (at: number, id: string, options: Options = {}): ClientLine
   id,
   key: "k",
   wait: 0,
+  renew: false,
   ttl: 1000,
   lease: 1000,
   limit: 500,
@@ -52,13 +53,15 @@ export const refused = (
   owner,
   why: "for a test",
 });
-export const seen = (at: number, to: number, id: string, pttl = 1000): DirectorLine => ({
+export const seen = (at: number, to: number, id: string, pttl = 1000, end = 9e9): DirectorLine => ({
   what: "seen",
   at,
   to,
   key: "k",
   id,
   pttl,
+  read: to,
+  end,
 });
 export const write = (at: number, id: string, fence: number | undefined, accepted = true): DirectorLine => ({
   what: "write",

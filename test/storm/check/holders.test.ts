@@ -7,6 +7,7 @@ import {
   killed,
   logs,
   releasing,
+  seen,
   sure,
 } from "./handwritten.ts";
 
@@ -83,6 +84,43 @@ describeFinding("access", {
         { what: "aborted", at: 140, id: "a-1", why: "" },
         releasing(141, "a-1"),
       ]),
+    ],
+  ],
+});
+
+describeFinding("validity", {
+  bad: [
+    [
+      "it counted from a late reply",
+      logs([asked(90, "a-1"), acquired(300, "a-1", 980)], [seen(110, 400, "a-1", 990, 1110)]),
+    ],
+  ],
+  near: [
+    [
+      "it counted from its request",
+      logs([asked(90, "a-1"), acquired(300, "a-1", 780)], [seen(110, 400, "a-1", 990, 1110)]),
+    ],
+    [
+      "Redis was asked before the lease was set anew",
+      logs([asked(90, "a-1"), acquired(300, "a-1", 980)], [seen(110, 290, "a-1", 990, 1110)]),
+    ],
+    [
+      "it was renewed",
+      logs(
+        [asked(90, "a-1", { renew: true }), acquired(300, "a-1", 980)],
+        [seen(110, 400, "a-1", 990, 1110)],
+      ),
+    ],
+    [
+      "it was a grant, and is made a lease",
+      logs(
+        [
+          asked(90, "a-1", { wait: 500 }),
+          { what: "waiting", at: 100, id: "a-1", lease: 2000 },
+          acquired(300, "a-1", 1900),
+        ],
+        [seen(290, 400, "a-1", 2000, 1310)],
+      ),
     ],
   ],
 });

@@ -26,6 +26,22 @@ export function overlaps({ attempts }: Story): Finding[] {
 const from = ({ belief }: Attempt) => belief?.from ?? 0;
 const to = ({ belief }: Attempt) => belief?.to ?? 0;
 
+/**
+ * Who was sure of a lock for longer than Redis was to keep it. Only of a lease that was never changed can that be told:
+ * one that is not renewed, and was not a grant before; and only where Redis was asked after its holder had it.
+ */
+export function validity(story: Story): Finding[] {
+  return story.director.flatMap((seen): Finding[] => {
+    const attempt = seen.what === "seen" && story.attemptOf(seen.id);
+    if (!attempt || attempt.asked.renew || attempt.waiting || !attempt.acquired) return [];
+    const { id, key, acquired } = attempt;
+    const longer = acquired.at + acquired.sure - seen.end;
+    if (seen.read < acquired.at || longer <= 1) return [];
+    const text = `${id} was sure of ${key} for ${longer.toFixed(0)} ms more than Redis was to keep it`;
+    return [{ kind: "validity", text, evidence: [attempt.asked, acquired, seen] }];
+  });
+}
+
 /** Work that went on although it had been told to stop, or although the lock itself said that nothing was left. */
 export function accesses({ attempts }: Story): Finding[] {
   return attempts.flatMap(({ id, key, lines }) => {
