@@ -36,7 +36,7 @@ async function main(): Promise<number> {
   await using cleanup = new AsyncDisposableStack();
   const redis = await startDevServer();
   cleanup.defer(() => redis.close());
-  const example = await startExample(name, redis, 3000);
+  const example = await startExample(name, redis, 3000, (text) => process.stdout.write(text));
   cleanup.defer(() => example.close());
   process.stdout.write(`${examples[name]}
 

@@ -1,8 +1,9 @@
 import { lockFetch, lockQueue, lockScheduled, type WorkerMessage } from "serverless-lock/cloudflare";
 import { oncePerTick } from "serverless-lock/schedule";
 
-/** The bindings, set by `wrangler secret put`. */
+/** The bindings: a queue of wrangler.jsonc, and what `wrangler secret put` set. */
 interface Env {
+  ORDERS: { send(body: Order["body"]): Promise<unknown> };
   UPSTASH_REDIS_REST_URL: string;
   UPSTASH_REDIS_REST_TOKEN: string;
 }
@@ -13,12 +14,14 @@ interface Order extends WorkerMessage {
 
 /** A Worker of Cloudflare: a route, a schedule and a queue, with a locker made from its bindings. */
 export default {
-  /** Charges an order, at whatever path; its twins get a 423. */
+  /** Charges an order, at whatever path, and has it shipped; its twins get a 423. */
   fetch: lockFetch(
     { key: (request: Request) => new URL(request.url).pathname },
-    async (request, _env: Env) => {
+    async (request, env: Env) => {
+      const order = new URL(request.url).pathname;
       await work(800, request.lock.signal);
-      return Response.json({ charged: new URL(request.url).pathname });
+      await env.ORDERS.send({ order });
+      return Response.json({ charged: order });
     },
   ),
 

@@ -43,16 +43,26 @@ export class MissingRuntimeError extends Error {
 }
 
 /** @throws MissingRuntimeError */
-export async function startExample(name: ExampleName, redis: Place, wanted = 0): Promise<Example> {
+export async function startExample(
+  name: ExampleName,
+  redis: Place,
+  wanted = 0,
+  onOutput?: (text: string) => void,
+): Promise<Example> {
   const env = { UPSTASH_REDIS_REST_URL: redis.url, UPSTASH_REDIS_REST_TOKEN: redis.token };
   const port = await freePort(wanted);
   const url = `http://127.0.0.1:${port}`;
-  const close = await starters[name](port, env);
+  const close = await starters[name](port, env, onOutput);
   await reachable(port);
   return { url, close };
 }
 
-type Start = (port: number, env: Record<string, string>) => Promise<Example["close"]>;
+type OnOutput = ((text: string) => void) | undefined;
+type Start = (
+  port: number,
+  env: Record<string, string>,
+  onOutput: OnOutput,
+) => Example["close"] | Promise<Example["close"]>;
 
 const starters: Record<ExampleName, Start> = {
   route: async (port, env) => {
@@ -65,10 +75,11 @@ const starters: Record<ExampleName, Start> = {
     const { default: app } = await import("../app.ts");
     return onNode(port, app.fetch);
   },
-  deno: (port, env) =>
+  deno: (port, env, onOutput) =>
     runBundle("server.ts", (file) =>
       spawnIn(
         env,
+        onOutput,
         find("deno"),
         "serve",
         "--host=127.0.0.1",
@@ -78,19 +89,20 @@ const starters: Record<ExampleName, Start> = {
         file,
       ),
     ),
-  bun: (port, env) =>
-    runBundle("server.ts", (file) => spawnIn({ ...env, PORT: `${port}` }, find("bun"), "run", file)),
-  worker: (port, env) => {
+  bun: (port, env, onOutput) =>
+    runBundle("server.ts", (file) =>
+      spawnIn({ ...env, PORT: `${port}` }, onOutput, find("bun"), "run", file),
+    ),
+  worker: (port, env, onOutput) => {
     const settings = {
       // The environment as the Worker's bindings; nothing asked for or sent elsewhere.
       CLOUDFLARE_INCLUDE_PROCESS_ENV: "true",
       CLOUDFLARE_CF_FETCH_ENABLED: "false",
       WRANGLER_SEND_METRICS: "false",
     };
-    const flags = ["--ip=127.0.0.1", `--port=${port}`, "--compatibility-date=2026-10-01"];
-    return runBundle("worker.ts", (file) =>
-      spawnIn({ ...env, ...settings }, find("wrangler"), "dev", file, "--no-bundle", ...flags),
-    );
+    const config = fileURLToPath(new URL("functions/wrangler.jsonc", root));
+    const flags = ["-c", config, "--ip=127.0.0.1", `--port=${port}`];
+    return spawnIn({ ...env, ...settings }, onOutput, find("wrangler"), "dev", ...flags);
   },
 };
 
@@ -134,11 +146,17 @@ async function runBundle(
   }
 }
 
-function spawnIn(env: Record<string, string>, command: string, ...args: string[]): Example["close"] {
+function spawnIn(
+  env: Record<string, string>,
+  onOutput: OnOutput,
+  command: string,
+  ...args: string[]
+): Example["close"] {
   const child = spawn(command, args, {
     env: { ...process.env, ...env },
-    stdio: ["ignore", "ignore", "inherit"],
+    stdio: ["ignore", "pipe", "inherit"],
   });
+  child.stdout.setEncoding("utf8").on("data", (text) => onOutput?.(text));
   const gone = once(child, "exit");
   return async () => {
     child.kill();
