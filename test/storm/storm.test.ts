@@ -34,6 +34,7 @@ describe.skipIf(!hasRedisServer)("a storm (needs redis-server)", () => {
   test.each([
     ["release without comparison", "overlap"],
     ["non-idempotent take", "verdict"],
+    ["validity counted from the reply", "validity"],
   ])(
     "finds what is wrong with a lock that has the defect: %s",
     { timeout: limit },
