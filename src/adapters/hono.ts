@@ -30,16 +30,16 @@ export function lock(options: LockOptions): MiddlewareHandler<{ Variables: { loc
     const held = entry.lock;
     if (!held) return skipped(entry.response);
     c.set("lock", held);
+    let response: Response | undefined;
     try {
       await next();
+      if (!c.error) response = heldResponse(c.req.raw, c.res, (success) => end(held, success));
     } catch (error) {
       // Hono catches what is an Error; anything else that was thrown comes here.
       await end(held, false);
       throw error;
     }
-    if (c.error) return end(held, false);
-    const response = heldResponse(c.req.raw, c.res, (success) => end(held, success), about);
-    if (!response) return end(held, true);
+    if (!response) return end(held, !c.error);
     // Otherwise Hono adds the headers of the former response to those of the new one.
     c.res = undefined;
     c.res = response;

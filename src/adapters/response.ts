@@ -23,7 +23,7 @@ export async function respond<R extends Request, Rest extends unknown[]>(
   ...rest: Rest
 ): Promise<Response> {
   const work = (lock: Lock) => handler(attach(request, lock), ...rest);
-  const hold = (response: Response, end: End) => heldResponse(request, response, end, about);
+  const hold = (response: Response, end: End) => heldResponse(request, response, end);
   return run(guard, [request, ...rest], about, work, hold).then(skipped, (error) =>
     errorResponse(error, ifBusy),
   );
@@ -70,18 +70,9 @@ function ambient(): unknown[] {
  * The response with a body that calls `end` before it closes: with true when it was read to its end, with false
  * when it failed or was cancelled. Nothing is buffered. Undefined where no body is going to be read.
  */
-export function heldResponse(
-  { method }: Request,
-  response: Response,
-  end: End,
-  { waitUntil }: Invocation,
-): Response | undefined {
+export function heldResponse({ method }: Request, response: Response, end: End): Response | undefined {
   if (!response.body || method === "HEAD") return undefined;
   const reader = response.body.getReader();
-  let done = () => {};
-  // Where the platform waits for what it is told of, it is told of the body too.
-  waitUntil?.(new Promise<void>((resolve) => (done = resolve)));
-  const finish = (success: boolean) => end(success).finally(done);
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -89,16 +80,15 @@ export function heldResponse(
           const { done, value } = await reader.read();
           if (!done) return controller.enqueue(value);
         } catch (error) {
-          await finish(false);
+          await end(false);
           throw error;
         }
         // A lock that was lost meanwhile makes the body fail.
-        await finish(true);
+        await end(true);
         controller.close();
       },
       async cancel(reason) {
-        await finish(false);
-        await reader.cancel(reason);
+        await reader.cancel(reason).finally(() => end(false));
       },
     },
     { highWaterMark: 0 },

@@ -142,13 +142,14 @@ export async function run<Input extends unknown[], Response, T>(
   if (!lock) return entry.response;
   const end: End = (success) => guard.leave(lock, success, about);
   let result: T;
+  let held: T | Promise<T> | undefined;
   try {
     result = await work(lock);
+    held = hold(result, end);
   } catch (error) {
     await end(false);
     throw error;
   }
-  const held = hold(result, end);
   if (held === undefined) await end(true);
   return held ?? result;
 }

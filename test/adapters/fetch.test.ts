@@ -124,6 +124,15 @@ describe("the lock of a fetch handler", () => {
     expect(await isFree()).toBe(true);
   });
 
+  test("is released when the handler returns a response that was read before, or none", async () => {
+    const read = new Response("read");
+    await read.text();
+    for (const response of [read, undefined as never]) {
+      await expect(lockFetch({ ...at, key }, () => response)(request())).rejects.toThrow(TypeError);
+      expect(await isFree()).toBe(true);
+    }
+  });
+
   test("makes a body fail when it was lost before that had been read", async () => {
     const locker = createLocker(at);
     let lost: AbortSignal | undefined;
@@ -164,13 +173,14 @@ describe("where the platform can wait", () => {
     expect(await isFree()).toBe(true);
   });
 
-  test("a context among the arguments is told of a body, until that has ended and the lock is free", async () => {
+  test("a context among the arguments is told of the release once the body has ended", async () => {
     const told: Promise<unknown>[] = [];
     const ctx = { waitUntil: (work: Promise<unknown>) => void told.push(work) };
     const handler = lockFetch({ ...at, key }, (_: Request, _ctx: typeof ctx) => new Response("body"));
     const response = await handler(request(), ctx);
-    expect(told).toHaveLength(1);
+    expect(told).toEqual([]);
     expect(await response.text()).toBe("body");
+    expect(told).toHaveLength(1);
     await Promise.all(told);
     expect(await isFree()).toBe(true);
   });
