@@ -34,6 +34,7 @@ export class Contender {
   readonly #name: string;
   readonly #abort = new AbortController();
   #verdict: Verdict | undefined;
+  #finished = false;
 
   constructor(around: Surroundings, process: SimulatedProcess, locker: Locker, part: Part, name: string) {
     this.#around = around;
@@ -41,19 +42,26 @@ export class Contender {
     this.#part = part;
     this.#name = name;
     const { timeline } = around;
-    timeline.schedule(part.start, () => void this.#run(locker), process);
+    const run = async () => {
+      await this.#run(locker);
+      this.#finished = true;
+    };
+    timeline.schedule(part.start, () => void run(), process);
     if (part.abortAfter !== undefined)
       timeline.schedule(part.start + part.abortAfter, () => this.#giveUp(), process);
   }
 
   /** What it was told has to fit what happened to it. */
   check(): void {
-    const { referee } = this.#around;
-    if (this.#process.gone || this.#abort.signal.aborted) return;
-    const verdict = this.#verdict ?? "nothing";
-    if (verdict === "held" || (verdict === "busy" && this.#part.wait < patient)) return;
-    if (verdict === "unavailable" && !this.#around.undisturbed(this.#process)) return;
-    referee.fail(`${this.#name} waited for ${this.#part.wait} ms and was told ${verdict}`);
+    const { wait } = this.#part;
+    const fits =
+      this.#abort.signal.aborted ||
+      this.#verdict === "held" ||
+      (this.#verdict === "busy" && wait < patient) ||
+      (this.#verdict === "unavailable" && !this.#around.undisturbed(this.#process));
+    if (this.#process.gone || (this.#finished && fits)) return;
+    const verdict = this.#finished ? this.#verdict : "nothing";
+    this.#around.referee.fail(`${this.#name} was to wait for ${wait} ms and was told ${verdict}`);
   }
 
   #giveUp(): void {
@@ -82,10 +90,14 @@ export class Contender {
         this.#verdict = "busy";
         referee.answeredBusy(name, asked, error.owner);
         this.#checkPunctuality(timeline.now - asked);
+      } else if (error === signal.reason) {
+        this.#verdict = "aborted";
       } else {
-        this.#verdict = signal.aborted ? "aborted" : "unavailable";
+        this.#verdict = "unavailable";
+        this.#expectUnavailable(error);
       }
       tally.count(this.#verdict);
+      this.#leave();
       return log(`${name} is told ${this.#verdict}`);
     }
     this.#verdict = "held";
@@ -105,7 +117,7 @@ export class Contender {
     const half = () => sleep(runtime, work / 2, lock.signal).catch(() => {});
     await half();
     if (extendTo) {
-      const extended = await lock.extend(extendTo).catch(() => "unknown");
+      const extended = await lock.extend(extendTo).catch((error) => this.#expectUnavailable(error));
       this.#around.log(`${this.#name} extends it to ${extendTo} ms: ${extended}`);
       this.#around.tally.count("extensions");
     }
@@ -117,12 +129,22 @@ export class Contender {
     // Much longer than a request takes.
     const sure = lock.remaining > 200 && this.#around.undisturbed(this.#process);
     log(`${this.#name} releases it`);
-    const ours = await lock.release().catch(() => undefined);
+    const ours = await lock.release().catch((error) => this.#expectUnavailable(error));
     if (ours !== undefined) tally.count(ours ? "released" : "foundLost");
+    this.#leave();
     if (this.#abort.signal.aborted) return;
     // Deleted under it, the lock may have come to it once more.
     if (sure && !ours && !referee.robbed(this.#name))
       referee.fail(`${this.#name} released its lock and was told ${ours}`);
+  }
+
+  #expectUnavailable(error: unknown): undefined {
+    if (!(error instanceof this.#around.library.LockUnavailableError))
+      this.#around.referee.fail(`${this.#name} met ${error}`);
+  }
+
+  #leave(): void {
+    if (this.#around.undisturbed(this.#process)) this.#around.referee.isDone(this.#name);
   }
 
   /** Where nothing disturbs it, a busy contender waits as long as it was told to and no longer. */

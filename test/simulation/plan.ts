@@ -32,7 +32,7 @@ export interface Mishap {
   ms: number;
 }
 
-export interface ProcessPlan {
+interface ProcessPlan {
   /** How much too fast its clocks are, in ‰. */
   drift: number;
   /** Whether it asks as an `@upstash/redis` instance does, which sends again by itself. */
@@ -72,8 +72,8 @@ const calm: Faults = {
 export const weathers = {
   calm,
   "without streams": { ...calm, breakStream: 1 },
-  slow: { ...calm, loseReply: 0.05, repeat: 0.2, delay: 0.3 },
-  lossy: { loseRequest: 0.1, loseReply: 0.15, repeat: 0.1, delay: 0.05, loseMessage: 0.2, breakStream: 0.2 },
+  slow: { ...calm, loseReply: 0.05, delay: 0.3, loseMessage: 0.05 },
+  lossy: { loseRequest: 0.1, loseReply: 0.15, repeat: 0.15, delay: 0.1, loseMessage: 0.2, breakStream: 0.2 },
 } satisfies Record<string, Faults>;
 
 /** Longer than all others together can need: who waits so long gets the lock. */
@@ -121,7 +121,7 @@ const mishap: fc.Arbitrary<Mishap> = fc.record({
 
 const process: fc.Arbitrary<ProcessPlan> = fc.record({
   // Against the server's clock; a lease allows for 10 ‰.
-  drift: fc.constantFrom(-9, 0, 9),
+  drift: fc.constantFrom(0, -9, 9),
   resends: fc.constantFrom(false, false, false, true),
   mishaps: fewOf(mishap),
 });

@@ -9,6 +9,9 @@ interface Holder {
   isHeld(): boolean;
 }
 
+/** In ms: some requests, one after the other. */
+const timeToCleanUp = 1000;
+
 /** What must never happen, whatever else does. */
 export class Referee {
   /** The first thing seen that must not happen. */
@@ -18,6 +21,8 @@ export class Referee {
   readonly #holders = new Set<Holder>();
   /** Those whose lock was deleted under them: the server has it no more, and they cannot know yet. */
   readonly #robbed = new Set<string>();
+  /** Since when those are done who have no business at the lock any more. */
+  readonly #done = new Map<string, number>();
   #highestFence = 0;
 
   constructor(timeline: Timeline, server: Server) {
@@ -32,6 +37,9 @@ export class Referee {
   readonly check = (): void => {
     const now = [...this.#holders].filter(({ process, isHeld }) => process.running && isHeld());
     if (now.length > 1) this.fail(`${now.map(({ name }) => name).join(" and ")} both hold the lock`);
+    const { occupant = "" } = this.#server;
+    if (this.#timeline.now > (this.#done.get(occupant) ?? Number.POSITIVE_INFINITY) + timeToCleanUp)
+      this.fail(`${occupant} was done, and the lock is still its`);
   };
 
   robs(name: string): void {
@@ -43,8 +51,14 @@ export class Referee {
     return this.#robbed.has(name);
   }
 
+  /** It has an answer other than the lock, or has released it, and nothing keeps it from cleaning up. */
+  isDone(name: string): void {
+    this.#done.set(name, this.#timeline.now);
+  }
+
   /** @returns to be called when it does not believe so any more */
   believes(name: string, process: SimulatedProcess, isHeld: () => boolean, fence?: number): () => void {
+    if (!isHeld()) this.fail(`${name} was given a lock that it does not hold`);
     if (this.robbed(name)) return () => {};
     if (fence !== undefined) {
       if (fence <= this.#highestFence) this.fail(`${name} has the fencing token of one before`);

@@ -20,26 +20,38 @@ const usage = `Plays random histories of the lock on a virtual clock and a virtu
   --path       only the one history that a failure named, with its seed and the other options of that run
   --broken     with a defect built in, which is to be found: ${Object.keys(variants).join(", ")}
 
-Exits with 0 when all went well, 1 when a history went wrong, which is printed, made as small as it could be.`;
+Exits with 0 when all went well, 1 when a history went wrong, which is printed, made as small as it could
+be, 2 when it could not be run.`;
 
-const { values } = parseArgs({
-  options: {
-    histories: { type: "string", default: "20000" },
-    seed: { type: "string", default: `${Date.now() % 1_000_000_000}` },
-    minutes: { type: "string", default: "Infinity" },
-    workers: { type: "string" },
-    path: { type: "string" },
-    broken: { type: "string" },
-    real: { type: "boolean", default: false },
-    quiet: { type: "boolean", default: false },
-    help: { type: "boolean", default: false },
-  },
-});
+const options = {
+  histories: { type: "string", default: "20000" },
+  seed: { type: "string", default: `${Date.now() % 1_000_000_000}` },
+  minutes: { type: "string", default: "Infinity" },
+  workers: { type: "string" },
+  path: { type: "string" },
+  broken: { type: "string" },
+  real: { type: "boolean", default: false },
+  quiet: { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+} as const;
 
-if (values.help) console.log(usage);
-else await main();
+type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>["values"];
 
-async function main(): Promise<void> {
+try {
+  const { values } = parseArgs({ options });
+  if (values.help) console.log(usage);
+  else await main(values);
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 2;
+}
+
+async function main(values: Values): Promise<void> {
+  const count = (name: "seed" | "histories" | "workers" | "minutes") => {
+    const number = Number(values[name]);
+    if (number >= 0 && (Number.isInteger(number) || name === "minutes")) return number;
+    throw new TypeError(`--${name} ${values[name]}: a number is wanted`);
+  };
   const seed = count("seed");
   const histories = count("histories");
   const started = performance.now();
@@ -50,7 +62,7 @@ async function main(): Promise<void> {
   console.log(`seed ${seed}`);
   const { counts, minutes, failure } = await playHistories({
     ...{ seed, histories, path: values.path },
-    minutes: Number(values.minutes),
+    minutes: count("minutes"),
     workers: values.workers === undefined ? undefined : count("workers"),
     engines: values.real || broken ? ["real"] : undefined,
     file: broken && (await buildVariant(broken as VariantName)),
@@ -66,15 +78,10 @@ async function main(): Promise<void> {
   console.log(`${minutes.toFixed(1)} minutes, ${perMinute(played, minutes)} histories a minute`);
   if (failure) console.error(describe(failure));
   console.log(failure ? "1 history went wrong" : `none of ${played} histories went wrong`);
+  if (played === 0) throw new Error("nothing follows from no history");
   process.exitCode = failure ? 1 : 0;
 }
 
 function perMinute(histories: number, minutes: number): number {
   return Math.round(histories / minutes);
-}
-
-function count(name: "seed" | "histories" | "workers"): number {
-  const number = Number(values[name]);
-  if (Number.isInteger(number)) return number;
-  throw new TypeError(`--${name} ${values[name]}: a whole number is wanted`);
 }

@@ -115,9 +115,10 @@ export class Server {
   }
 }
 
-/** A contender goes by its owner; a foreigner's value is its name. */
+/** A contender goes by its owner; a foreigner's value is its name. A lock that is kept is no holder's any more. */
 function nameIn(value: string): string {
-  return /^sl.[^:]*:\d+:(.*)$/.exec(value)?.[1] ?? value;
+  const [, kept, owner] = /^sl.[^:.]*(\.kept)?:\d+:(.*)$/.exec(value) ?? [];
+  return kept ? `${owner}, kept` : (owner ?? value);
 }
 
 function describe([name, ...words]: Command): string {

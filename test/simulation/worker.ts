@@ -10,5 +10,13 @@ setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 
 const { engines, file } = JSON.parse(process.argv[2] as string) as { engines: EngineName[]; file?: string };
 const player = await createPlayer(engines, file);
-process.on("message", async (batch: Batch) => process.send?.(await player.play(batch)));
+process.on("message", async (batch: Batch) => {
+  try {
+    process.send?.(await player.play(batch));
+  } catch (error) {
+    // A defect of the simulation: whoever waits for this batch learns it by the exit.
+    console.error(error);
+    process.exit(1);
+  }
+});
 process.send?.("ready");
