@@ -1,12 +1,12 @@
 // One of the processes that play histories: it gets batches, and sends back what came out.
-import { constants, setPriority } from "node:os";
+import { constants, getPriority, setPriority } from "node:os";
 import { type Batch, createPlayer } from "./batch.ts";
 import type { EngineName } from "./plan.ts";
 
 // Millions of errors are made here whose stacks nobody reads, at a third of the time it all takes.
 Error.stackTraceLimit = 0;
 // Whatever else runs on this machine goes first.
-setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
+setPriority(Math.max(getPriority(), constants.priority.PRIORITY_BELOW_NORMAL));
 
 const { engines, file } = JSON.parse(process.argv[2] as string) as { engines: EngineName[]; file?: string };
 const player = await createPlayer(engines, file);
