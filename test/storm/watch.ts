@@ -64,10 +64,11 @@ export function startWatch(
   /** How long it will be there, as far as is known. */
   async function readEnd(seen: Current, name: string): Promise<void> {
     const sent = now();
-    const pttl = await redis.pttl(name);
+    const [value, left] = (await redis.multi().get(name).pttl(name).exec()) ?? [];
+    // Another may have it by now.
+    if (typeof value?.[1] !== "string" || library.identify(value[1]) !== seen.id) return;
+    const pttl = left?.[1] as number;
     if (seen.looks === 1) seen.pttl = pttl;
-    // Another may have it by now, which can only make the end later.
-    if (pttl < 0) return;
     seen.read = sent;
     seen.end = Math.max(seen.end, now() + pttl);
   }

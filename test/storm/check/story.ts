@@ -46,7 +46,7 @@ export interface Story {
 }
 
 /** ms for which a trouble goes on: connections are made anew. */
-const aftermath = 1500;
+const aftermath = 3000;
 /** ms after which the director has looked again. */
 const noticed = 100;
 
