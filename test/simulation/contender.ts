@@ -103,7 +103,9 @@ export class Contender {
     this.#verdict = "held";
     tally.count("held");
     log(`${name} holds it for ${Math.round(lock.remaining)} ms`);
-    const forget = referee.believes(name, this.#process, () => lock.held, lock.fence);
+    const process = this.#process;
+    const remaining = () => lock.remaining / process.speed;
+    const forget = referee.believes({ name, process, remaining }, lock.fence);
     await this.#work(lock);
     forget();
     await this.#release(lock);
@@ -169,7 +171,7 @@ export function contendAsForeigner(
     log(`${name}, a foreigner, holds it`);
     tally.count("foreigners");
     const until = timeline.now + ttl;
-    const forget = referee.believes(name, process, () => timeline.now < until);
+    const forget = referee.believes({ name, process, remaining: () => until - timeline.now });
     const end = async () => {
       forget();
       if ((await server.ask("GET", lockKey)) === name) await server.ask("DEL", lockKey);

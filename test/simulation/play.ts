@@ -95,7 +95,7 @@ async function befallServer({ server, timeline }: World, { kind, ms }: ServerMis
   // Set forward, it would end leases early: no lease is safe from that.
   else if (kind === "the server sets its clock back") await server.setClock(-ms);
   else {
-    if (server.occupant !== undefined) referee.robs(server.occupant);
+    if (server.occupation) referee.robs(server.occupation.name);
     await server.deleteLock();
   }
 }

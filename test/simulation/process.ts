@@ -13,7 +13,7 @@ export class SimulatedProcess implements Owner {
   /** Its requests and what comes back get lost until then. */
   offlineUntil = 0;
   /** Its clocks' speed against true time. */
-  readonly #speed: number;
+  readonly speed: number;
   readonly #timeline: Timeline;
   readonly #timers = new Set<Due>();
   #wallOffset = 0;
@@ -30,7 +30,7 @@ export class SimulatedProcess implements Owner {
     { speed, resends }: { speed: number; resends: boolean },
   ) {
     this.#timeline = timeline;
-    this.#speed = speed;
+    this.speed = speed;
     this.runtime = {
       now: () => {
         const passed = timeline.now * speed;
@@ -79,7 +79,7 @@ export class SimulatedProcess implements Owner {
   suspend(ms: number): void {
     if (!this.running) return;
     this.freeze(ms);
-    this.#stood += ms * this.#speed;
+    this.#stood += ms * this.speed;
     for (const timer of this.#timers) this.#timeline.delay(timer, ms);
   }
 

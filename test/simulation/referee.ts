@@ -6,7 +6,8 @@ import type { Timeline } from "./timeline.ts";
 interface Holder {
   name: string;
   process: SimulatedProcess;
-  isHeld(): boolean;
+  /** How many ms of true time it can be sure to hold it, as it believes. */
+  remaining(): number;
 }
 
 /** In ms: some requests, one after the other. */
@@ -35,11 +36,19 @@ export class Referee {
   }
 
   readonly check = (): void => {
-    const now = [...this.#holders].filter(({ process, isHeld }) => process.running && isHeld());
-    if (now.length > 1) this.fail(`${now.map(({ name }) => name).join(" and ")} both hold the lock`);
-    const { occupant = "" } = this.#server;
-    if (this.#timeline.now > (this.#done.get(occupant) ?? Number.POSITIVE_INFINITY) + timeToCleanUp)
-      this.fail(`${occupant} was done, and the lock is still its`);
+    const { now } = this.#timeline;
+    const sure = [...this.#holders].filter(({ process, remaining }) => process.running && remaining() > 0);
+    if (sure.length > 1) this.fail(`${sure.map(({ name }) => name).join(" and ")} both hold the lock`);
+    const { occupation } = this.#server;
+    for (const { name, remaining } of sure) {
+      if (occupation?.name !== name)
+        this.fail(`${name} holds a lock that the server has given to ${occupation?.name ?? "nobody"}`);
+      else if (now + remaining() > occupation.until)
+        this.fail(`${name} relies on the lock for longer than the server keeps it`);
+    }
+    const { name = "" } = occupation ?? {};
+    if (now > (this.#done.get(name) ?? Number.POSITIVE_INFINITY) + timeToCleanUp)
+      this.fail(`${name} was done, and the lock is still its`);
   };
 
   robs(name: string): void {
@@ -57,14 +66,14 @@ export class Referee {
   }
 
   /** @returns to be called when it does not believe so any more */
-  believes(name: string, process: SimulatedProcess, isHeld: () => boolean, fence?: number): () => void {
-    if (!isHeld()) this.fail(`${name} was given a lock that it does not hold`);
+  believes({ name, process, remaining }: Holder, fence?: number): () => void {
+    if (remaining() <= 0) this.fail(`${name} was given a lock that it does not hold`);
     if (this.robbed(name)) return () => {};
     if (fence !== undefined) {
       if (fence <= this.#highestFence) this.fail(`${name} has the fencing token of one before`);
       this.#highestFence = fence;
     }
-    const holder = { name, process, isHeld };
+    const holder = { name, process, remaining };
     this.#holders.add(holder);
     return () => this.#holders.delete(holder);
   }

@@ -63,9 +63,9 @@ export class Server {
   }
 
   /** Who is at the lock right now. */
-  get occupant(): string | undefined {
+  get occupation(): Occupation | undefined {
     const last = this.occupations.at(-1);
-    return last && last.until > this.#timeline.now ? last.name : undefined;
+    return last && last.until > this.#timeline.now ? last : undefined;
   }
 
   async setClock(by: number): Promise<void> {
