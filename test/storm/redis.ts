@@ -22,7 +22,11 @@ export interface StormyRedis {
 export async function startStormyRedis(folder: string, persistence: boolean): Promise<StormyRedis> {
   mkdirSync(folder, { recursive: true });
   const port = await freePort();
-  const kept = persistence ? ["--appendonly", "yes", "--appendfsync", "no"] : ["--appendonly", "no"];
+  // Rewritten when it has grown, so that it is read at once at the next start.
+  const small = ["--auto-aof-rewrite-min-size", "1mb", "--auto-aof-rewrite-percentage", "100"];
+  const kept = persistence
+    ? ["--appendonly", "yes", "--appendfsync", "no", ...small]
+    : ["--appendonly", "no"];
   const args = ["--port", `${port}`, "--bind", "127.0.0.1", "--dir", folder, "--save", "", ...kept];
   let child: ChildProcess;
   // A storm that dies must not leave its Redis behind.
