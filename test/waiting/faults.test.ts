@@ -37,7 +37,7 @@ const builds = clients.filter(({ client }) => !client.includes("cloudflare"));
 describe.each(builds)("the scripts of the queue through $client", ({ connect }) => {
   // Short, so that what is never answered is given up soon, and the marks of it vanish soon.
   const lockerAt = ({ url }: { url: string }) =>
-    createLocker({ ...connect({ url, token: backend.server.token }), ttl: "1m", requestTimeout: 800 });
+    createLocker({ ...connect({ url, token: backend.server.token }), ttl: "1m", requestTimeout: 1500 });
 
   it.concurrent.for(damage)("a join %s stands in one place", async ([, faults], { proxy }) => {
     const key = freshKey();

@@ -23,7 +23,7 @@ describe.each(onTwo)("processes that wait on $engine", ({ engine, missing, start
 
     test.concurrent("a killed holder's lock goes to the first waiter when its lease is over", async () => {
       const key = freshKey();
-      const child = run("hold", key, { ttl: 700, renew: true });
+      const child = run("hold", key, { ttl: 2000, renew: true });
       await child.line("held");
       const locker = lockerAt(backend.server);
       const order: string[] = [];
