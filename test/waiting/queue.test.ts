@@ -103,7 +103,7 @@ describe.each(tried)("the queue through $client on $engine", ({ missing, start, 
 
     test.concurrent("gives a lock whose holder never released it to the first waiter", async () => {
       const key = freshKey();
-      await locker.acquire(key, { ttl: 600, renew: false });
+      await locker.acquire(key, { ttl: 2500, renew: false });
       const order: string[] = [];
       const waiters = [];
       for (const name of ["first", "second", "third"]) {
@@ -126,17 +126,17 @@ describe.each(tried)("the queue through $client on $engine", ({ missing, start, 
       const holder = await locker.acquire(key, { owner: "the holder" });
       // The holder's lease is what the server says, not what the holder had asked for.
       await backend.raw.pexpire(`lock:{${key}}`, 40_000);
-      const leaving = wait(locker, key, { wait: 400, owner: "leaving" });
+      const leaving = wait(locker, key, { wait: 2000, owner: "leaving" });
       await leaving.standing;
       const staying = wait(locker, key, { owner: "staying" });
       expect(await staying.standing).toBe(1);
-      const last = wait(locker, key, { wait: 300, owner: "last" });
+      const last = wait(locker, key, { wait: 1500, owner: "last" });
       expect(await last.standing).toBe(2);
 
       for (const waiter of [leaving, last]) {
         const error = await waiter.failure;
         expect(error).toBeInstanceOf(LockBusyError);
-        const limit = waiter === leaving ? 400 : 300;
+        const limit = waiter === leaving ? 2000 : 1500;
         expect(error.waited).toBeGreaterThanOrEqual(limit);
         expect(error.place).toBe(waiter === leaving ? 0 : 2);
         expect(error.owner).toBe("the holder");
