@@ -243,7 +243,7 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
     const proxy = await startProxy(backend.server.url);
     const events: string[] = [];
     const handler = middy()
-      .use(locked({ url: proxy.url, requestTimeout: 100, onEvent: ({ type }) => events.push(type) }))
+      .use(locked({ url: proxy.url, requestTimeout: 500, onEvent: ({ type }) => events.push(type) }))
       .handler(async () => {
         proxy.fail(anything, ...Array.from({ length: 9 }, () => ({ hang: true as const })));
         return "charged";
