@@ -17,7 +17,7 @@ import { check } from "./checker.ts";
 import type { DirectorLine, Logs } from "./log.ts";
 
 const vacuous = (all: Logs, faults: string[], acquisitions = 1) =>
-  check(all, { acquisitions, faults })
+  check(all, { acquisitions, faults, tells: true })
     .findings.filter(({ kind }) => kind === "vacuous")
     .map(({ text }) => text);
 
@@ -64,6 +64,14 @@ describe("a storm is vacuous", () => {
   });
 });
 
+test("what a library never said is not held against it", () => {
+  const late = logs([asked(90, "a-1"), acquired(300, "a-1", 980)], [seen(110, 400, "a-1", 990, 1110)]);
+  const kinds = (tells: boolean) =>
+    check(late, { acquisitions: 0, faults: [], tells }).findings.map(({ kind }) => kind);
+  expect(kinds(true)).toEqual(["validity"]);
+  expect(kinds(false)).toEqual([]);
+});
+
 test("the figures count what was seen", () => {
   const { figures } = check(
     logs(
@@ -88,7 +96,7 @@ test("the figures count what was seen", () => {
         write(105, "b-1", undefined),
       ],
     ),
-    { acquisitions: 0, faults: [] },
+    { acquisitions: 0, faults: [], tells: true },
   );
   expect(figures).toMatchObject({
     attempts: 4,

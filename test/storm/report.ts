@@ -53,7 +53,10 @@ export function resultsTable(outcomes: Outcome[]): string[][] {
   return table(outcomes, [
     ["acquisitions", ({ figures }) => figures.acquisitions],
     ["overlaps", kind("overlap")],
-    ["sure for longer than Redis", kind("validity")],
+    [
+      "sure for longer than Redis",
+      (outcome) => (outcome.library.tells ? count(outcome, "validity") : undefined),
+    ],
     ["went on after an abort", kind("access")],
     ["locks held past a lease and a request", kind("orphan")],
     ["s that locks were held by nobody, their clients alive", seconds("alive")],

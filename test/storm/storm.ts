@@ -122,7 +122,7 @@ async function storm(library: Library): Promise<Outcome> {
     // Nobody else listens to streams.
     ...(library.ours ? STREAM_KINDS : []),
   ];
-  const checked = (logs: Logs) => check(logs, { acquisitions: least, faults });
+  const checked = (logs: Logs) => check(logs, { acquisitions: least, faults, tells: library.tells });
   const enough = (seconds: number, logs: () => Logs) => {
     const found = (kind: string) => checked(logs()).findings.some((finding) => finding.kind === kind);
     if (until) return seconds >= 60 * minutes || found(until);

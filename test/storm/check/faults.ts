@@ -24,26 +24,24 @@ export function countFaults(story: Story): Map<string, number> {
   for (const { client, span } of story.stopped) {
     const past = byClient
       .get(client)
-      ?.some(
-        ({ acquired, belief }) => acquired && belief && acquired.at < span.from && within(span, belief.to),
+      ?.some(({ beliefs }) =>
+        beliefs.some(({ from, to }) => from < span.from && span.from < to && to < span.to),
       );
     if (past) add("stopped past its lease");
   }
   for (const { client, at } of story.killed.values()) {
-    for (const { belief, acquired, refused, asked } of byClient.get(client) ?? []) {
+    for (const { beliefs, acquired, refused, asked } of byClient.get(client) ?? []) {
       // Killed, its belief ends there.
-      if (belief?.to === at) add("killed holding");
+      if (beliefs.at(-1)?.to === at) add("killed holding");
       else if (!acquired && !refused && asked.wait > 0) add("killed waiting");
     }
   }
   return counts;
 }
 
-const within = ({ from, to }: { from: number; to: number }, at: number) => from < at && at < to;
-
 /** A storm in which the other checks could see nothing. */
 export function vacuous(story: Story, least: number, kinds: string[]): Finding[] {
-  const acquired = story.attempts.filter(({ belief }) => belief).length;
+  const acquired = story.attempts.filter(({ beliefs }) => beliefs.length).length;
   const counts = countFaults(story);
   const texts = [
     ...(acquired < least ? [`${acquired} acquisitions, of ${least} at least`] : []),

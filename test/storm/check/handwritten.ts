@@ -112,7 +112,7 @@ export function describeFinding(
   kind: FindingKind,
   cases: { bad: [string, Logs][]; near: [string, Logs][] },
 ): void {
-  const findingsOf = (all: Logs) => check(all, { acquisitions: 0, faults: [] }).findings;
+  const findingsOf = (all: Logs) => check(all, { acquisitions: 0, faults: [], tells: true }).findings;
   describe(kind, () => {
     test.each(cases.bad)("is found: %s", (_, all) => {
       const findings = findingsOf(all);

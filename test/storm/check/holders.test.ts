@@ -23,6 +23,16 @@ describeFinding("overlap", {
       logs([asked(90, "a-1"), acquired(100, "a-1", 300), ...hold("b-1", 350, 400)]),
     ],
     [
+      "a stopped process believed again, by its clock, before the other let go",
+      logs([
+        asked(90, "a-1"),
+        acquired(100, "a-1", 300),
+        ...hold("b-1", 450, 500),
+        access(490, "a-1", 200),
+        releasing(510, "a-1"),
+      ]),
+    ],
+    [
       "a renewal made it longer",
       logs([
         asked(90, "a-1"),
@@ -41,6 +51,16 @@ describeFinding("overlap", {
     [
       "a stopped process had nothing of its lease left",
       logs([asked(90, "a-1"), acquired(100, "a-1", 300), ...hold("b-1", 401, 450), releasing(500, "a-1")]),
+    ],
+    [
+      "a stopped process believed again, by its clock, when the other had let go",
+      logs([
+        asked(90, "a-1"),
+        acquired(100, "a-1", 300),
+        ...hold("b-1", 450, 500),
+        access(600, "a-1", 200),
+        releasing(610, "a-1"),
+      ]),
     ],
     [
       "it was told to stop before the other began",

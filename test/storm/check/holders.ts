@@ -1,30 +1,29 @@
 import { type Finding, gist } from "./finding.ts";
-import { type Attempt, byKey, type Line, type Story } from "./story.ts";
+import { byKey, type Line, type Story } from "./story.ts";
 
 /** Two that believed to hold the same lock at the same time, each within what it was sure of. */
 export function overlaps({ attempts }: Story): Finding[] {
-  const holders = attempts.filter(({ belief }) => belief && belief.from < belief.to);
-  return byKey(holders).flatMap((group) => {
+  const beliefs = attempts.flatMap((attempt) =>
+    attempt.beliefs.map((span) => ({ ...span, attempt, key: attempt.key })),
+  );
+  return byKey(beliefs).flatMap((group) => {
     const found: Finding[] = [];
-    const sorted = group.sort((a, b) => from(a) - from(b));
-    let latest: Attempt | undefined;
-    for (const holder of sorted) {
-      if (latest && from(holder) < to(latest)) {
-        const ms = Math.min(to(latest), to(holder)) - from(holder);
+    let latest: (typeof group)[number] | undefined;
+    for (const belief of group.sort((a, b) => a.from - b.from)) {
+      if (latest && belief.from < latest.to) {
+        const ms = Math.min(latest.to, belief.to) - belief.from;
+        const [one, other] = [latest.attempt, belief.attempt];
         found.push({
           kind: "overlap",
-          text: `${latest.id} and ${holder.id} both held ${holder.key} for ${ms.toFixed(1)} ms`,
-          evidence: [...gist(latest.lines), ...gist(holder.lines)],
+          text: `${one.id} and ${other.id} both held ${belief.key} for ${ms.toFixed(1)} ms`,
+          evidence: [...gist(one.lines), ...gist(other.lines)],
         });
       }
-      if (!latest || to(holder) > to(latest)) latest = holder;
+      if (!latest || belief.to > latest.to) latest = belief;
     }
     return found;
   });
 }
-
-const from = ({ belief }: Attempt) => belief?.from ?? 0;
-const to = ({ belief }: Attempt) => belief?.to ?? 0;
 
 /**
  * Who was sure of a lock for longer than Redis was to keep it. Only of a lease that was never changed can that be told:

@@ -23,8 +23,8 @@ export function orphans(story: Story): Finding[] {
 }
 
 /** When nobody believed any more, or, where nobody ever did, when the last had done asking. */
-function lastBelief({ belief, over }: Attempt): number {
-  return belief ? belief.to : over;
+function lastBelief({ beliefs, over }: Attempt): number {
+  return beliefs.at(-1)?.to ?? over;
 }
 
 function seenOf({ director }: Story): Line<"seen">[] {

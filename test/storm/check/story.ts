@@ -26,8 +26,8 @@ export interface Attempt {
   released?: Line<"released", ClientLine> | undefined;
   /** The longest that the server may keep the lock for it once it is not heard of any more. */
   lease: number;
-  /** While its client believed to hold the lock, and no longer than it was sure of that. */
-  belief?: Span | undefined;
+  /** While its client believed to hold the lock, and no longer than it was sure of that when it last looked. */
+  beliefs: Span[];
   /** When its client was done with it, one way or the other; Infinity where it never was. */
   over: number;
 }
@@ -114,6 +114,7 @@ function attemptsOf(client: string, lines: ClientLine[], killedAt: number): Atte
         asked: line,
         lease: line.lease,
         over: killedAt,
+        beliefs: [],
       });
       continue;
     }
@@ -144,19 +145,25 @@ function attemptsOf(client: string, lines: ClientLine[], killedAt: number): Atte
         break;
     }
   }
-  for (const attempt of attempts.values()) attempt.belief = beliefOf(attempt, killedAt);
+  for (const attempt of attempts.values()) attempt.beliefs = beliefsOf(attempt, killedAt);
   return [...attempts.values()];
 }
 
 /**
  * From when its client knew that it holds the lock, until it let go, was told to stop or died, or what it was sure of
- * when it last looked was over: a process that was stopped believes nothing more then.
+ * when it last looked was over: a process that was stopped believes nothing more then, until it looks again.
  */
-function beliefOf({ lines, acquired, aborted, releasing }: Attempt, killedAt: number): Span | undefined {
-  if (!acquired) return undefined;
-  const last = lines.findLast((line) => "sure" in line) as Line<"acquired" | "renewed" | "access">;
-  const ends = [last.at + last.sure, aborted?.at, releasing?.at, killedAt];
-  return { from: acquired.at, to: Math.min(...ends.filter((end) => end !== undefined)) };
+function beliefsOf({ lines, aborted, releasing }: Attempt, killedAt: number): Span[] {
+  const end = Math.min(aborted?.at ?? killedAt, releasing?.at ?? killedAt, killedAt);
+  const beliefs: Span[] = [];
+  for (const line of lines) {
+    if (!("sure" in line)) continue;
+    const to = Math.min(line.at + line.sure, end);
+    const last = beliefs.at(-1);
+    if (last && line.at <= last.to) last.to = to;
+    else if (line.at < to) beliefs.push({ from: line.at, to });
+  }
+  return beliefs;
 }
 
 function pairs(director: DirectorLine[], begin: "stopped" | "down", end: "continued" | "up") {

@@ -62,6 +62,8 @@ export interface Library {
   ours: boolean;
   /** How it reaches Redis: what befalls HTTP requests does not reach one that speaks TCP. */
   transport: "http" | "tcp";
+  /** Whether it says for how long its user may rely on a lock. */
+  tells: boolean;
   /** Whether it draws fencing tokens. */
   fences: boolean;
   /** ms after which one request of this client, repetitions included, has been given up. */

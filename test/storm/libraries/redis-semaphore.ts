@@ -21,6 +21,7 @@ export function redisSemaphore(): Library {
     version: peerVersion("redis-semaphore") ?? "not installed",
     ours: false,
     transport: "tcp",
+    tells: false,
     fences: false,
     limit: () => 2 * requestTimeout,
     lease: (ttl) => ttl,

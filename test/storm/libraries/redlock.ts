@@ -25,6 +25,7 @@ export function redlock(): Library {
     version: peerVersion("redlock") ?? "not installed",
     ours: false,
     transport: "tcp",
+    tells: true,
     fences: false,
     limit: () => 2 * requestTimeout,
     lease: (ttl) => ttl,

@@ -21,6 +21,7 @@ export function serverlessLock(variant?: string, title = "serverless-lock"): Lib
     version: (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version,
     ours: true,
     transport: "http",
+    tells: true,
     fences: true,
     limit: (client) => (throughUpstash(client) ? upstashGivesUp : 2 * requestTimeout),
     // Who waits may stand in the queue without knowing, after a lost reply: then a grant lasts its stay.

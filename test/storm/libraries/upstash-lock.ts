@@ -18,6 +18,7 @@ export function upstashLock(): Library {
     version: (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version,
     ours: false,
     transport: "http",
+    tells: false,
     fences: false,
     limit: () => upstashGivesUp,
     lease: (ttl) => ttl,
