@@ -3,8 +3,6 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    // Many tests wait rather than work: one worker, the default on two processors, would take twice as long.
-    maxWorkers: 2,
     reporters: ["default", "./test/helpers/reporter.ts"],
     // Long enough for a loaded machine: no test measures time by it.
     testTimeout: 60_000,
