@@ -72,7 +72,7 @@ function inOrder(network: Network): (task: () => void) => void {
   let waiting = 0;
   let last = Promise.resolve();
   return (task) => {
-    const ms = network.oneWay();
+    const ms = network.wayBack();
     if (ms === 0 && waiting === 0) return task();
     waiting++;
     const arrived = new Promise<void>((resolve) => setTimeout(resolve, ms).unref());

@@ -4,21 +4,24 @@ import type { Settings } from "./options.ts";
 export interface Network {
   /** What one request goes through: resolves when it has arrived, and hands out the way back. */
   arrive(): Promise<{ goBack(): Promise<void> }>;
-  /** Milliseconds that a message on an open stream takes. */
-  oneWay(): number;
+  /** Milliseconds that a message on an open stream takes: with the request that sent it, a round trip. */
+  wayBack(): number;
 }
 
 export function createNetwork({ latency, jitter }: Pick<Settings, "latency" | "jitter">): Network {
-  const roundTrip = () => latency + Math.random() * jitter;
+  function roundTrip() {
+    const total = latency + Math.random() * jitter;
+    // Timers have whole milliseconds and are rounded down: so one half is rounded up.
+    const there = Math.ceil(total / 2);
+    return { there, back: Math.round(total) - there };
+  }
   return {
     async arrive() {
-      const total = roundTrip();
-      // Timers have whole milliseconds and are rounded down: so one half is rounded up.
-      const there = Math.ceil(total / 2);
+      const { there, back } = roundTrip();
       await pass(there);
-      return { goBack: () => pass(Math.round(total) - there) };
+      return { goBack: () => pass(back) };
     },
-    oneWay: () => Math.round(roundTrip() / 2),
+    wayBack: () => roundTrip().back,
   };
 }
 

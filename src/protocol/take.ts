@@ -4,12 +4,12 @@ import { join } from "./join.ts";
 /**
  * Takes the lock if it is free or already ours: asked again with the same claim, it gives the same answer.
  * One plain command where that says enough; the script for a fencing token, and to settle a nil of a client
- * that may have made it up.
+ * that may have made it up, where no waiting does so.
  */
 export async function take(claim: Claim): Promise<Taken> {
   const { key, value, asker } = claim;
   const { exact } = claim.connection;
-  const { ttl, fencing } = claim.settings;
+  const { ttl, fencing, wait } = claim.settings;
   if (!fencing) {
     const command = ["SET", key, value, "NX", ...(exact ? ["GET"] : []), "PX", ttl];
     const { reply, sent } = await ask(claim, command, asker);
@@ -19,10 +19,9 @@ export async function take(claim: Claim): Promise<Taken> {
     claim.since = sent;
     // "OK" is the one reply that nothing but success makes.
     if (reply === (exact ? null : "OK")) return { held: true };
-    if (exact) {
-      if (typeof reply !== "string") throw unexpected(reply);
-      return busy(reply);
-    }
+    if (exact && typeof reply !== "string") throw unexpected(reply);
+    // Who is ready to wait settles the nil by standing in the queue.
+    if (exact || wait) return busy(`${reply}`);
   }
   return join(claim);
 }

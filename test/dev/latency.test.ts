@@ -24,7 +24,7 @@ describe("the simulated network", () => {
     const arrival = network.arrive();
     expect(await duration(arrival)).toBe(11);
     expect(await duration((await arrival).goBack())).toBe(10);
-    expect(network.oneWay()).toBe(11);
+    expect(network.wayBack()).toBe(10);
   });
 
   test("adds the jitter, at random, to the whole", async () => {
@@ -41,6 +41,6 @@ describe("the simulated network", () => {
     const { goBack } = await network.arrive();
     await goBack();
     expect(vi.getTimerCount()).toBe(0);
-    expect(network.oneWay()).toBe(0);
+    expect(network.wayBack()).toBe(0);
   });
 });

@@ -321,5 +321,16 @@ describe("what waiting costs", () => {
       expect(backend.server.meter()).toEqual({ requests: 1, commands: 1, byCommand: { delex: 1 } });
       await vanished(backend.raw, key);
     });
+
+    test("is one command and one script to stand in the queue", async () => {
+      const key = freshKey();
+      const holder = await locker.acquire(key);
+      backend.server.resetMeter();
+      const waiter = wait(locker, key);
+      await waiter.standing;
+      expect(backend.server.meter().byCommand).toMatchObject({ set: 2, eval: 1 });
+      await holder.release();
+      await (await waiter.lock).release();
+    });
   });
 });
