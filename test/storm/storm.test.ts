@@ -49,7 +49,7 @@ describe.skipIf(!hasRedisServer)("a storm (needs redis-server)", () => {
   test("over a Redis that forgets sees two holders, and every stale write refused", {
     timeout: limit,
   }, async () => {
-    const { output, code } = await storm("--persistence", "none", "--minutes", "0.5", "--least", "100");
+    const { output, code } = await storm("--persistence", "none", "--least", "100");
     expect(output).toContain("  overlap: ");
     expect(output).not.toContain("MISS");
     expect(code, output).toBe(0);

@@ -16,7 +16,7 @@ import { type VariantName, variants } from "../broken/variants.ts";
 import { hasRedisServer } from "../helpers/redis-server.ts";
 import { processFaults } from "./check/faults.ts";
 import { findingKinds } from "./check/finding.ts";
-import { check } from "./checker.ts";
+import { check, type Verdicts } from "./checker.ts";
 import { runStorm } from "./director.ts";
 import { libraryNames, libraryOf } from "./libraries/index.ts";
 import type { Library } from "./libraries/library.ts";
@@ -124,10 +124,12 @@ async function storm(library: Library): Promise<Outcome> {
   ];
   const checked = (logs: Logs) => check(logs, { acquisitions: least, faults, tells: library.tells });
   const enough = (seconds: number, logs: () => Logs) => {
-    const found = (kind: string) => checked(logs()).findings.some((finding) => finding.kind === kind);
-    if (until) return seconds >= 60 * minutes || found(until);
+    const has = ({ findings }: Verdicts, kind: string) => findings.some((finding) => finding.kind === kind);
+    if (until) return seconds >= 60 * minutes || has(checked(logs()), until);
     if (seconds < 60 * minutes || seconds >= 120 * minutes) return seconds >= 120 * minutes;
-    return !found("vacuous") && (!forgets || found("overlap"));
+    const seen = checked(logs());
+    if (has(seen, "vacuous")) return false;
+    return !forgets || (has(seen, "overlap") && seen.figures.lateWrites.refused > 0);
   };
   const options = { seed, library, persistence: !forgets, clients, workers, folder, progress, enough };
   const outcome = { library, faults, ...checked(await runStorm(options)) };
