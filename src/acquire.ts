@@ -5,7 +5,6 @@ import type { Claim, Taken } from "./protocol/claim.ts";
 import { release } from "./protocol/release.ts";
 import { take } from "./protocol/take.ts";
 import { RefusedError } from "./redis/client.ts";
-import { elapsed } from "./time.ts";
 import { waitForTurn } from "./waiting/turn.ts";
 
 /**
@@ -17,16 +16,15 @@ import { waitForTurn } from "./waiting/turn.ts";
  */
 export async function acquire(claim: Claim): Promise<HeldLock> {
   const { settings, name } = claim;
-  const { runtime } = claim.connection;
   const { signal, wait } = settings;
   signal?.throwIfAborted();
-  const started = claim.since;
-  const waited = () => (wait > 0 ? elapsed(runtime, started) : 0);
+  const sinceStart = claim.since;
+  const waited = () => (wait > 0 ? sinceStart() : 0);
   let taken: Taken;
   let lock: HeldLock | undefined;
   try {
     taken = await take(claim);
-    if (!taken.held && wait > 0) taken = await waitForTurn(claim, started);
+    if (!taken.held && wait > 0) taken = await waitForTurn(claim, sinceStart);
     if (taken.held) {
       lock = holdLock(claim, "held", taken);
       // The work starts under a grant at once; unless it is renewed anyway, the full lease is taken beside it.

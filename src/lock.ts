@@ -3,7 +3,7 @@ import { emit, readOptions } from "./options.ts";
 import type { Claim } from "./protocol/claim.ts";
 import { extend } from "./protocol/extend.ts";
 import { keep, release as releaseClaim } from "./protocol/release.ts";
-import { type Duration, elapsed, forever, type Moment, validity, whenAborted } from "./time.ts";
+import { type Duration, forever, type Since, validity, whenAborted } from "./time.ts";
 
 /** One lock, as its holder sees it. */
 export interface Lock {
@@ -77,23 +77,22 @@ export function holdLock(
   const facts = { key, token, owner, fence };
   const abort = new AbortController();
   const { signal } = abort;
-  const acquired = claim.since;
+  const sinceAcquired = claim.since;
   /** The lease as it is believed in. */
-  let lease = { since: acquired, ttl: granted ?? ttl };
+  let lease = { since: sinceAcquired, ttl: granted ?? ttl };
   /** The lease it is renewed to. */
   let wanted = ttl;
   /** The shortest lease that a request of unknown fate may still set. */
   let shortest = forever;
   let renewable = settings.renew;
   let lost: LockLostError | undefined;
-  let expiry: unknown;
-  let renewal: unknown;
+  let cancelTimer = () => {};
   let extending: Promise<unknown> = Promise.resolve();
   let releasing: Promise<boolean> | undefined;
 
   function remaining(): number {
     if (state !== "held") return 0;
-    const left = validity(lease.ttl) - elapsed(runtime, lease.since);
+    const left = validity(lease.ttl) - lease.since();
     if (left > 0) return left;
     lose("its lease ended");
     return 0;
@@ -113,25 +112,23 @@ export function holdLock(
     forgetOuter();
   }
 
-  /** Sets the timer that ends the lease here, and the one that renews it; none where the lock is not held. */
-  function schedule(pause = remaining() / 3): void {
-    runtime.clearTimeout(expiry);
-    runtime.clearTimeout(renewal);
+  /** Sets the timer that renews the lease in a while, or ends it here; none where the lock is not held. */
+  function schedule(pause = renewable ? remaining() / 3 : forever): void {
+    cancelTimer();
     const left = remaining();
-    if (left === 0) return;
-    expiry = runtime.setTimeout(() => schedule(), Math.ceil(left), true);
-    if (renewable && lifetime() > left) renewal = runtime.setTimeout(renew, pause, true);
+    if (left) cancelTimer = runtime.later(renew, Math.ceil(Math.min(pause, left)), true);
   }
 
   function renew(): void {
     const left = lifetime();
+    schedule(forever);
     // A timer that fires late, in a thawed sandbox, finds the lease over and does nothing.
-    if (!remaining() || left <= 0) return;
+    if (!renewable || remaining() >= left) return;
     // Failing, it is tried again until the lease ends.
     extendTo(Math.min(wanted, leaseFor(left))).catch(() => schedule(wanted / 10));
   }
 
-  function setLease(since: Moment, ttl: number): void {
+  function setLease(since: Since, ttl: number): void {
     lease = { since, ttl };
     schedule();
   }
@@ -146,7 +143,7 @@ export function holdLock(
   async function extendNow(ttl: number): Promise<boolean> {
     if (!remaining() && state !== "resumed") return false;
     // From here on the lease may be the new one, and if that is shorter the old one must not be relied on.
-    if (validity(ttl) < remaining()) setLease(runtime.now(), ttl);
+    if (validity(ttl) < remaining()) setLease(runtime.sinceNow(), ttl);
     // A request whose reply was lost may yet arrive, and set its lease over a longer one.
     const settled = shortest;
     shortest = Math.min(shortest, ttl);
@@ -160,7 +157,7 @@ export function holdLock(
     }
     if (!answer.repeated) shortest = settled;
     state = "held";
-    setLease(answer.sent, Math.min(ttl, shortest));
+    setLease(answer.sinceSent, Math.min(ttl, shortest));
     const left = remaining();
     if (left) emit(claim, { type: "renewed", remaining: left });
     return left > 0;
@@ -178,7 +175,7 @@ export function holdLock(
       await releaseClaim(claim).catch(() => {});
       return false;
     }
-    const rest = success ? Math.ceil(settings.holdFor - elapsed(runtime, acquired)) : 0;
+    const rest = success ? Math.ceil(settings.holdFor - sinceAcquired()) : 0;
     const released = await (rest > 0 ? keep(claim, rest) : releaseClaim(claim));
     clearStragglers(claim);
     const stillHeld = again || released;

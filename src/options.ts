@@ -88,16 +88,16 @@ interface Rule<T> {
 const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
   ttl: duration("10s", "10ms", "24h"),
   wait: duration(0, 0, "24h"),
-  renew: flag(undefined),
+  renew: oneOf<boolean | undefined>(undefined, true, false),
   holdFor: duration(0, 0, "31d"),
   signal: rule(undefined, "an AbortSignal", (value) => typeof (value as AbortSignal)?.aborted === "boolean"),
   owner: text(undefined),
-  fencing: flag(false),
-  ifUnavailable: oneOf("throw", "proceed"),
+  fencing: oneOf<boolean>(false, true, false),
+  ifUnavailable: oneOf("throw", "throw", "proceed"),
   prefix: text("lock:"),
   requestTimeout: duration("2s", "10ms", "60s"),
   onEvent: rule(undefined, "a function", (value) => typeof value === "function"),
-  onLost: oneOf("throw", "ignore"),
+  onLost: oneOf("throw", "throw", "ignore"),
 };
 
 const names = Object.keys(rules) as (keyof Settings)[];
@@ -155,12 +155,10 @@ function duration(fallback: Duration, least: Duration, most: Duration): Rule<num
   };
 }
 
-function flag<T>(fallback: T): Rule<T> {
-  return rule(fallback, "true or false", (value) => typeof value === "boolean");
-}
-
-function oneOf<T extends string>(first: T, second: T): Rule<T> {
-  return rule(first, `"${first}" or "${second}"`, (value) => value === first || value === second);
+function oneOf<T>(fallback: T, ...choices: T[]): Rule<T> {
+  return rule(fallback, choices.map((choice) => show(choice)).join(" or "), (value) =>
+    choices.includes(value as T),
+  );
 }
 
 function text<T>(fallback: T): Rule<T> {

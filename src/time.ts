@@ -1,18 +1,15 @@
-/**
- * A point in time on two clocks. The wall clock sees a machine that was suspended, the monotonic clock
- * sees a wall clock that was set back: time passed is what the more pessimistic of the two says.
- */
-export interface Moment {
-  readonly wall: number;
-  readonly mono: number;
-}
+/** Milliseconds since a moment. */
+export type Since = () => number;
 
 /** Time, timers and randomness: what a test or a simulation holds in its hands. */
 export interface Runtime {
-  now(): Moment;
-  /** A `background` timer does not keep the process alive. */
-  setTimeout(callback: () => void, ms: number, background?: boolean): unknown;
-  clearTimeout(timer: unknown): void;
+  /**
+   * Starts to count on two clocks, and tells what the more pessimistic of them says. The wall clock sees a machine
+   * that was suspended, the monotonic clock sees a wall clock that was set back.
+   */
+  sinceNow(): Since;
+  /** Calls back in `ms`, unless cancelled by what it returns. A `background` timer does not keep the process alive. */
+  later(callback: () => void, ms: number, background?: boolean): () => void;
   /** From 0 up to 1. */
   random(): number;
   uuid(): string;
@@ -20,25 +17,22 @@ export interface Runtime {
 
 /** The real thing. Globals are looked up at each call, so that fake timers are honoured. */
 export const realRuntime: Runtime = {
-  now: () => ({ wall: Date.now(), mono: performance.now() }),
-  setTimeout(callback, ms, background) {
+  sinceNow() {
+    const wall = Date.now();
+    const mono = performance.now();
+    return () => Math.max(Date.now() - wall, performance.now() - mono);
+  },
+  later(callback, ms, background) {
     const timer: unknown = setTimeout(callback, ms);
     // Only Node's, Deno's and Bun's timers keep a process alive; elsewhere a timer is a number.
     if (background) (timer as { unref?: () => void }).unref?.();
-    return timer;
+    return () => clearTimeout(timer as number);
   },
-  clearTimeout: (timer) => clearTimeout(timer as number),
   random: () => Math.random(),
   uuid: () => crypto.randomUUID(),
 };
 
 export const forever = Number.POSITIVE_INFINITY;
-
-/** Milliseconds since a moment, on the more pessimistic clock. */
-export function elapsed(runtime: Runtime, since: Moment): number {
-  const now = runtime.now();
-  return Math.max(now.wall - since.wall, now.mono - since.mono);
-}
 
 /** How long a holder relies on a lease of `ttl` ms: less 1 % + 2 ms, for clocks that run at different speeds. */
 export function validity(ttl: number): number {
@@ -78,10 +72,10 @@ export function within<T>(
 ): Promise<T | undefined> {
   let end = () => {};
   return new Promise<T | undefined>((resolve, reject) => {
-    const timer = runtime.setTimeout(() => (late ? reject(late) : resolve(undefined)), ms);
+    const cancel = runtime.later(() => (late ? reject(late) : resolve(undefined)), ms);
     const forget = whenAborted(signal, () => reject(signal?.reason));
     end = () => {
-      runtime.clearTimeout(timer);
+      cancel();
       forget();
     };
     promise.then(resolve, reject);

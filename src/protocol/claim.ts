@@ -1,7 +1,7 @@
 import type { Holder, Settings } from "../options.ts";
 import type { Command } from "../redis/client.ts";
 import type { Answer, Asker, Connection, Straggler } from "../redis/connection.ts";
-import type { Moment } from "../time.ts";
+import type { Since } from "../time.ts";
 
 /** One holder's claim to one lock: what every operation of the protocol is about. */
 export interface Claim {
@@ -21,8 +21,8 @@ export interface Claim {
   readonly value: string;
   /** Who takes the lock, and where its requests are left that were given up and may still be executed. */
   readonly asker: Asker & { readonly stragglers: Straggler[] };
-  /** The earliest moment at which the lock may have become ours: its lease is counted from there. */
-  since: Moment;
+  /** Since the earliest moment at which the lock may have become ours: its lease is counted from there. */
+  since: Since;
   /** Whether it ever asked to stand in the queue. */
   standing: boolean;
   /** Whether others were seen to wait behind it: then only a script can release the lock. */
@@ -68,7 +68,7 @@ export function newClaim(
     key: `${settings.prefix}{${name}}`,
     value: leaseValue(token, settings.ttl, settings.owner),
     asker: { signal: settings.signal, stragglers: [] },
-    since: connection.runtime.now(),
+    since: connection.runtime.sinceNow(),
     standing: false,
     contended: false,
   };

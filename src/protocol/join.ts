@@ -1,4 +1,4 @@
-import { elapsed, type Moment } from "../time.ts";
+import type { Since } from "../time.ts";
 import { busy, type Claim, isOurs, type Taken, unexpected } from "./claim.ts";
 import { queueKeys, queueScript } from "./queue.ts";
 import { runScript } from "./support.ts";
@@ -55,18 +55,24 @@ return {held,call('PTTL',lock),ticket,place,stay}`;
 /**
  * Takes the lock, or, if asked to, stands in its queue for one stay more, in the place it had. Idempotent. A grant
  * lasts as long as the stay: it counts from when the last request was sent that was answered with the same ticket.
- * @param asked when we asked first, to stand in the queue
+ * @param sinceAsked since we asked first, to stand in the queue
  */
-export async function join(claim: Claim, asked?: Moment): Promise<Taken> {
-  const { key, value, settings, asker, connection } = claim;
+export async function join(claim: Claim, sinceAsked?: Since): Promise<Taken> {
+  const { key, value, settings, asker } = claim;
   // Only the first stay counts from there: whoever was away too long comes last.
-  const ago = asked && (claim.standing ? 0 : Math.floor(elapsed(connection.runtime, asked)));
+  const ago = sinceAsked && (claim.standing ? 0 : Math.floor(sinceAsked()));
   claim.standing ||= ago !== undefined;
   const keys = [...queueKeys(claim), ...(settings.fencing ? [`${key}:fence`] : [])];
-  const { reply, sent } = await runScript(claim, joinScript, keys, [value, settings.ttl, ago ?? ""], asker);
+  const { reply, sinceSent } = await runScript(
+    claim,
+    joinScript,
+    keys,
+    [value, settings.ttl, ago ?? ""],
+    asker,
+  );
   const [there, left, number, place, stay] = Array.isArray(reply) ? reply : [];
   if (typeof left !== "number") throw unexpected(reply);
-  claim.since = sent;
+  claim.since = sinceSent;
   if (isOurs(claim, there)) return { held: true, fence: number && Number(number) };
   return busy(`${there}`, left, `${number}`, place, stay);
 }

@@ -12,11 +12,11 @@ export async function take(claim: Claim): Promise<Taken> {
   const { ttl, fencing, wait } = claim.settings;
   if (!fencing) {
     const command = ["SET", key, value, "NX", ...(exact ? ["GET"] : []), "PX", ttl];
-    const { reply, sent } = await ask(claim, command, asker);
+    const { reply, sinceSent } = await ask(claim, command, asker);
     // Ours: an earlier request under this claim, whose reply was lost, had taken it.
     if (exact && isOurs(claim, reply)) return { held: true };
     // Just taken, or another's: then what is found later was taken after this request was sent.
-    claim.since = sent;
+    claim.since = sinceSent;
     // "OK" is the one reply that nothing but success makes.
     if (reply === (exact ? null : "OK")) return { held: true };
     if (exact && typeof reply !== "string") throw unexpected(reply);

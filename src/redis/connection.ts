@@ -1,11 +1,11 @@
-import { elapsed, forever, type Moment, type Runtime, sleep, within } from "../time.ts";
+import { forever, type Runtime, type Since, sleep, within } from "../time.ts";
 import { type Command, type RedisClient, RefusedError } from "./client.ts";
 
 /** A reply, and what has to be known about the requests that brought it. */
 export interface Answer {
   reply: unknown;
-  /** When the request that was answered was sent. */
-  sent: Moment;
+  /** Since the request that was answered was sent. */
+  sinceSent: Since;
   /** Whether the same command may have been executed before, by a request whose reply was lost. */
   repeated: boolean;
 }
@@ -41,18 +41,18 @@ export interface Connection {
 
 export function connect({ send, listen, resendsAfter }: RedisClient, runtime: Runtime): Connection {
   async function ask(command: Command, requestTimeout: number, { signal, stragglers }: Asker = {}) {
-    const first = runtime.now();
-    const left = () => 2 * requestTimeout - elapsed(runtime, first);
+    const sinceFirst = runtime.sinceNow();
+    const left = () => 2 * requestTimeout - sinceFirst();
     signal?.throwIfAborted();
     for (let tries = 1; ; tries++) {
-      const sent = runtime.now();
+      const sinceSent = runtime.sinceNow();
       const limit = Math.min(requestTimeout, left());
       const late = new Error(`no reply within ${Math.round(limit)} ms`);
       const request = new AbortController();
       const sending = send(command, request.signal);
       try {
         const reply = await within(runtime, sending, limit, late, signal);
-        return { reply, sent, repeated: tries > 1 || elapsed(runtime, sent) >= resendsAfter };
+        return { reply, sinceSent, repeated: tries > 1 || sinceSent() >= resendsAfter };
       } catch (error) {
         const { aborted } = signal ?? {};
         // Given up, it is ended, or left to the asker's stragglers for a while more.

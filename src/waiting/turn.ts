@@ -2,7 +2,7 @@ import { emit } from "../options.ts";
 import type { Claim, Taken } from "../protocol/claim.ts";
 import { join } from "../protocol/join.ts";
 import { channelOf } from "../protocol/queue.ts";
-import { elapsed, type Moment, validity, within } from "../time.ts";
+import { type Since, validity, within } from "../time.ts";
 import { listen } from "./listen.ts";
 
 /** A waiter asks at the latest after its stay in the queue less this, in ms: a request or two may be lost. */
@@ -20,9 +20,9 @@ const enough = 1000;
 /**
  * Stands in the queue until the lock is ours or the wait is over. A grant is published to us; that is only a
  * nudge, and asking now and then keeps our place and finds a grant whose message was lost.
- * @param started when the wait began
+ * @param sinceStart since the wait began
  */
-export async function waitForTurn(claim: Claim, started: Moment): Promise<Taken> {
+export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Taken> {
   const { connection, settings } = claim;
   const { runtime } = connection;
   const { wait, signal, fencing } = settings;
@@ -39,11 +39,11 @@ export async function waitForTurn(claim: Claim, started: Moment): Promise<Taken>
   listen(connection, channelOf(claim), hear, done.signal).catch(() => {});
   try {
     for (;;) {
-      const taken = await join(claim, started);
+      const taken = await join(claim, sinceStart);
       if (taken.held) return taken;
       const { ticket, holder, foreign, stay } = taken;
       const { place = 0 } = holder;
-      const waited = elapsed(runtime, started);
+      const waited = sinceStart();
       emit(claim, { type: "waiting", ...holder, place, waited });
 
       const wasLive = live;
@@ -53,9 +53,9 @@ export async function waitForTurn(claim: Claim, started: Moment): Promise<Taken>
       if (!place && holder.retryAfter) due = Math.min(due, holder.retryAfter + 20);
 
       for (;;) {
-        const left = wait - elapsed(runtime, started);
+        const left = wait - sinceStart();
         if (left <= 0) return taken;
-        const dueIn = due - elapsed(runtime, claim.since);
+        const dueIn = due - claim.since();
         if (dueIn <= 0) break;
         const woken = new Promise<void>((resolve) => {
           wake = resolve;
@@ -67,7 +67,7 @@ export async function waitForTurn(claim: Claim, started: Moment): Promise<Taken>
         // A message of an earlier stay in the queue is no grant: that one has ended.
         if (message?.slice(0, -1) === ticket) {
           // A fencing token is drawn by asking.
-          if (fencing || validity(stay) - elapsed(runtime, claim.since) < enough) break;
+          if (fencing || validity(stay) - claim.since() < enough) break;
           claim.contended = message.endsWith("!");
           return { held: true, lease: stay };
         }

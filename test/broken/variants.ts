@@ -14,8 +14,8 @@ export const variants = {
   "validity counted from the reply": [
     {
       file: "redis/connection.ts",
-      replace: "return { reply, sent,",
-      by: "return { reply, sent: runtime.now(),",
+      replace: "return { reply, sinceSent,",
+      by: "return { reply, sinceSent: runtime.sinceNow(),",
     },
   ],
   "no drift allowance": [{ file: "time.ts", replace: "return ttl * 0.99 - 2;", by: "return ttl;" }],
@@ -23,7 +23,7 @@ export const variants = {
     {
       file: "waiting/turn.ts",
       replace: "if (fencing || validity(stay)",
-      by: "claim.since = runtime.now();\nif (fencing || validity(stay)",
+      by: "claim.since = runtime.sinceNow();\nif (fencing || validity(stay)",
     },
   ],
   "no tickets": [
@@ -33,7 +33,7 @@ export const variants = {
     {
       file: "protocol/take.ts",
       replace: "if (exact && isOurs(claim, reply)) return { held: true };",
-      by: "if (exact && isOurs(claim, reply)) { claim.since = sent; return { held: true }; }",
+      by: "if (exact && isOurs(claim, reply)) { claim.since = sinceSent; return { held: true }; }",
     },
   ],
   "non-idempotent take": [

@@ -69,7 +69,7 @@ export class Network {
           } catch (error) {
             if ((error as Error).name === "RefusedError" || tries === 3) throw error;
             if (this.#random.chance(0.2)) return null;
-            await new Promise<void>((resolve) => process.runtime.setTimeout(resolve, 50 * tries));
+            await new Promise<void>((resolve) => process.runtime.later(resolve, 50 * tries));
           }
         }
       },

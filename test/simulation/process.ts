@@ -32,28 +32,35 @@ export class SimulatedProcess implements Owner {
     this.#timeline = timeline;
     this.speed = speed;
     this.runtime = {
-      now: () => {
-        const passed = timeline.now * speed;
-        return { wall: Math.floor(epoch + passed + this.#wallOffset), mono: passed - this.#stood };
+      sinceNow: () => {
+        const wall = this.#wall;
+        const mono = this.#mono;
+        return () => Math.max(this.#wall - wall, this.#mono - mono);
       },
-      setTimeout: (callback, ms) => {
+      later: (callback, ms) => {
         const fire = () => {
           this.#timers.delete(timer);
           callback();
         };
         const timer = timeline.schedule(Math.max(1, ms) / speed, fire, this);
         this.#timers.add(timer);
-        return timer;
-      },
-      clearTimeout: (timer) => {
-        if (!timer) return;
-        (timer as Due).cancelled = true;
-        this.#timers.delete(timer as Due);
+        return () => {
+          timer.cancelled = true;
+          this.#timers.delete(timer);
+        };
       },
       random: () => random.next(),
       uuid: () => random.uuid(),
     };
     this.client = network.clientOf(this, resends);
+  }
+
+  get #wall(): number {
+    return Math.floor(epoch + this.#timeline.now * this.speed + this.#wallOffset);
+  }
+
+  get #mono(): number {
+    return this.#timeline.now * this.speed - this.#stood;
   }
 
   get running(): boolean {
