@@ -79,7 +79,8 @@ export function holdLock(
   const { signal } = abort;
   const sinceAcquired = claim.since;
   /** The lease as it is believed in. */
-  let lease = { since: sinceAcquired, ttl: granted ?? ttl };
+  let lease = granted ?? ttl;
+  let since = sinceAcquired;
   /** The lease it is renewed to. */
   let wanted = ttl;
   /** The shortest lease that a request of unknown fate may still set. */
@@ -92,7 +93,7 @@ export function holdLock(
 
   function remaining(): number {
     if (state !== "held") return 0;
-    const left = validity(lease.ttl) - lease.since();
+    const left = validity(lease) - since();
     if (left > 0) return left;
     lose("its lease ended");
     return 0;
@@ -128,8 +129,9 @@ export function holdLock(
     extendTo(Math.min(wanted, leaseFor(left))).catch(() => schedule(wanted / 10));
   }
 
-  function setLease(since: Since, ttl: number): void {
-    lease = { since, ttl };
+  function setLease(ttl: number, from: Since): void {
+    lease = ttl;
+    since = from;
     schedule();
   }
 
@@ -143,7 +145,7 @@ export function holdLock(
   async function extendNow(ttl: number): Promise<boolean> {
     if (!remaining() && state !== "resumed") return false;
     // From here on the lease may be the new one, and if that is shorter the old one must not be relied on.
-    if (validity(ttl) < remaining()) setLease(runtime.sinceNow(), ttl);
+    if (validity(ttl) < remaining()) setLease(ttl, runtime.sinceNow());
     // A request whose reply was lost may yet arrive, and set its lease over a longer one.
     const settled = shortest;
     shortest = Math.min(shortest, ttl);
@@ -157,7 +159,7 @@ export function holdLock(
     }
     if (!answer.repeated) shortest = settled;
     state = "held";
-    setLease(answer.sinceSent, Math.min(ttl, shortest));
+    setLease(Math.min(ttl, shortest), answer.sinceSent);
     const left = remaining();
     if (left) emit(claim, { type: "renewed", remaining: left });
     return left > 0;

@@ -32,7 +32,7 @@ export const realRuntime: Runtime = {
   uuid: () => crypto.randomUUID(),
 };
 
-export const forever = Number.POSITIVE_INFINITY;
+export const forever = Infinity;
 
 /** How long a holder relies on a lease of `ttl` ms: less 1 % + 2 ms, for clocks that run at different speeds. */
 export function validity(ttl: number): number {

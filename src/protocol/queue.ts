@@ -34,19 +34,15 @@ call('ZREM',queue,who)
 call('ZREM',alive,who)
 end
 local function pass()
-while true do
 local first=call('ZRANGE',queue,0,0,'WITHSCORES')
 held=first[1]
 if not held then return end
 local left=(call('ZSCORE',alive,held) or 0)-now()
 drop(held)
-if left>0 then
+if left<=0 then return pass() end
 local mark=call('EXISTS',queue)==1 and '!' or ':'
 redis.pcall('PUBLISH','sl:'..held:sub(1,18),first[2]..mark)
 held='sl'..mark..held
 call('SET',lock,held,'PX',left)
-return
-end
-end
 end
 `;

@@ -36,18 +36,15 @@ export function restClient(url: unknown, token: unknown): RedisClient {
       const accept = "text/event-stream";
       const response = await fetch(url, { headers: { ...headers, accept }, signal, ...uncached });
       let rest = "";
-      const lines = new WritableStream<string>({
-        write(text) {
-          const whole = (rest + text).split("\n");
-          rest = whole.pop() as string;
-          for (const line of whole) {
-            // "data: subscribe,<channel>,1" first, then "data: message,<channel>,<payload>"
-            const data = /^data: (?:subscribe|message,[^,]*,(.*))/.exec(line);
-            if (data) hear(data[1] ?? "");
-          }
-        },
-      });
-      await response.body?.pipeThrough(new TextDecoderStream()).pipeTo(lines);
+      for await (const text of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+        const lines = (rest + text).split("\n");
+        rest = lines.pop() as string;
+        for (const line of lines) {
+          // "data: subscribe,<channel>,1" first, then "data: message,<channel>,<payload>"
+          const data = /^data: (?:subscribe|message,[^,]*,(.*))/.exec(line);
+          if (data) hear(data[1] ?? "");
+        }
+      }
     },
   };
 }
