@@ -57,7 +57,7 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
         noKey = error;
       }
       return {
-        lanes: [key && `key ${key}`, group && `group ${group}`].filter((lane) => lane !== undefined),
+        lanes: [`key ${key}`, ...(group ? [`group ${group}`] : [])],
         async run() {
           if (failedGroups.has(group)) return fail();
           try {
