@@ -2,7 +2,8 @@ import { emit } from "../options.ts";
 import type { Claim, Taken } from "../protocol/claim.ts";
 import { join } from "../protocol/join.ts";
 import { channelOf } from "../protocol/queue.ts";
-import { type Since, validity, within } from "../time.ts";
+import { RefusedError } from "../redis/client.ts";
+import { type Since, sleep, validity, within } from "../time.ts";
 import { listen } from "./listen.ts";
 
 /** A waiter asks at the latest after its stay in the queue less this, in ms: a request or two may be lost. */
@@ -19,7 +20,8 @@ const enough = 1000;
 
 /**
  * Stands in the queue until the lock is ours or the wait is over. A grant is published to us; that is only a
- * nudge, and asking now and then keeps our place and finds a grant whose message was lost.
+ * nudge, and asking now and then keeps our place and finds a grant whose message was lost. Once we stood there,
+ * an outage does not end the wait.
  * @param sinceStart since the wait began
  */
 export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Taken> {
@@ -37,9 +39,17 @@ export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Take
     wake();
   };
   listen(connection, channelOf(claim), hear, done.signal).catch(() => {});
+  let taken: Taken | undefined;
   try {
     for (;;) {
-      const taken = await join(claim, sinceStart);
+      try {
+        taken = await join(claim, sinceStart);
+      } catch (error) {
+        const left = wait - sinceStart();
+        if (!taken || left <= 0 || error instanceof RefusedError || signal?.aborted) throw error;
+        await sleep(runtime, Math.min(left, often * runtime.random()), signal);
+        continue;
+      }
       if (taken.held) return taken;
       const { ticket, holder, foreign, stay } = taken;
       const { place = 0 } = holder;

@@ -173,6 +173,22 @@ describe.each(builds)("the scripts of the queue through $client", ({ connect }) 
     await vanished(backend.raw, key);
   });
 
+  it.concurrent("an outage longer than a request and its repetitions does not end a wait", async ({
+    proxy,
+  }) => {
+    const key = freshKey();
+    const holder = await lockerAt(backend.server).acquire(key);
+    const waiter = wait(lockerAt(proxy), key, { requestTimeout: 100 });
+    await waiter.standing;
+    const asked = proxy.count(isJoin);
+    // Of one poll no more than five are sent.
+    proxy.fail(isJoin, ...times(11, { cut: true }));
+    await until(() => proxy.count(isJoin) > asked + 11);
+    await holder.release();
+    await (await waiter.lock).release();
+    await vanished(backend.raw, key);
+  });
+
   it.concurrent("a wait goes on through lost requests of one poll, in the same place", async ({ proxy }) => {
     const key = freshKey();
     const holder = await lockerAt(backend.server).acquire(key);
