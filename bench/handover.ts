@@ -30,7 +30,7 @@ Options:
   --rtts <list>       Simulated round trips in ms (default: 5,20,80)
   --work <ms>         How long each works under the lock (default: 20)
   --stagger <ms>      Between two arrivals (default: 2)
-  --rounds <n>        Rounds of each crowd at each round trip (default: as many as make 100 hand-overs)
+  --rounds <n>        Rounds of each crowd at each round trip (default: as many as make 200 hand-overs)
   --libraries <list>  Of ${waiterNames.map((name) => `"${name}"`).join(", ")}
                       (default: all, separated by ";")
   --processes <n>     Client processes (default: 2)
@@ -60,6 +60,9 @@ if (libraries.length === 0) wholeNumber("libraries", args.libraries, 0);
 /** Further apart, those who poll at a fixed interval would spread over it by themselves. */
 const stagger = wholeNumber("stagger", args.stagger, 0);
 
+/** Rounds of each library before those that count. */
+const warmUp = 3;
+
 /** How long the holder works on when the last has asked, in ms: until then all stand in the queue, or poll. */
 const settling = 300;
 
@@ -80,11 +83,12 @@ for (const rtt of roundTrips) {
   const server = await startServer({ latency: rtt, redis: args.redis });
   try {
     if (args.redis) engine = `Redis ${await server.redisVersion()}`;
-    for (const library of libraries)
-      await playRound(server, clients, library, 2 * clients.processes.length, rtt);
+    // Code runs faster once it has run for a while: of that nothing is to be seen in the first rounds only.
+    for (let round = 1; round <= warmUp; round++)
+      for (const library of libraries) await playRound(server, clients, library, 20, rtt);
     const bareRequests: number[] = [];
     for (const crowd of crowds) {
-      const rounds = args.rounds ? wholeNumber("rounds", args.rounds, 1) : Math.ceil(100 / crowd);
+      const rounds = args.rounds ? wholeNumber("rounds", args.rounds, 1) : Math.ceil(200 / crowd);
       const seen = libraries.map((library): Cell => ({ library, crowd, rtt, rounds: [] }));
       for (let round = 1; round <= rounds; round++) {
         for (const cell of shuffled(seen, random)) {
