@@ -83,7 +83,7 @@ for (const rtt of roundTrips) {
   const server = await startServer({ latency: rtt, redis: args.redis });
   try {
     if (args.redis) engine = `Redis ${await server.redisVersion()}`;
-    // Code runs faster once it has run for a while: of that nothing is to be seen in the first rounds only.
+    // Code gets faster while it runs, which is not to tell against those who come first.
     for (let round = 1; round <= warmUp; round++)
       for (const library of libraries) await playRound(server, clients, library, 20, rtt);
     const bareRequests: number[] = [];
