@@ -28,7 +28,7 @@ interface Outcome<T> {
   calls: string[];
 }
 
-/** Redis cannot be asked at the moment. */
+/** Redis cannot be asked at the moment. What this says must not look like an error of Redis, which begins with ERR. */
 export class EngineUnreachable extends Error {}
 
 export async function openEngine(
@@ -125,7 +125,7 @@ async function reply(redis: Redis, [name, ...args]: Command): Promise<Reply> {
     return { result: (await redis.callBuffer(name.toUpperCase(), ...args)) as RedisValue };
   } catch (error) {
     if (isRedisError(error)) return { error: error.message };
-    throw new EngineUnreachable(`ERR Redis cannot be reached: ${(error as Error).message}`);
+    throw new EngineUnreachable(`Redis cannot be reached: ${(error as Error).message}`);
   }
 }
 

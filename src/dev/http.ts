@@ -100,7 +100,7 @@ export function addRoutes(app: Hono, { engine, subscriptions, network, counter }
     const messages = await eventStream(kind, channels, subscriptions, network, (count) => {
       for (let i = 0; i < count; i++) counter.command(kind === "subscribe" ? "unsubscribe" : "punsubscribe");
     }).catch((error: Error) => {
-      throw new EngineUnreachable(`ERR cannot subscribe: ${error.message}`);
+      throw new EngineUnreachable(`Redis cannot be reached to subscribe: ${error.message}`);
     });
     return c.body(messages, 200, EVENT_STREAM);
   }

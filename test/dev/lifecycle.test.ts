@@ -108,7 +108,7 @@ describe.skipIf(!hasRedisServer)("a dev server whose Redis fails (needs redis-se
     await redis.close();
     await until(async () => (await ask(server, ["GET", "k"])).status === 503);
     const { body } = await ask(server, ["EVAL", "return 1", "0"]);
-    expect(body).toEqual({ error: expect.stringMatching(/^ERR Redis cannot be reached: /) });
+    expect(body).toEqual({ error: expect.stringMatching(/^Redis cannot be reached: /) });
 
     const again = await startRedis({ port: redis.port });
     await until(async () => (await ask(server, ["GET", "k"])).status === 200);

@@ -28,6 +28,9 @@ const mostlyModel: EngineName[] = ["real", "model", "model", "model", "model"];
 
 const batchSize = 100;
 
+/** Then it makes room for another: js-redis-server gets slower, to a third after 180,000 histories. */
+const batchesOfWorker = 100;
+
 /**
  * Plays histories in several processes, until one fails. Which they are follows from the seed and their number, not
  * from how many processes there are.
@@ -40,23 +43,30 @@ export async function playHistories(run: Run): Promise<Summary> {
   const tally = new Tally();
   let failure: Failure | undefined;
 
-  async function work(): Promise<void> {
+  /** Resolves to whether there is more to play, by another process. */
+  async function playInOne(): Promise<boolean> {
     const settings = JSON.stringify({ engines, file });
     const worker = fork(new URL("worker.ts", import.meta.url), [settings], { execArgv: [] });
     try {
       await answer(worker);
-      for (const batch of batches) {
-        if (failure || passed() >= minutes) break;
+      for (let played = 0; played < batchesOfWorker; played++) {
+        const { value: batch } = batches.next();
+        if (!batch || failure || passed() >= minutes) return false;
         worker.send(batch);
         const outcome = (await answer(worker)) as Outcome;
-        if (failure) break;
+        if (failure) return false;
         failure = outcome.failure;
         tally.add(outcome.counts);
         run.onProgress?.(tally.counts);
       }
+      return true;
     } finally {
       worker.kill();
     }
+  }
+
+  async function work(): Promise<void> {
+    while (await playInOne());
   }
 
   const workers = run.path ? 1 : (run.workers ?? availableParallelism());

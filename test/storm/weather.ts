@@ -96,8 +96,9 @@ async function outages(
       record({ what: "up", at: now(), why: "paused" });
       redis.resume();
     } else {
+      const struck = now();
       await redis.kill();
-      record({ what: "down", at: now(), why: "killed" });
+      record({ what: "down", at: now(), why: "killed", struck });
       await pause(random.between(...down), signal);
       record({ what: "up", at: now(), why: "killed" });
       await redis.start();

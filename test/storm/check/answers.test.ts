@@ -77,6 +77,16 @@ describeFinding("verdict", {
       logs([asked(0, "a-1"), refused(10, "a-1", "unknown")], [downFrom(5, 8)]),
     ],
     [
+      "unknown, a moment before Redis was known to be gone",
+      logs(
+        [asked(0, "a-1"), refused(10, "a-1", "unknown")],
+        [
+          { what: "down", at: 12, why: "killed", struck: 9 },
+          { what: "up", at: 20, why: "killed" },
+        ],
+      ),
+    ],
+    [
       "unknown, when a request was lost",
       logs([asked(0, "a-1"), refused(10, "a-1", "unknown")], [firedAt(11, "dropReply")]),
     ],

@@ -59,9 +59,12 @@ export function tellStory({ clients, director }: Logs): Story {
   const byId = new Map(attempts.map((attempt) => [attempt.id, attempt]));
   for (const attempt of attempts) if (attempt.acquired?.mark) byId.set(attempt.acquired.mark, attempt);
   const stopped = pairs(director, "stopped", "continued");
-  const down = pairs(director, "down", "up").map(({ span }) => span);
+  const outages = pairs(director, "down", "up");
   const everybodys = [
-    ...down.map(({ from, to }) => ({ from, to: to + aftermath })),
+    ...outages.map(({ span: { from, to }, line }) => ({
+      from: (line.what === "down" && line.struck) || from,
+      to: to + aftermath,
+    })),
     ...director.flatMap(trouble),
   ];
   const own = new Map<string, Span[]>();
@@ -71,7 +74,7 @@ export function tellStory({ clients, director }: Logs): Story {
     director,
     killed,
     stopped,
-    down,
+    down: outages.map(({ span }) => span),
     troubles(client) {
       let spans = own.get(client);
       if (!spans) {
