@@ -28,7 +28,7 @@ const mostlyModel: EngineName[] = ["real", "model", "model", "model", "model"];
 
 const batchSize = 100;
 
-/** Then it makes room for another: js-redis-server gets slower, to a third after 180,000 histories. */
+/** Then a process makes room for another: one that had played 180,000 histories was half as fast as at first. */
 const batchesOfWorker = 100;
 
 /**
