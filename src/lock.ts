@@ -123,9 +123,10 @@ export function holdLock(
   function renew(): void {
     const left = lifetime();
     schedule(forever);
-    // A timer that fires late, in a thawed sandbox, finds the lease over and does nothing.
+    // What is left of the lease may do for what is left of the function.
     if (!renewable || remaining() >= left) return;
-    // Failing, it is tried again until the lease ends.
+    // A timer that fires late, in a thawed sandbox, finds the lease over, and then nothing is sent.
+    // Where that fails, it is tried again until the lease ends.
     extendTo(Math.min(wanted, leaseFor(left))).catch(() => schedule(wanted / 10));
   }
 
