@@ -14,7 +14,7 @@ import { measureSizes, type Part, wanted, withFigures, wrongFigures } from "./li
 
 const help = `Usage: node bench/size.ts [options]
 
-Bundles the package and its neighbours by esbuild, minifies them and compresses them by gzip -9.
+Bundles the built package and its neighbours by esbuild, minifies them and compresses them by gzip -9.
 
 Options:
   --write-readme    Put the figures between the size markers of README.md
@@ -22,8 +22,7 @@ ${reportHelp}`;
 
 const args = readArgs(help, { "write-readme": { type: "boolean" } });
 
-const { bytes, core, all } = await measureSizes();
-const built = await measureSizes("dist");
+const { bytes, core, all, source } = await measureSizes();
 const neighbours = {
   "@upstash/redis": await bundle('export { Redis } from "@upstash/redis"'),
   "@upstash/lock": await bundle('export { Lock } from "@upstash/lock"'),
@@ -56,13 +55,13 @@ publish(
           ["", "minified bytes", "gzip -9 bytes"],
           row("serverless-lock", core),
           row("serverless-lock with all its adapters", all),
-          row("the same from dist/", built.all),
+          row("the same, its source bundled", source),
           ...Object.entries(neighbours).map(([name, each]) => row(name, each)),
         ],
       },
       {
-        title: "serverless-lock with all its adapters, file by file",
-        table: [["file", "minified bytes", "share"], ...all.inputs.map(share)],
+        title: "serverless-lock with all its adapters, file by file of its source",
+        table: [["file", "minified bytes", "share"], ...source.inputs.map(share)],
       },
     ],
     verdicts: (Object.keys(bytes) as Part[]).map(verdict),
@@ -75,7 +74,7 @@ function row(name: string, { minified, gzipped }: Bundle): string[] {
 }
 
 function share([file, size]: [string, number]): string[] {
-  return [file, `${size}`, `${((100 * size) / all.minified).toFixed(1)} %`];
+  return [file, `${size}`, `${((100 * size) / source.minified).toFixed(1)} %`];
 }
 
 function verdict(part: Part): Verdict {

@@ -65,7 +65,7 @@ export function whenAborted(signal: AbortSignal | undefined, act: () => void): (
  */
 export function within<T>(
   runtime: Runtime,
-  promise: Promise<T>,
+  promise: Promise<T> | undefined,
   ms: number,
   late?: Error,
   signal?: AbortSignal,
@@ -78,11 +78,11 @@ export function within<T>(
       cancel();
       forget();
     };
-    promise.then(resolve, reject);
+    promise?.then(resolve, reject);
   }).finally(() => end());
 }
 
 /** Resolves after `ms`; rejects with the signal's reason as soon as it aborts. */
 export function sleep(runtime: Runtime, ms: number, signal?: AbortSignal): Promise<void> {
-  return within(runtime, new Promise<void>(() => {}), ms, undefined, signal);
+  return within<void>(runtime, undefined, ms, undefined, signal);
 }

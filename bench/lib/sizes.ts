@@ -29,29 +29,28 @@ export const wanted = {
   ...Object.fromEntries(exported.map(({ part }) => [part, adapterLimit])),
 } as Record<Part, number>;
 
-/** What must not be passed: the core is above what is wanted, and is to get smaller, not larger. */
-export const ceilings: Record<Part, number> = { ...wanted, core: 7_270 };
-
 export interface Sizes {
   bytes: Record<Part, number>;
   core: Bundle;
   /** The core and all adapters. */
   all: Bundle;
+  /** The same from the source, whose files it names. */
+  source: Bundle;
 }
 
-/** @param folder `src`, or `dist` for the build */
-export async function measureSizes(folder: "src" | "dist" = "src"): Promise<Sizes> {
-  const extension = folder === "src" ? "ts" : "js";
+/** Of the package as it was built. */
+export async function measureSizes(): Promise<Sizes> {
   const code = (module: string, name: string, as: string) =>
-    `export { ${name} as ${as} } from "./${folder}/adapters/${module}.${extension}";`;
-  const core = `export * from "./${folder}/index.${extension}";`;
+    `export { ${name} as ${as} } from "./dist/adapters/${module}.js";`;
+  const core = 'export * from "./dist/index.js";';
   const alone = await bundle(core);
   const bytes = { core: alone.gzipped } as Record<Part, number>;
   for (const { part, module, name } of exported) {
     bytes[part] = (await bundle(core + code(module, name, part))).gzipped - alone.gzipped;
   }
   const all = core + exported.map(({ part, module, name }) => code(module, name, part)).join("");
-  return { bytes, core: alone, all: await bundle(all) };
+  const source = all.replace(/dist(.*?)\.js/g, "src$1.ts");
+  return { bytes, core: alone, all: await bundle(all), source: await bundle(source) };
 }
 
 const marker = /(<!-- size:(\w+) -->)(.*?)(<!-- \/size -->)/g;

@@ -19,8 +19,6 @@ export interface Asker {
   stragglers?: Straggler[];
 }
 
-const maxTries = 5;
-
 /** A client with time limits and repetitions, and what is known of its server. */
 export interface Connection {
   readonly runtime: Runtime;
@@ -41,6 +39,7 @@ export interface Connection {
 
 export function connect({ send, listen, resendsAfter }: RedisClient, runtime: Runtime): Connection {
   async function ask(command: Command, requestTimeout: number, { signal, stragglers }: Asker = {}) {
+    const maxTries = 5;
     const sinceFirst = runtime.sinceNow();
     const left = () => 2 * requestTimeout - sinceFirst();
     signal?.throwIfAborted();

@@ -1,8 +1,6 @@
 import type { Connection } from "../redis/connection.ts";
 import { sleep } from "../time.ts";
 
-const longestPause = 5000;
-
 /**
  * Listens to a channel until `signal` aborts. A stream that ends is asked for again, with jittered backoff.
  * @param hear gets each message, "" once a subscription is confirmed, undefined when its stream has ended
@@ -13,6 +11,7 @@ export async function listen(
   hear: (message?: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
+  const longestPause = 5000;
   for (let pause = 100; ; pause = Math.min(pause * 2, longestPause)) {
     // However it ended: the waiter polls, and a stream is only a nudge.
     await listen(channel, hear, signal).catch(() => {});

@@ -6,18 +6,6 @@ import { RefusedError } from "../redis/client.ts";
 import { type Since, sleep, validity, within } from "../time.ts";
 import { listen } from "./listen.ts";
 
-/** A waiter asks at the latest after its stay in the queue less this, in ms: a request or two may be lost. */
-const margin = 2500;
-
-/** Without a stream it asks at least this often, as the first in the queue does. */
-const often = 1250;
-
-/** Behind a holder that does not know the queue, and so hands nothing over, the first waiter asks this often. */
-const oftenBehindForeigner = 150;
-
-/** How much of a grant has to be left for work to start under it, in ms. */
-const enough = 1000;
-
 /**
  * Stands in the queue until the lock is ours or the wait is over. A grant is published to us; that is only a
  * nudge, and asking now and then keeps our place and finds a grant whose message was lost. Once we stood there,
@@ -25,6 +13,15 @@ const enough = 1000;
  * @param sinceStart since the wait began
  */
 export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Taken> {
+  // In ms. Here, for a bundler puts a constant into the code only where no import stands before it.
+  /** A waiter asks at the latest after its stay in the queue less this: a request or two may be lost. */
+  const margin = 2500;
+  /** Without a stream it asks at least this often, as the first in the queue does. */
+  const often = 1250;
+  /** Behind a holder that does not know the queue, and so hands nothing over, the first waiter asks this often. */
+  const oftenBehindForeigner = 150;
+  /** How much of a grant has to be left for work to start under it. */
+  const enough = 1000;
   const { connection, settings } = claim;
   const { runtime } = connection;
   const { wait, signal, fencing } = settings;

@@ -1,0 +1,4 @@
+declare module "luamin" {
+  const luamin: { minify(lua: string): string };
+  export default luamin;
+}
