@@ -6,7 +6,6 @@ import { readRound } from "./lib/handovers.ts";
 import {
   commandLine,
   madeWith,
-  packageVersion,
   progress,
   publish,
   readArgs,
@@ -26,7 +25,7 @@ number in a file while it holds the lock, by reading it, working and writing it:
 Options:
   --waiters <n>     How many wait (default: 1000)
   --processes <n>   Client processes (default: 4)
-  --waves <n>       How often (default: 4)
+  --waves <n>       How often; the clients' memory grows up to the fourth (default: 8)
   --work <ms>       How long each works under the lock (default: 2)
   --stagger <ms>    Between two arrivals; the dev server takes a few hundred requests a second (default: 20)
   --latency <ms>    The simulated round trip (default: 1)
@@ -36,7 +35,7 @@ ${reportHelp}`;
 const args = readArgs(help, {
   waiters: { type: "string", default: "1000" },
   processes: { type: "string", default: "4" },
-  waves: { type: "string", default: "4" },
+  waves: { type: "string", default: "8" },
   work: { type: "string", default: "2" },
   stagger: { type: "string", default: "20" },
   latency: { type: "string", default: "1" },
@@ -47,6 +46,7 @@ const waves = wholeNumber("waves", args.waves, 2);
 const work = wholeNumber("work", args.work, 1);
 const clients = startCrowd(wholeNumber("processes", args.processes, 1));
 const server = await startServer({ latency: wholeNumber("latency", args.latency, 0), redis: args.redis });
+const engine = await server.engine();
 
 const stagger = wholeNumber("stagger", args.stagger, 0);
 /** How much more memory the last wave may take than the second; the first also warms up. */
@@ -110,10 +110,7 @@ publish(
     title: `${size} waiters in ${args.processes} processes for one lock`,
     command: commandLine("bench/crowd.ts"),
     date: today(),
-    made: {
-      ...madeWith("serverless-lock"),
-      engine: args.redis ? "Redis" : `js-redis-server ${packageVersion("js-redis-server")}`,
-    },
+    made: { ...madeWith("serverless-lock"), engine },
     sections: [
       {
         title: `${args.latency} ms round trip, ${work} ms of work`,

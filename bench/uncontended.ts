@@ -4,7 +4,6 @@ import {
   commandLine,
   formatEstimate,
   madeWith,
-  packageVersion,
   progress,
   publish,
   readArgs,
@@ -46,13 +45,13 @@ interface Sample {
 
 const sections: Section[] = [];
 const verdicts: Verdict[] = [];
-let engine = `js-redis-server ${packageVersion("js-redis-server")}`;
+let engine = "";
 
 for (const rtt of roundTrips) {
   const rounds = args.rounds ? wholeNumber("rounds", args.rounds, 10) : rtt === 0 ? 3_000 : 300;
   const server = await startServer({ latency: rtt, redis: args.redis });
   try {
-    if (args.redis) engine = `Redis ${await server.redisVersion()}`;
+    engine = await server.engine();
     const samples = await sample(server, rounds, `${rtt} ms round trip`);
     sections.push(describe(samples, rtt, rounds));
     verdicts.push(...judge(samples, rtt));

@@ -22,6 +22,8 @@ export interface Report {
   date: string;
   /** Versions and machine. */
   made: Record<string, string>;
+  /** What holds for all sections. */
+  note?: string;
   sections: Section[];
   verdicts: Verdict[];
   /** Drawings, as files beside the report. */
@@ -67,7 +69,12 @@ export function readArgs<T extends ParseArgsOptionsConfig>(help: string, options
 /** A positive whole number from the command line, or the process ends. */
 export function wholeNumber(name: string, text: string, least: number): number {
   if (/^\d+$/.test(text) && Number(text) >= least) return Number(text);
-  process.stderr.write(`--${name} is ${text}, but must be a whole number, at least ${least}\n`);
+  return refuse(name, text, `a whole number, at least ${least}`);
+}
+
+/** Ends the process over the value of an option. */
+export function refuse(name: string, text: string, wanted: string): never {
+  process.stderr.write(`--${name} is ${text}, but must be ${wanted}\n`);
   process.exit(2);
 }
 
@@ -97,8 +104,8 @@ export function commandLine(script: string): string {
 
 /** Prints the report, writes the files asked for and sets the exit code. */
 export function publish(report: Report, options: { md?: string; json?: string; check?: boolean }): void {
-  const { sections, verdicts } = report;
-  process.stdout.write(`${report.title}\n${madeLine(report)}\n`);
+  const { note, sections, verdicts } = report;
+  process.stdout.write(`${report.title}\n${madeLine(report)}\n${note ? `\n${note}\n` : ""}`);
   for (const { title, note, table } of sections) {
     process.stdout.write(`\n${title}\n\n${plainTable(table)}\n${note ? `\n${note}\n` : ""}`);
   }
@@ -118,7 +125,8 @@ function markdown(report: Report): string {
     : [];
   const head = [`# ${report.title}`, `${madeLine(report)}. Made by:`, `\`\`\`sh\n${report.command}\n\`\`\``];
   const plots = (report.plots ?? []).map(({ title, file }) => `![${title}](${file})`);
-  return `${[...head, ...plots, ...sections, ...verdicts].join("\n\n")}\n`;
+  const note = report.note ? [report.note] : [];
+  return `${[...head, ...plots, ...note, ...sections, ...verdicts].join("\n\n")}\n`;
 }
 
 function madeLine({ date, made }: Report): string {

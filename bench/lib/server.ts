@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import type { Meter } from "serverless-lock/dev";
-import { root } from "./report.ts";
+import { packageVersion, root } from "./report.ts";
 
 /** The dev server in a process of its own, so that its work takes nothing from the measured one. */
 export interface ServerProcess {
@@ -11,8 +11,8 @@ export interface ServerProcess {
   pid: number;
   meter(): Promise<Meter>;
   resetMeter(): Promise<void>;
-  /** What Redis says of itself, such as `7.0.15`. */
-  redisVersion(): Promise<string>;
+  /** What runs the commands, such as `Redis 7.0.15`. */
+  engine(): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -57,9 +57,11 @@ export async function startServer(options: {
     resetMeter: async () => {
       await (await fetch(`${url}/meter`, { headers, method: "DELETE" })).text();
     },
-    redisVersion: async () => {
+    engine: async () => {
+      if (!options.redis) return `js-redis-server ${packageVersion("js-redis-server")}`;
       const response = await fetch(url, { method: "POST", headers, body: '["INFO","server"]' });
-      return /redis_version:(\S+)/.exec(await response.text())?.[1]?.replace(/\\r.*/, "") ?? "unknown";
+      const [, version = "unknown"] = /redis_version:([^\s\\]+)/.exec(await response.text()) ?? [];
+      return `Redis ${version}`;
     },
     close: async () => {
       process.off("exit", killWithParent);
