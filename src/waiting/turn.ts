@@ -13,7 +13,7 @@ import { listen } from "./listen.ts";
  * @param sinceStart since the wait began
  */
 export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Taken> {
-  // In ms. Here, for a bundler puts a constant into the code only where no import stands before it.
+  // In ms. They stand in here because esbuild writes out the value of a constant outside only before any import.
   /** A waiter asks at the latest after its stay in the queue less this: a request or two may be lost. */
   const margin = 2500;
   /** Without a stream it asks at least this often, as the first in the queue does. */
