@@ -7,8 +7,8 @@ import luamin from "luamin";
 
 /**
  * Properties of objects that no user sees, which get a letter or two in dist/: a bundler shortens variables by itself,
- * and leaves properties alone. Never a name of the public API, an option, an event or a platform's object, nor one by which
- * an adapter reaches the core, which may be another version of it.
+ * and leaves properties alone. Never a name of the public API, an option, an event or a platform's object, nor one by
+ * which an adapter reaches the core, which may be another version of it.
  */
 const internal = `asker background connection contended exact fits foreign holder lacks later lease lifetime listen
   repeated resendsAfter runtime since sinceNow sinceSent standing stay stragglers ticket uuid`;

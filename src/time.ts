@@ -60,7 +60,7 @@ export function whenAborted(signal: AbortSignal | undefined, act: () => void): (
 }
 
 /**
- * Settles as `promise` does, unless `ms` pass before, when it rejects with `late`, or resolves where there is none;
+ * Settles as `promise` does, if there is one, unless `ms` pass before, when it rejects with `late`, or resolves without;
  * or `signal` aborts, when it rejects with its reason. Leaves no timer and no listener behind.
  */
 export function within<T>(

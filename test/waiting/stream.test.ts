@@ -232,6 +232,25 @@ describe.each(builds)("the stream of $client", ({ connect }) => {
 
 // @upstash/redis does not tell that a stream has ended: there, polling finds the lock.
 describe("the stream of the built-in REST client", () => {
+  it.concurrent("is ended once the work has begun: that takes time, which the work does not wait for", async ({
+    proxy,
+  }) => {
+    const key = freshKey();
+    const { token } = backend.server;
+    const fetching = vi.spyOn(globalThis, "fetch");
+    const holder = await lockerAt(backend.server).acquire(key, { ttl: "1m" });
+    const working = lockerAt({ url: proxy.url, token }).withLock(key, { wait: "1m" }, () => {
+      const [, init] =
+        fetching.mock.calls.find(([url]) => `${url}`.startsWith(`${proxy.url}/subscribe/`)) ?? [];
+      return { ended: init?.signal?.aborted };
+    });
+    await until(() => proxy.streams[0]?.confirmed);
+    await holder.release();
+    expect(await working).toEqual({ ended: false });
+    await until(() => !proxy.streams[0]?.open);
+    await vanished(backend.raw, key);
+  });
+
   it.concurrent.for(["closed", "broken"] as const)(
     "that ended (%s) is asked for again, and brings the hand-over then",
     async (end, { proxy }) => {
