@@ -61,8 +61,11 @@ export type DirectorLine =
   | { what: "exited"; at: number; client: string; code: number | null }
   /** A client's wall clock was moved by `ms`. */
   | { what: "stepped"; at: number; client: string; ms: number }
-  /** Redis answers nobody from `down` to `up`. `struck`: when it was killed; it was known to be gone a moment later. */
-  | { what: "down"; at: number; why: "paused" | "killed"; struck?: number }
+  /**
+   * Redis answers nobody from `down` to `up`. `struck`: when it was killed; it was known to be gone a moment later.
+   * `forgets`: it has lost all that it knew by then.
+   */
+  | { what: "down"; at: number; why: "paused" | "killed"; struck?: number; forgets?: boolean }
   | { what: "up"; at: number; why: "paused" | "killed" }
   /** The dev server did this to `count` requests or streams since it was last asked. */
   | { what: "fired"; at: number; kind: string; count: number }

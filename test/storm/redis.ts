@@ -6,6 +6,8 @@ import { freePort } from "../helpers/redis-server.ts";
 /** A Redis that can be paused, killed and started again on its port, with its data or without. */
 export interface StormyRedis {
   url: string;
+  /** Whether it loses its data when it is killed. */
+  forgets: boolean;
   pause(): void;
   resume(): void;
   /** Kills it, as a machine that fails would; resolves once it is gone. */
@@ -34,6 +36,7 @@ export async function startStormyRedis(folder: string, persistence: boolean): Pr
 
   const redis: StormyRedis = {
     url: `redis://127.0.0.1:${port}`,
+    forgets: !persistence,
     pause: () => void child.kill("SIGSTOP"),
     resume: () => void child.kill("SIGCONT"),
     async kill() {

@@ -98,7 +98,7 @@ async function outages(
     } else {
       const struck = now();
       await redis.kill();
-      record({ what: "down", at: now(), why: "killed", struck });
+      record({ what: "down", at: now(), why: "killed", struck, forgets: redis.forgets });
       await pause(random.between(...down), signal);
       record({ what: "up", at: now(), why: "killed" });
       await redis.start();

@@ -106,11 +106,16 @@ describeFinding("verdict", {
 });
 
 describeFinding("starved", {
-  bad: [["ten who came later got it", logs(waitedInVain(10))]],
+  bad: [
+    ["ten who came later got it", logs(waitedInVain(10))],
+    ["Redis was killed, and kept its place", logs(waitedInVain(10), [downFrom(200, 210)])],
+    ["Redis had forgotten all before", logs(waitedInVain(10), [downFrom(20, 30, { forgets: true })])],
+  ],
   near: [
     ["nine who came later got it", logs(waitedInVain(9))],
     ["those ten had come before", logs(waitedInVain(10, -50))],
     ["it was stopped meanwhile", logs(waitedInVain(10), [stoppedFrom(200, 300, "a")])],
+    ["Redis forgot its place", logs(waitedInVain(10), [downFrom(200, 210, { forgets: true })])],
     ["it did not wait to the end", logs(waitedInVain(10, 0, 600))],
   ],
 });

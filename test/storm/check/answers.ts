@@ -61,7 +61,7 @@ export function countUntroubled(story: Story): number {
   }).length;
 }
 
-/** Waiters that were there for all of their wait, and saw so many who had come later get the lock. */
+/** Waiters that had a place for all of their wait, and saw so many who had come later get the lock. */
 export function starved(story: Story, most = 10): Finding[] {
   return byKey(story.attempts).flatMap((group) =>
     group.flatMap((attempt): Finding[] => {
@@ -85,6 +85,7 @@ function overtakers({ client, asked, refused, waiting }: Attempt, group: Attempt
   const away = story.stopped.some(
     (stop) => stop.client === client && meet(stop.span, { from: since, to: refused.at }),
   );
-  if (away || refused.at - asked.at < 0.9 * asked.wait) return [];
+  const forgotten = story.forgot.some((span) => meet(span, { from: asked.at, to: refused.at }));
+  if (away || forgotten || refused.at - asked.at < 0.9 * asked.wait) return [];
   return group.filter((other) => other.asked.at > since && other.acquired && other.acquired.at < refused.at);
 }

@@ -91,8 +91,8 @@ export function logs(clientLines: ClientLine[], director: (DirectorLine | Direct
   return { clients, director: director.flat() };
 }
 
-export const downFrom = (from: number, to: number): DirectorLine[] => [
-  { what: "down", at: from, why: "killed" },
+export const downFrom = (from: number, to: number, more = {}): DirectorLine[] => [
+  { what: "down", at: from, why: "killed", ...more },
   { what: "up", at: to, why: "killed" },
 ];
 export const stoppedFrom = (from: number, to: number, client: string): DirectorLine[] => [

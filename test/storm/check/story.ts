@@ -41,6 +41,8 @@ export interface Story {
   stopped: { client: string; span: Span; line: DirectorLine }[];
   /** While Redis answered nobody. */
   down: Span[];
+  /** Those of these in which it lost its data, and every waiter its place. */
+  forgot: Span[];
   /** What may have delayed or lost requests: everybody's, or those of one client. */
   troubles(client: string): Span[];
 }
@@ -75,6 +77,7 @@ export function tellStory({ clients, director }: Logs): Story {
     killed,
     stopped,
     down: outages.map(({ span }) => span),
+    forgot: outages.filter(({ line }) => line.what === "down" && line.forgets).map(({ span }) => span),
     troubles(client) {
       let spans = own.get(client);
       if (!spans) {
