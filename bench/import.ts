@@ -130,8 +130,7 @@ function moduleOf(name: string, code: string): string {
 }
 
 function filesNote(): string {
-  const files = oneFile.inputs.length;
   const saved = median(ours.importMs) - median(bundled.importMs);
-  const each = files > 1 ? `, ${(saved / (files - 1)).toFixed(2)} ms for each beside the first` : "";
-  return `serverless-lock is ${files} files${each}.`;
+  const each = (saved / (oneFile.files - 1)).toFixed(2);
+  return `serverless-lock is ${oneFile.files} files, ${each} ms for each beside the first.`;
 }

@@ -86,7 +86,7 @@ interface Rule<T> {
 
 // The one place for every option, its default and its check.
 const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
-  ttl: duration("10s", "10ms", "24h"),
+  ttl: duration(10_000, "10ms", "24h"),
   wait: duration(0, 0, "24h"),
   renew: oneOf<boolean | undefined>(undefined, true, false),
   holdFor: duration(0, 0, "31d"),
@@ -95,7 +95,7 @@ const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
   fencing: oneOf<boolean>(false, true, false),
   ifUnavailable: oneOf("throw", "throw", "proceed"),
   prefix: text("lock:"),
-  requestTimeout: duration("2s", "10ms", "60s"),
+  requestTimeout: duration(2000, "10ms", "60s"),
   onEvent: rule(undefined, "a function", (value) => typeof value === "function"),
   onLost: oneOf("throw", "throw", "ignore"),
 };
@@ -144,9 +144,9 @@ function rule<T>(fallback: T, fits: string, accepts: (value: unknown) => boolean
   return { default: fallback, fits, read: (value) => (accepts(value) ? (value as T) : undefined) };
 }
 
-function duration(fallback: Duration, least: Duration, most: Duration): Rule<number> {
+function duration(fallback: number, least: Duration, most: Duration): Rule<number> {
   return {
-    default: milliseconds(fallback),
+    default: fallback,
     fits: `ms or a text such as "500ms", "10s", from ${least} to ${most}`,
     read(value) {
       const ms = milliseconds(value);
@@ -163,5 +163,9 @@ function oneOf<T>(fallback: T, ...choices: T[]): Rule<T> {
 
 function text<T>(fallback: T): Rule<T> {
   const fits = "a text of up to 200 characters, no control characters";
-  return rule(fallback, fits, (value) => typeof value === "string" && /^\P{Cc}{0,200}$/u.test(value));
+  return rule(
+    fallback,
+    fits,
+    (value) => typeof value === "string" && /^[ -~\xa0-\uffff]{0,200}$/.test(value),
+  );
 }

@@ -7,6 +7,8 @@ export interface Bundle {
   text: string;
   minified: number;
   gzipped: number;
+  /** How many files it was made of. */
+  files: number;
   /** Bytes of each input in the bundle, the largest first. */
   inputs: [file: string, bytes: number][];
 }
@@ -37,6 +39,8 @@ export async function bundle(code: string, { minify = true } = {}): Promise<Bund
     text: output.text,
     minified: output.contents.length,
     gzipped: gzipSync(output.contents, { level: 9 }).length,
+    // The given text is none.
+    files: Object.keys(metafile.inputs).length - 1,
     inputs: inputs.filter(([, bytes]) => bytes > 0).sort(([, a], [, b]) => b - a),
   };
 }

@@ -176,7 +176,7 @@ export function attach<T extends object>(target: T, lock: Lock): T & { lock: Loc
 
 /** A text of a platform as an owner: some of them come with a request. */
 export function asOwner(text: string | null | undefined): string | undefined {
-  return text?.replace(/\p{Cc}/gu, "").slice(0, 200) || undefined;
+  return text?.replace(/[^ -~\xa0-\uffff]/g, "").slice(0, 200) || undefined;
 }
 
 /** Nothing may go on past the function's own end, and the release wants a share of it too. */

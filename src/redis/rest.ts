@@ -36,8 +36,9 @@ export function restClient(url: unknown, token: unknown): RedisClient {
       const accept = "text/event-stream";
       const response = await fetch(url, { headers: { ...headers, accept }, signal, ...uncached });
       let rest = "";
-      for await (const text of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
-        const lines = (rest + text).split("\n");
+      for await (const bytes of response.body ?? []) {
+        // Cut anywhere: what waiters are told is ASCII.
+        const lines = (rest + new TextDecoder().decode(bytes)).split("\n");
         rest = lines.pop() as string;
         for (const line of lines) {
           // "data: subscribe,<channel>,1" first, then "data: message,<channel>,<payload>"

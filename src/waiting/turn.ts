@@ -53,7 +53,8 @@ export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Take
       const waited = sinceStart();
       emit(claim, { type: "waiting", ...holder, place, waited });
 
-      const wasLive = live;
+      /** Whether a grant may have been published that we could not hear. */
+      let deaf = !live && place < 2;
       const pace = live ? stay - margin : often;
       let due = (foreign && !place ? oftenBehindForeigner : pace) * (1 - 0.4 * runtime.random());
       // A holder that died is followed as soon as its lease is over.
@@ -69,8 +70,10 @@ export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Take
         });
         if (!messages.length) await within(runtime, woken, Math.min(dueIn, left), undefined, signal);
         const message = messages.shift();
-        // The stream opened after our place was taken: a grant may have been published before.
-        if (message === "" && !wasLive && place < 2) break;
+        // Whoever stood further back when the stream ended may be the first by now.
+        if (message === undefined) deaf = true;
+        // The stream has opened: now a grant would be heard.
+        if (message === "" && deaf) break;
         // A message of an earlier stay in the queue is no grant: that one has ended.
         if (message?.slice(0, -1) === ticket) {
           // A fencing token is drawn by asking.

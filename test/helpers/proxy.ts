@@ -45,6 +45,8 @@ interface Stream {
   confirmed: boolean;
   /** Until either side ends it. */
   open: boolean;
+  /** Ends it without a word. */
+  cut(): void;
 }
 
 export interface FaultyProxy {
@@ -84,7 +86,7 @@ export async function startProxy(target: string): Promise<FaultyProxy> {
 
   async function pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const channel = decodeURIComponent(request.url?.split("/").at(-1) ?? "");
-    const stream = { channel, confirmed: false, open: true };
+    const stream = { channel, confirmed: false, open: true, cut: () => void response.destroy() };
     streams.push(stream);
     const closed = new AbortController();
     response.once("close", () => {

@@ -251,6 +251,42 @@ describe("the stream of the built-in REST client", () => {
     await vanished(backend.raw, key);
   });
 
+  it.concurrent("that was cut may have missed a grant, which is looked for once it is open again", async ({
+    proxy,
+  }) => {
+    const { token } = backend.server;
+    const waits: number[] = [];
+    for (let round = 0; round < 3; round++) {
+      const key = freshKey();
+      const holder = await lockerAt(backend.server).acquire(key, { ttl: "1m" });
+      const first = wait(lockerAt(backend.server), key);
+      await first.standing;
+      const second = wait(lockerAt(backend.server), key);
+      await second.standing;
+      const waiter = wait(lockerAt({ url: proxy.url, token }), key);
+      await waiter.standing;
+      const stream = await until(() => proxy.streams.find(({ confirmed, open }) => confirmed && open));
+      await proxy.settled();
+      let open = () => {};
+      proxy.failStreams({ openAfter: new Promise<void>((resolve) => (open = resolve)) });
+      const streams = proxy.streams.length;
+      stream?.cut();
+      await until(() => proxy.streams.length > streams);
+      await holder.release();
+      await (await first.lock).release();
+      // Published to nobody.
+      await (await second.lock).release();
+      const released = performance.now();
+      open();
+      proxy.failStreams(undefined);
+      await (await waiter.lock).release();
+      waits.push(performance.now() - released);
+      await vanished(backend.raw, key);
+    }
+    // The next time to ask would be 750 ms after the first at the soonest.
+    expect(Math.min(...waits)).toBeLessThan(400);
+  });
+
   it.concurrent.for(["closed", "broken"] as const)(
     "that ended (%s) is asked for again, and brings the hand-over then",
     async (end, { proxy }) => {
