@@ -1,13 +1,13 @@
 // Builds dist/: compiled by tsc, then each module that users import at run time put into one file, and what all share,
 // the core, into another, for an import costs some 0.8 ms a file (measured by bench/import.ts).
 import { execFileSync } from "node:child_process";
-import { readFileSync, rmSync } from "node:fs";
+import { globSync, readFileSync, rmSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 import luamin from "luamin";
 
 const dist = resolve("dist");
-const adapters = resolve(dist, "adapters");
+const outside = ["adapters", "dev"].map((folder) => resolve(dist, folder));
 
 /**
  * Properties of objects that no user sees, which get a letter or two in dist/: a bundler shortens variables by itself,
@@ -42,7 +42,7 @@ const coreOutside: Plugin = {
   setup({ onResolve }) {
     onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
       const file = resolve(resolveDir, path);
-      if (kind === "entry-point" || dirname(file) === adapters) return undefined;
+      if (kind === "entry-point" || outside.includes(dirname(file))) return undefined;
       reached.add(file);
       return { path: `${relative(resolveDir, dist) || "."}/core.js`, external: true };
     });
@@ -53,17 +53,19 @@ const options = {
   allowOverwrite: true,
   bundle: true,
   format: "esm",
+  packages: "external",
   // Names stay, for stack traces.
   minifyWhitespace: true,
-  mangleProps: new RegExp(`^(${internal.split(/\s+/).join("|")})$`),
   platform: "node",
   target: "es2023",
   logLevel: "warning",
+  metafile: true,
 } satisfies BuildOptions;
+const mangleProps = new RegExp(`^(${internal.split(/\s+/).join("|")})$`);
 
 rmSync(dist, { recursive: true, force: true });
 execFileSync("tsc", ["-p", "tsconfig.build.json"], { stdio: "inherit" });
-const { mangleCache } = await build({
+const entries = await build({
   ...options,
   entryPoints: [
     "dist/index.js",
@@ -74,12 +76,25 @@ const { mangleCache } = await build({
   ],
   outdir: dist,
   plugins: [coreOutside],
+  mangleProps,
   mangleCache: {},
 });
-await build({
+// Among what it uses of Node are names that are shortened elsewhere.
+const dev = await build({
+  ...options,
+  entryPoints: ["dist/dev/index.js", "dist/cli.js"],
+  outdir: dist,
+  splitting: true,
+  chunkNames: "dev/[name]-[hash]",
+  plugins: [coreOutside],
+});
+const core = await build({
   ...options,
   stdin: { contents: [...reached].map((file) => `export * from "${file}";`).join(""), resolveDir: dist },
   outfile: "dist/core.js",
   plugins: [smallLua],
-  mangleCache: mangleCache as Record<string, string>,
+  mangleProps,
+  mangleCache: entries.mangleCache as Record<string, string>,
 });
+const built = [entries, dev, core].flatMap(({ metafile }) => Object.keys(metafile.outputs));
+for (const file of globSync("dist/**/*.js")) if (!built.includes(file)) rmSync(file);

@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
-import { bundle } from "../bench/lib/bundle.ts";
 import {
   measureSizes,
   type Part,
@@ -11,11 +10,6 @@ import {
 } from "../bench/lib/sizes.ts";
 
 const readme = new URL("../README.md", import.meta.url);
-const modules = [
-  "index",
-  "testing",
-  ...["middy", "lambda", "fetch", "cloudflare", "hono", "schedule"].map((name) => `adapters/${name}`),
-];
 const parts = Object.keys(wanted) as Part[];
 
 describe("the size of the package, minified and gzipped", () => {
@@ -28,14 +22,6 @@ describe("the size of the package, minified and gzipped", () => {
   test.each(parts)("%s is no larger than wanted", (part) => {
     expect(sizes.bytes[part], `bytes of ${part}`).toBeLessThanOrEqual(wanted[part]);
   });
-
-  test.each(modules)(
-    "%s is one file, and the core another: an import takes its time by the file",
-    async (name) => {
-      const { files } = await bundle(`export * from "./dist/${name}.js"`);
-      expect(files).toBe(2);
-    },
-  );
 
   test("nothing of another package is in it", () => {
     const files = sizes.source.inputs.map(([file]) => file);

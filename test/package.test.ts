@@ -1,0 +1,28 @@
+import { LockOptionError } from "serverless-lock";
+import { startDevServer } from "serverless-lock/dev";
+import lock from "serverless-lock/middy";
+import { oncePerTick } from "serverless-lock/schedule";
+import { expect, test } from "vitest";
+import { bundle } from "../bench/lib/bundle.ts";
+
+// Of the package as it was built.
+
+const modules = [
+  "index",
+  "testing",
+  ...["middy", "lambda", "fetch", "cloudflare", "hono", "schedule"].map((name) => `adapters/${name}`),
+];
+
+test.each(modules)(
+  "%s is one file, and the core another: an import takes its time by the file",
+  async (name) => {
+    const { files } = await bundle(`export * from "./dist/${name}.js"`);
+    expect(files).toBe(2);
+  },
+);
+
+test("the errors of all its modules are of the same classes", async () => {
+  expect(() => lock({ key: "" })).toThrow(LockOptionError);
+  expect(() => oncePerTick("")).toThrow(LockOptionError);
+  await expect(startDevServer({ port: -1 })).rejects.toThrow(LockOptionError);
+});
