@@ -3,7 +3,7 @@ import type { Lock } from "../lock.ts";
 import { createLocker, type Locker } from "../locker.ts";
 import { type BatchOptions, batchOptions, batchProcessor } from "./batch.ts";
 import { ofRequest, type ResponseOptions, respond } from "./response.ts";
-import { type AdapterOptions, asOwner, attach, Guard, readHandler, run } from "./run.ts";
+import { type AdapterOptions, asOwner, attach, Guard, type Invocation, readHandler, run } from "./run.ts";
 
 /** What is used of the `ctx` of a Worker. */
 export interface WorkerContext {
@@ -75,7 +75,7 @@ export function lockScheduled<
 ): (controller: Schedule, env: Env, ctx: Context) => Promise<void> {
   const { guard, lockerOf } = guardFromEnv<Env, [Schedule, Env, Context], unknown>(options, handler);
   return async function lockedScheduled(controller, env, ctx) {
-    const about = { owner: asOwner(`scheduled ${controller.cron}`), locker: lockerOf(env) };
+    const about = inBackground(`scheduled ${controller.cron}`, lockerOf(env), ctx);
     await run(guard, [controller, env, ctx], about, (lock) => handler(attach(controller, lock), env, ctx));
   };
 }
@@ -103,12 +103,22 @@ export function lockQueue<
   );
   const process = batchProcessor<Message, [Env, Context]>(guard, options, processMessage);
   return async function lockedQueue({ queue, messages }, env, ctx) {
-    const about = { owner: asOwner(`queue ${queue}`), locker: lockerOf(env) };
+    const about = inBackground(`queue ${queue}`, lockerOf(env), ctx);
     const settled = (message: Message, failure?: { error: unknown }) => {
       if (failure) message.retry(retryOf(failure.error));
       else message.ack();
     };
     await process({ items: messages, rest: [env, ctx], about, settled });
+  };
+}
+
+/** What is known of an invocation that nobody waits for. */
+function inBackground(owner: string, locker: Locker | undefined, ctx: WorkerContext): Invocation {
+  return {
+    owner: asOwner(owner),
+    locker,
+    waitUntil: (work) => ctx.waitUntil(work),
+    awaitsRelease: true,
   };
 }
 

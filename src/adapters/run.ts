@@ -39,8 +39,10 @@ export interface Invocation {
   lifetime?: (() => number) | undefined;
   /** Shown to others when the `owner` option is not set. */
   owner?: string | undefined;
-  /** Lets work go on after the response: with it a release is not waited for. */
+  /** Lets work go on after the handler's end: what is cleaned up behind an acquire, and the release. */
   waitUntil?: ((work: Promise<unknown>) => void) | undefined;
+  /** Whether the release is waited for all the same: nobody waits for a response, and a lost lock is to be told. */
+  awaitsRelease?: boolean;
   /** Where each invocation brings its own. */
   locker?: Locker | undefined;
 }
@@ -119,8 +121,8 @@ export class Guard<Input extends unknown[], Response> {
   }
 
   /** After the handler. @throws LockLostError if it succeeded and the lock was lost meanwhile */
-  async leave(lock: HeldLock, success: boolean, { waitUntil, locker }: Invocation = {}) {
-    if (waitUntil && lock.held) waitUntil(lock.end(success).catch(() => {}));
+  async leave(lock: HeldLock, success: boolean, { waitUntil, awaitsRelease, locker }: Invocation = {}) {
+    if (waitUntil && !awaitsRelease && lock.held) waitUntil(lock.end(success).catch(() => {}));
     else await leave(lock, this.#settings(locker ?? this.#locker), success);
   }
 }

@@ -3,6 +3,7 @@ import { afterAll, describe, expect, test, vi } from "vitest";
 import { lockFetch, lockQueue, lockScheduled } from "../../src/adapters/cloudflare.ts";
 import { createLocker, type Lock, LockBusyError, LockLostError, LockOptionError } from "../../src/index.ts";
 import { engines, freshKey, lockerAt } from "../helpers/backends.ts";
+import { command, startProxy } from "../helpers/proxy.ts";
 
 const backend = await (engines[0] as (typeof engines)[0]).start();
 afterAll(() => backend.close());
@@ -191,6 +192,30 @@ describe("lockScheduled", () => {
     expect(asked).toHaveBeenCalledWith(expect.any(LockBusyError), { ...tick }, env, expect.anything());
     expect(work).not.toHaveBeenCalled();
     await lock.release();
+  });
+});
+
+describe("behind an acquire whose replies were lost", () => {
+  const options = { key: freshKey(), requestTimeout: "100ms" } as const;
+  const work = () => new Response("in");
+  const message = { id: "1", ack() {}, retry() {} };
+  const runs: [string, (env: object, ctx: ReturnType<typeof context>) => Promise<unknown>][] = [
+    ["lockFetch", (env, ctx) => lockFetch(options, work)(new Request("http://shop"), env, ctx)],
+    ["lockScheduled", (env, ctx) => lockScheduled(options, work)({ ...tick }, env, ctx)],
+    [
+      "lockQueue",
+      (env, ctx) =>
+        lockQueue({ ...options, onError() {} }, work)({ queue: "orders", messages: [message] }, env, ctx),
+    ],
+  ];
+  test.each(runs)("%s lets the clean-up go on after the end of the handler", async (_, run) => {
+    const proxy = await startProxy(url);
+    proxy.fail(command("SET"), ...Array.from({ length: 5 }, () => ({ swallow: "reply" }) as const));
+    const ctx = context();
+    await run({ ...env, UPSTASH_REDIS_REST_URL: proxy.url }, ctx).catch(() => {});
+    expect(await ctx.settled()).not.toEqual([]);
+    expect(await held(options.key)).toBe(false);
+    await proxy.close();
   });
 });
 
