@@ -14,7 +14,7 @@ const outside = ["adapters", "dev"].map((folder) => resolve(dist, folder));
  * and leaves properties alone. Never a name of the public API, an option, an event or a platform's object, nor one by
  * which an adapter reaches the core, which may be another version of it.
  */
-const internal = `asker awaitsRelease background connection contended exact fits foreign groupOf holder lacks lanes
+const internal = `ask asker awaitsRelease background connection contended exact fits foreign groupOf holder lacks lanes
   later lease lifetime listen repeated reply resendsAfter runtime since sinceNow sinceSent standing stay stragglers
   ticket uuid`;
 

@@ -24,9 +24,9 @@ export interface Claim {
   /** Since the earliest moment at which the lock may have become ours: its lease is counted from there. */
   since: Since;
   /** Whether it ever asked to stand in the queue. */
-  standing: boolean;
-  /** Whether others were seen to wait behind it: then only a script can release the lock. */
-  contended: boolean;
+  standing?: boolean;
+  /** Whether others wait behind it, or may: then only a script can release the lock. */
+  contended?: boolean;
 }
 
 /** Held, or busy, with what is known of the holder and of the place in its queue. */
@@ -69,8 +69,6 @@ export function newClaim(
     value: leaseValue(token, settings.ttl, settings.owner),
     asker: { signal: settings.signal, stragglers: [] },
     since: connection.runtime.sinceNow(),
-    standing: false,
-    contended: false,
   };
 }
 
@@ -79,10 +77,10 @@ export function leaseValue(token: string, ttl: number, owner = ""): string {
   return `sl:${token}:${ttl}:${owner}`;
 }
 
-/** Whether what is at the lock is the claim's; then it also says whether others wait. */
+/** Whether what is at the lock is the claim's; then it also says whether others may wait. */
 export function isOurs(claim: Claim, there: unknown): boolean {
   const ours = typeof there === "string" && there.slice(3) === claim.value.slice(3);
-  if (ours) claim.contended = there[2] === "!";
+  if (ours) claim.contended = there[2] !== ":";
   return ours;
 }
 
@@ -111,5 +109,5 @@ export function ask(claim: Claim, command: Command, asker?: Asker): Promise<Answ
 
 /** A reply that Redis would not give to this command. Names its kind only: it may hold a token. */
 export function unexpected(reply: unknown): Error {
-  return new Error(`an answer with no reply of Redis in it: ${reply && typeof reply}`);
+  return new Error(`no reply of Redis: ${reply && typeof reply}`);
 }

@@ -3,7 +3,7 @@ import type { Answer, Asker } from "../redis/connection.ts";
 import { ask, type Claim } from "./claim.ts";
 
 /** What a server says of a command, or of a script's first line, that it does not know. */
-const unknown = /unknown command|syntax error|command is not available|shebang|compiling|near '#'/i;
+const unknown = /unknown command|syntax error|command is not available|shebang|near '#'/i;
 
 /**
  * Asks a command, or undefined where the server does not have it, which it is asked for only once.

@@ -21,6 +21,4 @@ export interface RedisClient {
 }
 
 /** The server refused the command or the token: it executed nothing, and asking again would not change that. */
-export class RefusedError extends Error {
-  override name = "RefusedError";
-}
+export class RefusedError extends Error {}

@@ -23,13 +23,12 @@ export function restClient(url: unknown, token: unknown): RedisClient {
       const response = await fetch(endpoint, { method: "POST", headers, body, signal, ...uncached });
       const { status } = response;
       const answer = await response.json().catch(() => {});
-      if (status === 401 || status === 403) throw new RefusedError(`HTTP ${status}: the token was refused`);
       // Errors of Redis come with 400; a gateway's 429 or 503 may hold JSON too, but nothing Redis said.
       if (status < 500 && status !== 429) {
         if (typeof answer?.error === "string") throw new RefusedError(answer.error);
         if (answer?.result !== undefined) return answer.result;
       }
-      throw new Error(`HTTP ${status} with no reply of Redis in it`);
+      throw new Error(`HTTP ${status}, no reply of Redis`);
     },
     async listen(channel, hear, signal) {
       const url = `${endpoint.replace(/\/$/, "")}/subscribe/${channel}`;

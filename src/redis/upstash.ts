@@ -33,7 +33,7 @@ export function upstashClient(redis: unknown): RedisClient {
         // The message quotes the whole command, tokens included; only what Redis itself said may pass.
         const reply = name === "UpstashError" && message.split(", command was:", 1)[0];
         if (reply && /^[A-Z]+ /.test(reply)) throw new RefusedError(reply);
-        throw name.startsWith("Upstash") ? new Error("an answer with no reply of Redis in it") : error;
+        throw name.startsWith("Upstash") ? new Error("no reply of Redis") : error;
       }
     },
     /** It tells of a stream that could not be opened, but not of one that ended. */

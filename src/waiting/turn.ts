@@ -22,6 +22,8 @@ export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Take
   const oftenBehindForeigner = 150;
   /** How much of a grant has to be left for work to start under it. */
   const enough = 1000;
+  /** By how much a grant is shorter where nobody was seen to listen: as in the scripts. */
+  const shorter = 1500;
   const { connection, settings } = claim;
   const { runtime } = connection;
   const { wait, signal, fencing } = settings;
@@ -75,11 +77,13 @@ export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Take
         // The stream has opened: now a grant would be heard.
         if (message === "" && deaf) break;
         // A message of an earlier stay in the queue is no grant: that one has ended.
-        if (message?.slice(0, -1) === ticket) {
+        const mark = message?.at(-1);
+        if (message === ticket + mark) {
+          const lease = mark === "?" ? stay - shorter : stay;
           // A fencing token is drawn by asking.
-          if (fencing || validity(stay) - claim.since() < enough) break;
-          claim.contended = message.endsWith("!");
-          return { held: true, lease: stay };
+          if (fencing || validity(lease) - claim.since() < enough) break;
+          claim.contended = mark !== ":";
+          return { held: true, lease };
         }
       }
     }

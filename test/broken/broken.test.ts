@@ -18,6 +18,7 @@ const found: Record<VariantName, { as: RegExp; engines?: EngineName[] }> = {
   "validity counted from the reply": { as: believed },
   "no drift allowance": { as: believed },
   "grant counted from the message": { as: believed },
+  "short grant taken for a whole one": { as: believed },
   "no tickets": { as: believed },
   "own value found on a retry counted from the retry": { as: believed },
   "non-idempotent take": { as: /was told "busy", and nobody else had the lock/ },

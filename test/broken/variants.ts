@@ -22,12 +22,15 @@ export const variants = {
   "grant counted from the message": [
     {
       file: "waiting/turn.ts",
-      replace: "if (fencing || validity(stay)",
-      by: "claim.since = runtime.sinceNow();\nif (fencing || validity(stay)",
+      replace: "if (fencing || validity(lease)",
+      by: "claim.since = runtime.sinceNow();\nif (fencing || validity(lease)",
     },
   ],
+  "short grant taken for a whole one": [
+    { file: "waiting/turn.ts", replace: 'mark === "?" ? stay - shorter : stay', by: "stay" },
+  ],
   "no tickets": [
-    { file: "waiting/turn.ts", replace: "if (message?.slice(0, -1) === ticket) {", by: "if (message) {" },
+    { file: "waiting/turn.ts", replace: "if (message === ticket + mark) {", by: "if (message) {" },
   ],
   "own value found on a retry counted from the retry": [
     {

@@ -5,6 +5,8 @@ export interface Engine {
   /** Its clock, in ms. */
   now: number;
   onPublish: (channel: string, message: string) => void;
+  /** The channels that somebody listens to. */
+  listening: ReadonlySet<string>;
   /** Rejects with what Redis says when it refuses a command. */
   command(name: string, ...args: string[]): Promise<unknown>;
 }
@@ -17,10 +19,16 @@ export async function createRealEngine(): Promise<Engine> {
   const redis = await createInMemoryRedis({ databaseCount: 1 });
   const [connection, subscriber] = [redis.connect(), redis.connect()];
   const realNow = Date.now;
+  let listened = new Set<string>();
+  const hear = (name: string, channel: string) => subscriber.command(name, channel);
   const engine: Engine = {
     now: 0,
     onPublish: () => {},
+    listening: new Set(),
     async command(name, ...args) {
+      for (const channel of engine.listening) if (!listened.has(channel)) await hear("SUBSCRIBE", channel);
+      for (const channel of listened) if (!engine.listening.has(channel)) await hear("UNSUBSCRIBE", channel);
+      listened = new Set(engine.listening);
       Date.now = () => engine.now;
       try {
         return await connection.command(name, ...args);

@@ -21,6 +21,7 @@ export function createModelEngine(): Engine {
       data.now = ms;
     },
     onPublish: (_channel: string, _message: string) => {},
+    listening: new Set<string>(),
     command: async (name: string, ...args: Words) => command(name, args),
   };
 
@@ -36,11 +37,16 @@ export function createModelEngine(): Engine {
       const [first] = data.range(queue);
       if (!first) return undefined;
       const [member, ticket] = first;
-      const left = (data.score(alive, member) ?? 0) - data.now;
+      let left = (data.score(alive, member) ?? 0) - data.now;
       drop(keys, member);
       if (left <= 0) continue;
-      const mark = data.left(queue) === -2 ? ":" : "!";
-      engine.onPublish(`sl:${member.slice(0, 18)}`, `${ticket}${mark}`);
+      let mark = data.left(queue) === -2 ? ":" : "!";
+      const channel = `sl:${member.slice(0, 18)}`;
+      if (!engine.listening.has(channel)) {
+        mark = "?";
+        left = Math.max(left - 1500, 500);
+      }
+      engine.onPublish(channel, `${ticket}${mark}`);
       data.set(lock, `sl${mark}${member}`, left);
       return `sl${mark}${member}`;
     }

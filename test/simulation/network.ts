@@ -44,6 +44,12 @@ export class Network {
     this.#faults = faults;
     this.#tally = tally;
     server.onPublish = (channel, message) => this.#publish(channel, message);
+    // Some servers take the dead for listeners, and those that listen elsewhere for none.
+    const [blind, late] = [random.chance(0.2), random.chance(0.5)];
+    server.listening = () => {
+      const heard = [...this.#subscriptions].filter(({ process }) => !blind && (late || !process.gone));
+      return new Set(heard.map(({ channel }) => channel));
+    };
   }
 
   /** Streams that a living process still listens to. */
@@ -67,7 +73,7 @@ export class Network {
           try {
             return await this.#request(process, command);
           } catch (error) {
-            if ((error as Error).name === "RefusedError" || tries === 3) throw error;
+            if (this.#server.refused(error) || tries === 3) throw error;
             if (this.#random.chance(0.2)) return null;
             await new Promise<void>((resolve) => process.runtime.later(resolve, 50 * tries));
           }

@@ -21,6 +21,8 @@ type Outcome = { result: unknown } | { error: Error };
 export class Server {
   readonly occupations: Occupation[] = [];
   downUntil = 0;
+  /** The channels that it takes somebody to listen to. */
+  listening: () => ReadonlySet<string> = () => new Set();
   /** Told of every command of a request. */
   log: ((step: string) => void) | undefined;
   readonly #engine: Engine;
@@ -55,6 +57,11 @@ export class Server {
     }
   }
 
+  /** Whether that is what it says when it executes nothing. */
+  refused(error: unknown): boolean {
+    return error instanceof this.#library.RefusedError;
+  }
+
   /** Past all faults. */
   async ask(...command: Command): Promise<unknown> {
     const result = await this.#run(command.map(String) as [string, ...string[]]);
@@ -80,6 +87,7 @@ export class Server {
   }
 
   #run([name, ...args]: [string, ...string[]]): Promise<unknown> {
+    this.#engine.listening = this.listening();
     this.#engine.now = epoch + this.#timeline.now + this.#clockOffset;
     const [key = "", value = "", option, compared = ""] = args;
     if (this.#extended) {

@@ -88,6 +88,29 @@ describe.each(onTwo)("processes that wait on $engine", ({ engine, missing, start
       await vanished(backend.raw, key);
     });
 
+    test.concurrent("a waiter killed a moment ago is given the lock for a short while: nobody listens", async () => {
+      const key = freshKey();
+      const locker = lockerAt(backend.server);
+      const holder = await locker.acquire(key, { ttl: "1m" });
+      const child = run("wait", key, { wait: "1h", owner: "killed" });
+      await child.line("waiting");
+      const next = wait(locker, key, { owner: "next" });
+      await next.standing;
+      const [dead] = (await backend.raw.zrange(`lock:{${key}}:queue`, 0, 0)) as [string];
+      const listeners = async () => {
+        const [, count] = (await backend.raw.pubsub("NUMSUB", `sl:${dead.slice(0, 18)}`)) as unknown[];
+        return Number(count);
+      };
+      await until(async () => (await listeners()) === 1);
+      child.process.kill("SIGKILL");
+      await until(async () => (await listeners()) === 0);
+      await holder.release();
+      expect(await backend.raw.get(`lock:{${key}}`)).toContain("killed");
+      expect(await backend.raw.pttl(`lock:{${key}}`)).toBeLessThanOrEqual(2250);
+      await (await next.lock).release();
+      await vanished(backend.raw, key);
+    });
+
     const clients: [string, Record<string, string>][] = [
       ["the built-in client", {}],
       ["@upstash/redis", { USE_UPSTASH: "1" }],
