@@ -67,7 +67,8 @@ describe.each(onTwo)("processes that wait on $engine", ({ engine, missing, start
       await vanished(backend.raw, key);
     });
 
-    test.concurrent("a waiter killed long ago is passed over at the hand-over", async () => {
+    /** A holder, a waiter in a process that can be killed, and another behind it. */
+    async function queueOfTwo() {
       const key = freshKey();
       const locker = lockerAt(backend.server);
       const holder = await locker.acquire(key, { ttl: "1m" });
@@ -75,12 +76,17 @@ describe.each(onTwo)("processes that wait on $engine", ({ engine, missing, start
       await child.line("waiting");
       const next = wait(locker, key, { owner: "next" });
       await next.standing;
+      const [first] = (await backend.raw.zrange(`lock:{${key}}:queue`, 0, 0)) as [string];
+      return { key, holder, child, first, next };
+    }
+
+    test.concurrent("a waiter killed long ago is passed over at the hand-over", async () => {
+      const { key, holder, child, first, next } = await queueOfTwo();
       child.process.kill("SIGKILL");
       await child.ended;
-      const name = `lock:{${key}}:alive`;
-      const [dead] = (await backend.raw.zrange(`lock:{${key}}:queue`, 0, 0)) as [string];
       const serverNow = async () => Number((await backend.raw.time())[0]) * 1000;
-      await until(async () => Number(await backend.raw.zscore(name, dead)) < (await serverNow()));
+      const alive = async () => Number(await backend.raw.zscore(`lock:{${key}}:alive`, first));
+      await until(async () => (await alive()) < (await serverNow()));
       await holder.release();
       const held = await backend.raw.get(`lock:{${key}}`);
       expect(held).not.toContain("killed");
@@ -89,16 +95,9 @@ describe.each(onTwo)("processes that wait on $engine", ({ engine, missing, start
     });
 
     test.concurrent("a waiter killed a moment ago is given the lock for a short while: nobody listens", async () => {
-      const key = freshKey();
-      const locker = lockerAt(backend.server);
-      const holder = await locker.acquire(key, { ttl: "1m" });
-      const child = run("wait", key, { wait: "1h", owner: "killed" });
-      await child.line("waiting");
-      const next = wait(locker, key, { owner: "next" });
-      await next.standing;
-      const [dead] = (await backend.raw.zrange(`lock:{${key}}:queue`, 0, 0)) as [string];
+      const { key, holder, child, first, next } = await queueOfTwo();
       const listeners = async () => {
-        const [, count] = (await backend.raw.pubsub("NUMSUB", `sl:${dead.slice(0, 18)}`)) as unknown[];
+        const [, count] = (await backend.raw.pubsub("NUMSUB", `sl:${first.slice(0, 18)}`)) as unknown[];
         return Number(count);
       };
       await until(async () => (await listeners()) === 1);
