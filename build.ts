@@ -7,6 +7,7 @@ import { type BuildOptions, build, type Plugin } from "esbuild";
 import luamin from "luamin";
 
 const dist = resolve("dist");
+/** The folders whose modules are no part of the core. */
 const outside = ["adapters", "dev"].map((folder) => resolve(dist, folder));
 
 /**

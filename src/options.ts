@@ -166,6 +166,7 @@ function text<T>(fallback: T): Rule<T> {
   return rule(
     fallback,
     fits,
+    // Plain ranges: a class such as \p{Cc} takes its time at every import.
     (value) => typeof value === "string" && /^[ -~\xa0-\uffff]{0,200}$/.test(value),
   );
 }

@@ -4,19 +4,18 @@ import lock from "serverless-lock/middy";
 import { oncePerTick } from "serverless-lock/schedule";
 import { expect, test } from "vitest";
 import { bundle } from "../bench/lib/bundle.ts";
+import manifest from "../package.json" with { type: "json" };
 
 // Of the package as it was built.
 
-const modules = [
-  "index",
-  "testing",
-  ...["middy", "lambda", "fetch", "cloudflare", "hono", "schedule"].map((name) => `adapters/${name}`),
-];
+const modules = Object.values(manifest.exports)
+  .map((target) => (typeof target === "string" ? target : target.default))
+  .filter((file) => file.endsWith(".js") && !file.includes("/dev/"));
 
 test.each(modules)(
   "%s is one file, and the core another: an import takes its time by the file",
-  async (name) => {
-    const { files } = await bundle(`export * from "./dist/${name}.js"`);
+  async (file) => {
+    const { files } = await bundle(`export * from "${file}"`);
     expect(files).toBe(2);
   },
 );

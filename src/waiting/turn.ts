@@ -72,7 +72,7 @@ export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Take
         });
         if (!messages.length) await within(runtime, woken, Math.min(dueIn, left), undefined, signal);
         const message = messages.shift();
-        // Whoever stood further back when the stream ended may be the first by now.
+        // The stream ended, or it is time: whoever stood further back may be the first by now.
         if (message === undefined) deaf = true;
         // The stream has opened: now a grant would be heard.
         if (message === "" && deaf) break;
