@@ -23,11 +23,11 @@ const internal = `ask asker awaitsRelease background connection contended exact 
 const smallLua: Plugin = {
   name: "small Lua",
   setup({ onLoad }) {
-    onLoad({ filter: /protocol.(extend|join|release)\.js$/ }, async ({ path }) => {
+    onLoad({ filter: /protocol.(dequeue|extend|join|release)\.js$/ }, async ({ path }) => {
       const scripts: Record<string, string> = await import(path);
       const code = readFileSync(path, "utf8");
       const contents = code.replace(
-        /(\w+Script) = `[^`]*`/,
+        /(\w+Script) = lua `[^`]*`/,
         (_, name: string) => `${name} = ${JSON.stringify(luamin.minify(scripts[name] as string))}`,
       );
       if (contents === code) throw new Error(`There is no Lua in ${path}`);

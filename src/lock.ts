@@ -1,8 +1,8 @@
 import { LockLostError, LockOptionError, LockUnavailableError } from "./errors.ts";
 import { emit, readOptions } from "./options.ts";
 import type { Claim } from "./protocol/claim.ts";
-import { extend } from "./protocol/extend.ts";
-import { keep, release as releaseClaim } from "./protocol/release.ts";
+import { extend, keep } from "./protocol/extend.ts";
+import { release as releaseClaim } from "./protocol/release.ts";
 import { type Duration, forever, type Since, validity, whenAborted } from "./time.ts";
 
 /** One lock, as its holder sees it. */

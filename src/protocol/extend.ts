@@ -1,31 +1,51 @@
 import type { Answer } from "../redis/connection.ts";
-import { type Claim, isOurs, unexpected } from "./claim.ts";
+import { type Claim, unexpected } from "./claim.ts";
+import { lua, prelude } from "./prelude.ts";
+import { isState } from "./state.ts";
 import { runScript, tryCommand } from "./support.ts";
 
-// KEYS[1] the lock  ARGV[1] our value  ARGV[2] the value to put there  ARGV[3] its lease in ms
-// Replies what was there when it was put there, now or before, and 0 when the lock is not ours.
-export const extendScript = `local call=redis.call
-local held=call('GET',KEYS[1]) or ''
-local rest=held:sub(4)
-if rest~=ARGV[1]:sub(4) and rest~=ARGV[2]:sub(4) then return 0 end
-call('SET',KEYS[1],held:sub(1,3)..ARGV[2]:sub(4),'PX',ARGV[3])
-return held`;
+// KEYS[1] the lock  ARGV[1] our token  ARGV[2] the lease in ms  ARGV[3] the token from then on
+// Replies our plain value, 's2!' where it is a state, and 0 when the lock is not ours. Asked again, does it again.
+export const extendScript = lua`${prelude}
+local there = call('GET', lock) or ''
+local token, since, owner = readPlain(there)
+if readState(there) then
+  local _
+  token, _, since, owner = holder()
+end
+if token ~= ARGV[1] and token ~= ARGV[3] then return 0 end
+setHolder(ARGV[3], now() + ARGV[2], since, owner)
+return write()`;
 
 /**
- * Starts the lease anew, `ttl` ms long, if the lock is still the claim's; `value` may replace the claim's.
+ * Starts the lease anew, `ttl` ms long, if the lock is still the claim's.
  * Resolves to the answer that says so: the lease is counted from when its request was sent. Undefined when the
  * lock is not the claim's any more.
  */
-export async function extend(claim: Claim, ttl: number, value = claim.value): Promise<Answer | undefined> {
-  const { key } = claim;
-  const command = ["SET", key, value, "IFEQ", claim.value, "PX", ttl];
-  const plain = claim.contended ? undefined : await tryCommand(claim, "compare", command);
-  if (plain?.reply === "OK") return plain;
-  // Others may wait, and have marked the value; or the reply is one that a lost request or the client made.
-  const answer = await runScript(claim, extendScript, [key], [claim.value, value, ttl]);
-  answer.repeated ||= plain?.repeated ?? false;
-  if (answer.reply === 0) return undefined;
-  if (typeof answer.reply !== "string") throw unexpected(answer.reply);
-  isOurs(claim, answer.reply);
+export function extend(claim: Claim, ttl: number): Promise<Answer | undefined> {
+  return hold(claim, ttl, claim.token);
+}
+
+/** Gives the lock up, but keeps it taken for `ms` more, under a token that is no holder's. */
+export async function keep(claim: Claim, ms: number): Promise<boolean> {
+  return (await hold(claim, ms, `${claim.token}.kept`)) !== undefined;
+}
+
+async function hold(claim: Claim, ttl: number, token: string): Promise<Answer | undefined> {
+  const { key, plain } = claim;
+  const value = plain.replace(/^s2:[^:]*:\d+/, `s2:${token}:${ttl}`);
+  const command = ["SET", key, value, "IFEQ", plain, "PX", ttl];
+  const compared = isState(plain) ? undefined : await tryCommand(claim, "compare", command);
+  if (compared?.reply === "OK") {
+    claim.plain = value;
+    return compared;
+  }
+  // Others may wait, and have made a state of the value; or the reply is one that a lost request or the client made.
+  const answer = await runScript(claim, extendScript, [key], [claim.token, ttl, token]);
+  answer.repeated ||= compared?.repeated ?? false;
+  const { reply } = answer;
+  if (reply === 0) return undefined;
+  if (!(reply === "s2!" || `${reply}`.startsWith(`s2:${token}:`))) throw unexpected(reply);
+  claim.plain = `${reply}`;
   return answer;
 }
