@@ -8,7 +8,7 @@ import luamin from "luamin";
 
 const dist = resolve("dist");
 /** The folders whose modules are no part of the core. */
-const outside = ["adapters", "dev"].map((folder) => resolve(dist, folder));
+const outside = ["adapters", "dev", "testing"].map((folder) => resolve(dist, folder));
 
 /**
  * Properties of objects that no user sees, which get a letter or two in dist/: a bundler shortens variables by itself,

@@ -1,4 +1,4 @@
-import type { Holder, Settings } from "../options.ts";
+import { type Holder, redisKey, type Settings } from "../options.ts";
 import type { Command } from "../redis/client.ts";
 import type { Answer, Asker, Connection, Straggler } from "../redis/connection.ts";
 import type { Since } from "../time.ts";
@@ -16,8 +16,10 @@ export interface Claim {
   readonly background: (work: Promise<unknown>) => void;
   /** What tells this holder from all others. */
   readonly token: string;
-  /** `<prefix>{<name>}` in Redis: the braces keep a lock's keys on one cluster slot. */
+  /** Where it is in Redis. */
   readonly key: string;
+  /** Whether another process may rely on the same lease: then it is never made shorter. */
+  readonly shared: boolean;
   /** Who takes the lock, and where its requests are left that were given up and may still be executed. */
   readonly asker: Asker & { readonly stragglers: Straggler[] };
   /** Since the earliest moment at which the lock may have become ours: its lease is counted from there. */
@@ -57,18 +59,18 @@ export interface Queued {
   foreign: boolean;
 }
 
-/** @param resumed the token of a lock taken elsewhere */
+/** @param elsewhere of a lock taken elsewhere: its token, and the lease it was taken with */
 export function newClaim(
   connection: Connection,
   settings: Settings,
   name: string,
   lifetime?: () => number,
   background: Claim["background"] = () => {},
-  resumed?: string,
+  elsewhere?: { token: string; ttl: number },
 ): Claim {
   const { runtime } = connection;
   const { ttl, owner = "" } = settings;
-  const token = resumed ?? runtime.uuid();
+  const token = elsewhere?.token ?? runtime.uuid();
   return {
     connection,
     settings,
@@ -76,8 +78,9 @@ export function newClaim(
     lifetime,
     background: (work) => background(work.catch(() => {})),
     token,
-    key: `${settings.prefix}{${name}}`,
-    plain: resumed ? "s2!" : encodePlain({ token, lease: ttl, since: runtime.wallClock(), owner }),
+    key: redisKey(settings.prefix, name),
+    shared: elsewhere !== undefined,
+    plain: elsewhere ? "s2!" : encodePlain({ token, lease: ttl, since: runtime.wallClock(), owner }),
     asker: { signal: settings.signal, stragglers: [] },
     since: runtime.sinceNow(),
   };

@@ -2,19 +2,19 @@ import type { Answer } from "../redis/connection.ts";
 import { type Claim, unexpected } from "./claim.ts";
 import { lua, prelude } from "./prelude.ts";
 import { isState } from "./state.ts";
-import { runScript, tryCommand } from "./support.ts";
+import { ifFull, runScript, tryCommand } from "./support.ts";
 
 // KEYS[1] the lock  ARGV[1] our token  ARGV[2] the lease in ms  ARGV[3] the token from then on
+// ARGV[4] 1 where another process may rely on a longer lease, which stays then
 // Replies our plain value, 's2!' where it is a state, and 0 when the lock is not ours. Asked again, does it again.
 export const extendScript = lua`${prelude}
 local there = call('GET', lock) or ''
 local token, since, owner = readPlain(there)
-if readState(there) then
-  local _
-  token, _, since, owner = holder()
-end
+local leaseEnd, longer
+if readState(there) then token, leaseEnd, since, owner = holder() end
 if token ~= ARGV[1] and token ~= ARGV[3] then return 0 end
-setHolder(ARGV[3], now() + ARGV[2], since, owner)
+if ARGV[4] == '1' then longer = leaseEnd or now() + call('PTTL', lock) end
+setHolder(ARGV[3], math.max(longer or 0, now() + ARGV[2]), since, owner)
 return write()`;
 
 /**
@@ -32,16 +32,17 @@ export async function keep(claim: Claim, ms: number): Promise<boolean> {
 }
 
 async function hold(claim: Claim, ttl: number, token: string): Promise<Answer | undefined> {
-  const { key, plain } = claim;
+  const { key, plain, shared } = claim;
   const value = plain.replace(/^s2:[^:]*:\d+/, `s2:${token}:${ttl}`);
   const command = ["SET", key, value, "IFEQ", plain, "PX", ttl];
-  const compared = isState(plain) ? undefined : await tryCommand(claim, "compare", command);
+  const compared =
+    isState(plain) || shared ? undefined : await tryCommand(claim, "compare", command).catch(ifFull);
   if (compared?.reply === "OK") {
     claim.plain = value;
     return compared;
   }
   // Others may wait, and have made a state of the value; or the reply is one that a lost request or the client made.
-  const answer = await runScript(claim, extendScript, [key], [claim.token, ttl, token]);
+  const answer = await runScript(claim, extendScript, [key], [claim.token, ttl, token, Number(shared)]);
   answer.repeated ||= compared?.repeated ?? false;
   const { reply } = answer;
   if (reply === 0) return undefined;

@@ -36,15 +36,16 @@ end
 
 -- A plain value: token, since when, owner. Nothing for any other value.
 local function readPlain(value)
-  return value:match('^s2:([^:%s]+):%d+:(%d+):([^\n]*)$')
+  return value:match('^s2:([^: \n]+):%d+:(%d+):([^\n]*)$')
 end
 
 -- Opens a state. False when the value is none.
 local function readState(value)
-  local waiters = value:find('\nw ', 1, true) or #value + 1
-  local ticket, ends, held = value:sub(1, waiters - 1):match('^s2!(%d+) (%d+) %d+(.*)$')
+  local ticket, ends, first = value:match('^s2!(%d+) (%d+) %d+()\n[hw] ')
   if not ticket then return false end
-  holders, queue, lastTicket, queueUntil = held, value:sub(waiters), tonumber(ticket), tonumber(ends)
+  local waiters = value:find('\nw ', first, true) or #value + 1
+  holders, queue = value:sub(first, waiters - 1), value:sub(waiters)
+  lastTicket, queueUntil = tonumber(ticket), tonumber(ends)
   return true
 end
 
@@ -113,7 +114,7 @@ local function find(token)
   local from = queue:find('\nw ' .. token .. ' ', 1, true)
   if not from then return end
   local ticket, alive, asked, behind = queue:match('^\nw %S+ %S+ %d+ (%d+) (%d+) (%d+) [^\n]*()', from)
-  return from, behind, ticket, tonumber(alive), asked
+  return from, behind, tonumber(ticket), tonumber(alive), asked
 end
 
 -- Takes whoever it is out of the state. False when it was not there.

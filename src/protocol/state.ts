@@ -77,7 +77,7 @@ export function encodePlain({ token, lease, since, owner }: Plain): string {
 
 /** Undefined for what is no plain value of this version. */
 export function decodePlain(value: string): Plain | undefined {
-  const [, token, lease, since, owner] = /^s2:([^:\s]+):(\d+):(\d+):(.*)$/.exec(value) ?? [];
+  const [, token, lease, since, owner] = /^s2:([^: \n]+):(\d+):(\d+):([^\n]*)$/.exec(value) ?? [];
   if (token === undefined) return undefined;
   return { token, lease: Number(lease), since: Number(since), owner: owner as string };
 }
@@ -95,8 +95,8 @@ function entry({ token, mode, weight }: Entry): string {
 }
 
 const stateLine = /^s2!(\d+) (\d+) (\d+)$/;
-const holderLine = /^h (\S+) (\S+) (\d+) (\d+) (\d+) (.*)$/;
-const waiterLine = /^w (\S+) (\S+) (\d+) (\d+) (\d+) (\d+) (.*)$/;
+const holderLine = /^h (\S+) (\S+) (\d+) (\d+) (\d+) ([^\n]*)$/;
+const waiterLine = /^w (\S+) (\S+) (\d+) (\d+) (\d+) (\d+) ([^\n]*)$/;
 
 /** Undefined for what is no state of this version. */
 export function decodeState(value: string): State | undefined {

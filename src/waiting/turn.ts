@@ -11,7 +11,7 @@ import {
   pollJitter,
   unheardCut,
 } from "../protocol/timing.ts";
-import { RefusedError } from "../redis/client.ts";
+import { isFull, RefusedError } from "../redis/client.ts";
 import { type Since, sleep, validity, within } from "../time.ts";
 import { listen } from "./listen.ts";
 
@@ -34,48 +34,70 @@ interface Inbox {
  * @param sinceStart since the wait began
  */
 export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Taken> {
-  const { connection, settings } = claim;
-  const { runtime } = connection;
-  const { wait, signal } = settings;
-  const done = new AbortController();
+  const { runtime } = claim.connection;
+  const { wait, signal } = claim.settings;
+  const left = () => wait - sinceStart();
   const inbox: Inbox = { heard: [], subscribed: false, wake() {} };
-  const hear = (message: Heard) => {
-    inbox.subscribed = message !== undefined;
-    inbox.heard.push(message);
-    inbox.wake();
-  };
-  listen(connection, channelOf(claim), hear, done.signal).catch(() => {});
+  /** Ends the stream, while there is one. */
+  let endStream: (() => void) | undefined;
+  /** How often a request got no answer while there was a stream. */
+  let starved = 0;
   let taken: Taken | undefined;
   try {
     for (;;) {
       const subscribed = inbox.subscribed;
       try {
-        taken = await join(claim, sinceStart);
+        // It is sent before the stream is opened, which may take the last connection that a process may have.
+        const joining = join(claim, sinceStart);
+        if (starved < 2) endStream ??= openStream(claim, inbox);
+        taken = await joining;
       } catch (error) {
-        const left = wait - sinceStart();
-        if (!taken || left <= 0 || error instanceof RefusedError || signal?.aborted) throw error;
-        await sleep(runtime, Math.min(left, pollEvery * runtime.random()), signal);
+        const lasting = error instanceof RefusedError && !isFull(error);
+        if ((!taken && !endStream) || left() <= 0 || lasting || signal?.aborted) throw error;
+        // Where the stream has the connection that a request needs, it gives way; after the second time for good.
+        if (endStream) {
+          starved++;
+          endStream();
+          endStream = undefined;
+        }
+        await sleep(runtime, Math.min(left(), pollEvery * runtime.random()), signal);
         continue;
       }
       // Held; or there was no room in the queue.
       if (taken.held || !taken.queued) return taken;
-      const { place = 0 } = taken.holder;
-      emit(claim, { type: "waiting", ...taken.holder, place, waited: sinceStart() });
-      const { queued, holder } = taken;
+      const { holder, queued } = taken;
+      const { place = 0 } = holder;
+      emit(claim, { type: "waiting", ...holder, place, waited: sinceStart() });
       const random = runtime.random();
       const granted = await awaitGrant(claim, queued, inbox, {
         due: () => nextPoll(queued, place, holder.retryAfter, inbox.subscribed, random),
         // One that listened before it stood in the queue has heard every grant.
         mayMiss: subscribed ? undefined : place * fastestHandOver,
-        left: () => wait - sinceStart(),
+        left,
       });
       if (granted) return granted;
-      if (wait - sinceStart() <= 0) return taken;
+      if (left() <= 0) return taken;
     }
   } finally {
     // Ending a stream takes fetch up to a millisecond, which the work does not wait for.
-    runtime.later(() => done.abort(), 0);
+    runtime.later(() => endStream?.(), 0);
   }
+}
+
+/** Listens for grants. Returns what ends it. */
+function openStream(claim: Claim, inbox: Inbox): () => void {
+  const stream = new AbortController();
+  const hear = (message: Heard) => {
+    if (stream.signal.aborted) return;
+    inbox.subscribed = message !== undefined;
+    inbox.heard.push(message);
+    inbox.wake();
+  };
+  listen(claim.connection, channelOf(claim), hear, stream.signal).catch(() => {});
+  return () => {
+    inbox.subscribed = false;
+    stream.abort();
+  };
 }
 
 /**

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { createRealEngine } from "./engine.ts";
 import { type Library, loadLibrary } from "./library.ts";
-
+import { createModelEngine } from "./model.ts";
 import { type EngineName, type Plan, plans } from "./plan.ts";
 import { play } from "./play.ts";
 import { Tally } from "./tally.ts";
@@ -41,7 +41,7 @@ export interface Player {
  */
 export async function createPlayer(engines: EngineName[], file?: string): Promise<Player> {
   const library: Library = await loadLibrary(file);
-  const all = { real: await createRealEngine(), model: await createRealEngine() };
+  const all = { real: await createRealEngine(), model: createModelEngine() };
   let stray: unknown;
   process.on("unhandledRejection", (reason) => {
     stray ??= reason;
