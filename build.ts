@@ -74,7 +74,7 @@ const entries = await build({
     ...["middy", "lambda", "fetch", "cloudflare", "hono", "schedule"].map(
       (name) => `dist/adapters/${name}.js`,
     ),
-    "dist/testing.js",
+    "dist/testing/index.js",
   ],
   outdir: dist,
   plugins: [coreOutside],

@@ -23,16 +23,16 @@ return write()`;
  * lock is not the claim's any more.
  */
 export function extend(claim: Claim, ttl: number): Promise<Answer | undefined> {
-  return hold(claim, ttl, claim.token);
+  return hold(claim, ttl, claim.token, claim.shared);
 }
 
 /** Gives the lock up, but keeps it taken for `ms` more, under a token that is no holder's. */
 export async function keep(claim: Claim, ms: number): Promise<boolean> {
-  return (await hold(claim, ms, `${claim.token}.kept`)) !== undefined;
+  return (await hold(claim, ms, `${claim.token}.kept`, false)) !== undefined;
 }
 
-async function hold(claim: Claim, ttl: number, token: string): Promise<Answer | undefined> {
-  const { key, plain, shared } = claim;
+async function hold(claim: Claim, ttl: number, token: string, shared: boolean): Promise<Answer | undefined> {
+  const { key, plain } = claim;
   const value = plain.replace(/^s2:[^:]*:\d+/, `s2:${token}:${ttl}`);
   const command = ["SET", key, value, "IFEQ", plain, "PX", ttl];
   const compared =

@@ -25,7 +25,7 @@ export const shortestGrant = 500;
 export const minUsableGrant = 750;
 
 /** Two that asked within this time of each other stand in the order in which they came. */
-export const askedTogether = 2;
+export const askedTogether = 5;
 
 /** A fencing counter is forgotten once nobody has drawn from it for so long. */
 export const fenceLife = 86_400_000;

@@ -125,7 +125,7 @@ async function awaitGrant(
       inbox.wake = resolve;
     });
     if (!inbox.heard.length) await within(runtime, woken, pause, undefined, signal);
-    if (!inbox.heard.length) return undefined;
+    if (!inbox.heard.length) continue;
     const message = inbox.heard.shift();
     if (message === undefined) missed = true;
     if (message === "" && (missed || sinceQueued() > (mayMiss ?? Infinity))) return undefined;
@@ -165,7 +165,6 @@ function nextPoll(
  */
 function readGrant({ token, settings }: Claim, ticket: number, message: string): string | undefined {
   if (message === `${ticket}!`) return "s2!";
-  const alone = `${ticket}:`;
-  if (!message.startsWith(alone)) return undefined;
-  return `s2:${token}:${message.slice(alone.length)}:${shortOwner(settings.owner ?? "")}`;
+  const [, of, rest] = /^(\d+):(\d+:\d+)$/.exec(message) ?? [];
+  return of === `${ticket}` ? `s2:${token}:${rest}:${shortOwner(settings.owner ?? "")}` : undefined;
 }

@@ -1,9 +1,9 @@
-import { type Locker, newLocker } from "./locker.ts";
-import { defaults, type LockOptions, readOptions } from "./options.ts";
-import type { RedisClient } from "./redis/client.ts";
-import { connect } from "./redis/connection.ts";
-import { createMemoryRedis } from "./testing/memory-redis.ts";
-import { forever, realRuntime } from "./time.ts";
+import { type Locker, newLocker } from "../locker.ts";
+import { defaults, type LockOptions, readOptions } from "../options.ts";
+import type { RedisClient } from "../redis/client.ts";
+import { connect } from "../redis/connection.ts";
+import { forever, realRuntime } from "../time.ts";
+import { createMemoryRedis } from "./memory-redis.ts";
 
 /**
  * A locker that keeps its locks in memory, for unit tests of code that takes locks: nothing to start, and no
