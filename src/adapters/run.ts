@@ -9,6 +9,7 @@ import {
   openLocker,
 } from "../locker.ts";
 import { defaults, readKey, readOptions, type Settings, type WithLockOptions } from "../options.ts";
+import { forever } from "../time.ts";
 
 /** What every adapter takes beside the options of `createLocker`. */
 export interface LockTarget<Input extends unknown[]> extends LockerOptions, WithLockOptions {
@@ -83,7 +84,7 @@ export class Guard<Input extends unknown[], Response> {
 
   #settings(locker: Locker | null): Settings {
     const base = locker ? readLocker(locker).settings : defaults;
-    const settings = readOptions({ ...base, renew: base.renew ?? true }, this.#options, this.#own);
+    const settings = readOptions({ ...base, renew: base.renew ?? forever }, this.#options, this.#own);
     const { ttl, holdFor, renew } = settings;
     // As with ShedLock's lockAtLeastFor and lockAtMostFor.
     if (!renew && holdFor > ttl)
