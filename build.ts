@@ -17,7 +17,8 @@ const smallLua: Plugin = {
       const scripts: Record<string, unknown> = await import(path);
       const contents = readFileSync(path, "utf8").replace(
         /^export const (\w+Script) = `[^`]*`/gm,
-        (_, name: string) => `export const ${name} = ${JSON.stringify(luamin.minify(scripts[name] as string))}`,
+        (_, name: string) =>
+          `export const ${name} = ${JSON.stringify(luamin.minify(scripts[name] as string))}`,
       );
       return { contents, loader: "ts" };
     });
@@ -64,7 +65,8 @@ function entriesOf({ exports, bin }: Pick<typeof manifest, "exports" | "bin">): 
   const wrong: string[] = [];
   const sourceOf = (name: string, file: string) => {
     const source = file.replace(/^(?:\.\/)?dist\/(.*)\.js$/, "src/$1.ts");
-    if (!existsSync(source) || source === file) wrong.push(`${name} is ${file}, and there is no source of it`);
+    if (!existsSync(source) || source === file)
+      wrong.push(`${name} is ${file}, and there is no source of it`);
     return source;
   };
   const exported = Object.entries(exports).flatMap(([name, target]) => {
