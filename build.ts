@@ -47,7 +47,7 @@ const built = await Promise.all(
 await refuseUnknownNames();
 refuseUnused([shared, ...built].flatMap(({ metafile }) => Object.keys(metafile.inputs)));
 
-function inAndOut(source: string): BuildOptions {
+function inAndOut(source: string) {
   return { entryPoints: [source], outfile: outputOf(source) };
 }
 
