@@ -39,10 +39,10 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
     throw new LockOptionError("concurrency", show(concurrency), "a whole number from 1");
   if (typeof onError !== "function") throw new LockOptionError("onError", show(onError), "a function");
 
-  return ({ items, rest, about, groupOf, settled }) => {
+  return async ({ items, rest, about, groupOf, settled }) => {
     const failedGroups = new Set<string | undefined>();
 
-    const turns = items.map((item): Turn => {
+    const makeTurn = async (item: Item): Promise<Turn> => {
       const group = groupOf?.(item);
       const fail = (error?: unknown) => {
         settled(item, { error });
@@ -52,7 +52,7 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
       let key: string | undefined;
       let noKey: unknown;
       try {
-        key = guard.key([item, ...rest]);
+        key = await guard.key([item, ...rest]);
       } catch (error) {
         noKey = error;
       }
@@ -79,8 +79,8 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
           }
         },
       };
-    });
-    return inLanes(turns, concurrency);
+    };
+    await inLanes(await Promise.all(items.map(makeTurn)), concurrency);
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from "hono";
-import type { HeldLock, Lock } from "../lock.ts";
+import type { Lock } from "../lock.ts";
 import { errorResponse, heldResponse, ofRequest, type ResponseOptions, skipped } from "./response.ts";
 import { type Entry, Guard } from "./run.ts";
 
@@ -20,26 +20,25 @@ export function lock(options: LockOptions): MiddlewareHandler<{ Variables: { loc
   const guard = new Guard<[Context], Response>(options);
   return async function lockMiddleware(c, next) {
     const about = ofRequest(c.req.raw, [executionContext(c)]);
-    const end = (held: HeldLock, success: boolean) => guard.leave(held, success, about);
     let entry: Entry<Response>;
     try {
       entry = await guard.enter([c], about);
     } catch (error) {
       return errorResponse(error, options.ifBusy);
     }
-    const held = entry.lock;
-    if (!held) return skipped(entry.response);
-    c.set("lock", held);
+    if (!entry.lock) return skipped(entry.response);
+    const { lock, end } = entry;
+    c.set("lock", lock);
     let response: Response | undefined;
     try {
       await next();
-      if (!c.error) response = heldResponse(c.req.raw, c.res, (success) => end(held, success));
+      if (!c.error) response = heldResponse(c.req.raw, c.res, end);
     } catch (error) {
       // Hono catches what is an Error; anything else that was thrown comes here.
-      await end(held, false);
+      await end(false);
       throw error;
     }
-    if (!response) return end(held, !c.error);
+    if (!response) return end(!c.error);
     // Otherwise Hono adds the headers of the former response to those of the new one.
     c.res = undefined;
     c.res = response;

@@ -66,7 +66,7 @@ export function lockHandler(
         attach(context, lock);
         return handler(...(input as never[]));
       },
-      (result, end) => (stream ? untilFinished(stream, end) : heldToEnd(result, end)),
+      { hold: (result, end) => (stream ? untilFinished(stream, end) : heldToEnd(result, end)) },
     );
     if (!stream || answer !== null) return answer;
     // Skipped: Lambda would wait for the stream's end.

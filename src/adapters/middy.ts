@@ -1,8 +1,8 @@
 import { LockBusyError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
-import type { HeldLock, Lock } from "../lock.ts";
+import type { Lock } from "../lock.ts";
 import { forever } from "../time.ts";
 import { invocation, type LambdaContext, remainingTime } from "./lambda-context.ts";
-import { type AdapterOptions, answerBusy, Guard } from "./run.ts";
+import { type AdapterOptions, answerBusy, type End, Guard } from "./run.ts";
 import { heldToEnd } from "./stream.ts";
 
 export type { LambdaContext } from "./lambda-context.ts";
@@ -73,10 +73,11 @@ type Request<Event, L> = MiddyRequest<Event, LambdaContext & { lock: L }>;
 
 function withLocker<Event>(options: LockMiddlewareOptions<Event>): LockMiddleware<Event, Lock> {
   const guard = new Guard(options);
-  return hooks<Event, HeldLock>({
-    enter: (event, context) => guard.enter([event, context], invocation(context)),
-    leave: (lock, success) => guard.leave(lock, success),
-    lapse: (lock) => lock.stopRenewing(),
+  return hooks<Event, Lock>({
+    async enter(event, context) {
+      const entry = await guard.enter([event, context], invocation(context));
+      return entry.lock ? { ...entry, lapse: () => entry.lock.stopRenewing() } : entry;
+    },
   });
 }
 
@@ -95,38 +96,43 @@ function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddlew
         // @upstash/redis quotes the command, the lock's token included.
         throw new LockUnavailableError(key, new Error(error.message.split(", command was:", 1)[0]));
       });
-      return acquired ? { lock } : answerBusy(new LockBusyError(key, {}), ifBusy, [event, context]);
+      if (!acquired) return answerBusy(new LockBusyError(key, {}), ifBusy, [event, context]);
+      const end = async () => {
+        await lock.release().catch(() => false);
+      };
+      return { lock, end, lapse() {} };
     },
-    async leave(lock) {
-      await lock.release().catch(() => false);
-    },
-    lapse() {},
   });
+}
+
+/** A lock that was taken, whichever it is. */
+interface Taken<L> {
+  lock: L;
+  end: End;
+  /** Lets the lease run out. */
+  lapse(): void;
 }
 
 /** A lock, whichever it is, around a handler. */
 interface Around<Event, L> {
-  enter(event: Event, context: LambdaContext): Promise<{ lock: L } | { lock: undefined; response: unknown }>;
-  leave(lock: L, success: boolean): Promise<void>;
-  /** Lets the lease run out. */
-  lapse(lock: L): void;
+  enter(event: Event, context: LambdaContext): Promise<Taken<L> | { lock: undefined; response: unknown }>;
 }
 
-function hooks<Event, L extends object>({ enter, leave, lapse }: Around<Event, L>): LockMiddleware<Event, L> {
+function hooks<Event, L extends object>({ enter }: Around<Event, L>): LockMiddleware<Event, L> {
   // By request: one process may run many invocations at once.
-  const locks = new WeakMap<object, L>();
+  const locks = new WeakMap<object, Taken<L>>();
 
   const end = async (request: Request<Event, L>, success: boolean) => {
-    const lock = locks.get(request);
+    const taken = locks.get(request);
     locks.delete(request);
-    if (lock) await leave(lock, success);
+    await taken?.end(success);
   };
 
   async function lockBefore(request: Request<Event, L>) {
     const { event, context } = request;
     const entry = await enter(event, context);
-    if ("response" in entry) return entry.response;
-    locks.set(request, entry.lock);
+    if (!("end" in entry)) return entry.response;
+    locks.set(request, entry);
     context.lock = entry.lock;
   }
 
@@ -150,8 +156,7 @@ function hooks<Event, L extends object>({ enter, leave, lapse }: Around<Event, L
     const { error, context } = request;
     const timedOut = error?.name === "TimeoutError" && error.message.startsWith("[AbortError]");
     if (!timedOut && (remainingTime(context)?.() ?? forever) >= 20) return false;
-    const lock = locks.get(request);
-    if (lock) lapse(lock);
+    locks.get(request)?.lapse();
     return true;
   }
 

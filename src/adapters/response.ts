@@ -24,7 +24,7 @@ export async function respond<R extends Request, Rest extends unknown[]>(
 ): Promise<Response> {
   const work = (lock: Lock) => handler(attach(request, lock), ...rest);
   const hold = (response: Response, end: End) => heldResponse(request, response, end);
-  return run(guard, [request, ...rest], about, work, hold).then(skipped, (error) =>
+  return run(guard, [request, ...rest], about, work, { hold }).then(skipped, (error) =>
     errorResponse(error, ifBusy),
   );
 }
