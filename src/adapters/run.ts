@@ -79,6 +79,8 @@ export type Entry<Response> = Taken | { lock: undefined; response: Response | nu
 export interface Results<T> {
   /** Whether the work did what it should: only then is the lock kept for `holdFor`. @default true */
   succeeded?(result: T): boolean;
+  /** Whether work that failed may still go on: then the lock is left to end by itself. @param error what it threw */
+  gaveUp?(error?: unknown): boolean;
   /** Puts off the end of a lock that the result still needs. Undefined if it does not need it any more. */
   hold?(result: T, end: End, lock: HeldLock): T | Promise<T> | undefined;
   /** Told of a result that is not handed on, since the lock was lost. */
@@ -202,8 +204,12 @@ export async function run<Input extends unknown[], Response, T>(
 export async function underLock<T>(
   { lock, end }: Taken,
   work: (lock: HeldLock) => T | Promise<T>,
-  { succeeded = () => true, hold, discard }: Results<T> = {},
+  { succeeded = () => true, gaveUp = () => false, hold, discard }: Results<T> = {},
 ): Promise<T> {
+  const fail = async (error?: unknown) => {
+    if (gaveUp(error)) lock.stopRenewing();
+    else await end(false);
+  };
   let result: T;
   let success: boolean;
   try {
@@ -213,11 +219,11 @@ export async function underLock<T>(
     const held = lost ? undefined : hold?.(result, (whole) => end(whole && success), lock);
     if (held !== undefined) return held;
   } catch (error) {
-    await end(false);
+    await fail(error);
     throw error;
   }
   try {
-    await end(success);
+    await (success ? end(true) : fail());
   } catch (error) {
     discard?.(result);
     throw error;
@@ -240,9 +246,24 @@ export function readHandler(handler: unknown): void {
   if (typeof handler !== "function") throw new LockOptionError("handler", show(handler), "a function");
 }
 
-/** Puts the lock at `lock` of what the handler gets; hidden, so that logging that shows no token. */
-export function attach<T extends object>(target: T, lock: Lock): T & { lock: Lock } {
-  return Object.defineProperty(target as T & { lock: Lock }, "lock", { value: lock, configurable: true });
+/**
+ * Puts the lock at `lock` of what the handler gets; hidden, so that logging that shows no token. What is frozen is
+ * handed on through a view of it that has the lock.
+ */
+export function attach<T extends object, L>(target: T, lock: L): T & { lock: L } {
+  const hidden = { value: lock, configurable: true, enumerable: false, writable: true };
+  return (Reflect.defineProperty(target, "lock", hidden) ? target : viewOf(target, lock)) as T & { lock: L };
+}
+
+function viewOf(target: object, lock: unknown): object {
+  return new Proxy(target, {
+    get(_, name) {
+      if (name === "lock") return lock;
+      const value = Reflect.get(target, name, target);
+      // A platform's object wants its methods called on itself.
+      return typeof value === "function" && !Object.hasOwn(target, name) ? value.bind(target) : value;
+    },
+  });
 }
 
 /** A text of a platform as an owner: some of them come with a request. */
@@ -287,10 +308,15 @@ async function untilAborted(
   }
 }
 
+/** Of so many ms, those that are kept for the release and the answer. */
+export function endShare(lifetime: number): number {
+  return Math.min(1000, lifetime / 10);
+}
+
 /** Nothing may go on past the function's own end, and the release wants a share of it too. */
 function cap(settings: Settings, lifetime: number): void {
   // Whole ms, as all settings are: some of them go to Redis, which takes no others.
-  const usable = Math.floor(Math.max(20, lifetime - Math.min(1000, lifetime / 10)));
+  const usable = Math.floor(Math.max(20, lifetime - endShare(lifetime)));
   const most = {
     ttl: Math.max(10, leaseFor(lifetime)),
     wait: usable,
