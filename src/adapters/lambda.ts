@@ -58,7 +58,7 @@ export function lockHandler(
   return async function lockedHandler(event, second, third) {
     // Lambda's own third argument, up to Node 22, is a callback.
     const stream = isStream(second) ? second : undefined;
-    const context: { lock?: unknown } = readContext(stream ? third : second);
+    const context: Partial<LambdaContext> & { lock?: unknown } = readContext(stream ? third : second);
     const outer = context.lock;
     const work = (lock: Lock) => {
       const own = attach(context, lock);
@@ -107,9 +107,9 @@ async function untilFinished(stream: ResponseStream, end: End, lock: HeldLock): 
 /** What is used of a record of an SQS event. */
 export interface SqsRecord {
   messageId: string;
-  eventSource?: string;
-  eventSourceARN?: string;
-  attributes?: { MessageGroupId?: string | undefined };
+  eventSource?: string | undefined;
+  eventSourceARN?: string | undefined;
+  attributes?: { MessageGroupId?: string | undefined } | undefined;
 }
 
 /** What is used of a record of a Kinesis stream. */
@@ -181,7 +181,9 @@ export function lockRecords<Record extends LambdaRecord, Context extends object 
 }
 
 /** Anything that may be in a batch. */
-type AnyRecord = Partial<SqsRecord & KinesisRecord & DynamoDbRecord>;
+type AnyRecord = Partial<Omit<SqsRecord, "eventSource">> &
+  Partial<Omit<KinesisRecord, "eventSource">> &
+  DynamoDbRecord;
 
 interface BatchSource {
   /** By what a record that failed is named. */

@@ -1,5 +1,5 @@
 import { LockBusyError, type LockError, LockOptionError, show } from "../errors.ts";
-import { type HeldLock, type Lock, leaseFor } from "../lock.ts";
+import { type HeldLock, leaseFor } from "../lock.ts";
 import {
   type AdapterLocker,
   connectionOptions,
@@ -9,7 +9,7 @@ import {
   openLocker,
 } from "../locker.ts";
 import { defaults, readKey, readOptions, type Settings, type WithLockOptions } from "../options.ts";
-import { whenAborted } from "../time.ts";
+import { forever, whenAborted } from "../time.ts";
 
 /** What every adapter takes beside the options of `createLocker`. */
 export interface LockTarget<Input extends unknown[]> extends LockerOptions, WithLockOptions {
@@ -119,7 +119,7 @@ export class Guard<Input extends unknown[], Response> {
 
   #settings(locker: Locker | null): Settings {
     const base = locker ? readLocker(locker).settings : defaults;
-    const settings = readOptions({ ...base, renew: base.renew ?? true }, this.#options, this.#own);
+    const settings = readOptions({ ...base, renew: base.renew ?? forever }, this.#options, this.#own);
     const { ttl, holdFor, renew } = settings;
     // As with ShedLock's lockAtLeastFor and lockAtMostFor.
     if (!renew && holdFor > ttl)

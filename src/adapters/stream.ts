@@ -28,8 +28,8 @@ export function discard(response: unknown): void {
 
 function holdingStream(stream: unknown, end: End, lock: HeldLock | undefined): object | undefined {
   if (typeof stream !== "object" || !stream) return undefined;
-  if ("_readableState" in stream) return holdingNode(stream as Readable, end, lock);
-  if ("getReader" in stream) return holdingWeb(stream as ReadableStream, end, lock);
+  if ("_readableState" in stream) return holdingNode(stream as object as Readable, end, lock);
+  if ("getReader" in stream) return holdingWeb(stream as object as ReadableStream, end, lock);
   if (!(Symbol.asyncIterator in stream)) return undefined;
   // TypeScript's library does not know it yet.
   const { from } = ReadableStream as unknown as { from(source: object): ReadableStream };
