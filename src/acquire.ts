@@ -4,7 +4,6 @@ import { emit } from "./options.ts";
 import type { Claim, Taken } from "./protocol/claim.ts";
 import { release } from "./protocol/release.ts";
 import { take } from "./protocol/take.ts";
-import { RefusedError } from "./redis/client.ts";
 import { waitForTurn } from "./waiting/turn.ts";
 
 /**
@@ -41,13 +40,14 @@ export async function acquire(claim: Claim): Promise<HeldLock> {
       return lock;
     }
   } catch (error) {
-    // It may have been taken all the same, now or later: it is released in the background.
+    // It may have been taken all the same, now or later, even by a script that was refused half-way: it is released
+    // in the background.
     const late = claim.asker.stragglers.length > 0 || !signal?.aborted;
-    if (!(error instanceof RefusedError)) claim.background(lock?.end(false) ?? release(claim, late, true));
+    claim.background(lock?.end(false) ?? release(claim, late, true));
     clearStragglers(claim);
     if (signal?.aborted) throw signal.reason;
     const failure = error instanceof LockUnavailableError ? error : unavailable(claim, error);
-    if (settings.ifUnavailable === "proceed") return holdLock(claim, "unheld");
+    if (settings.ifUnavailable === "proceed") return holdLock(claim, "unheld", { failure });
     throw failure;
   }
   // Whoever waits behind us should not wait for us; a grant that came too late is passed on.

@@ -1,36 +1,47 @@
+// biome-ignore-all lint/complexity/noThisInStatic: `this` is the class on the right of `instanceof`
 /** What went wrong, for code that branches on it. */
 export type LockErrorCode = "LOCK_BUSY" | "LOCK_LOST" | "LOCK_UNAVAILABLE" | "LOCK_OPTION";
 
+/** Marks every error of this package, with its code. Two copies of the package know each other's errors by it. */
+const brand = Symbol.for("serverless-lock.error");
+
 /**
  * What all errors of this package have in common. `statusCode`, `expose` and `headers` are what
- * `@middy/http-error-handler` turns into a response. A message never holds a token, and no owner either,
- * since `expose` lets it out to the caller.
+ * `@middy/http-error-handler` turns into a response. A message never holds a token, an owner or a key, since
+ * `expose` lets it out to the caller; the key is at `key`.
  */
 export abstract class LockError extends Error {
+  /** The code of a class. Its errors are told by it, `instanceof` included, whichever copy of the package made them. */
+  protected static readonly code: LockErrorCode | undefined = undefined;
+
   abstract readonly code: LockErrorCode;
   abstract readonly statusCode: number;
-  /** The key as the caller gave it, without the prefix. */
-  readonly key: string;
-  readonly expose = true;
+  /** The key as the caller gave it, without the prefix. Undefined for an option error. */
+  readonly key: string | undefined;
+  readonly expose: boolean = true;
   readonly headers: Record<string, string> = {};
 
-  constructor(key: string, message: string, options?: ErrorOptions) {
+  constructor(key: string | undefined, message: string, options?: ErrorOptions) {
     super(message, options);
     this.key = key;
+    Object.defineProperty(this, brand, { value: (new.target as typeof LockError).code });
   }
 
-  // LockOptionError is a TypeError and a LockError at once, which a single chain of prototypes cannot say.
   static override [Symbol.hasInstance](value: unknown): boolean {
-    // biome-ignore lint/complexity/noThisInStatic: `this` is the class on the right of `instanceof`
-    return super[Symbol.hasInstance](value) || (this === LockError && value instanceof LockOptionError);
+    if (Function.prototype[Symbol.hasInstance].call(this, value)) return true;
+    // A user's own subclass is known by its prototype alone.
+    const mark = Object.hasOwn(this, "code") && (Object(value) as { [brand]?: unknown })[brand];
+    return typeof mark === "string" && (this.code === undefined || this.code === mark);
   }
 }
 
-/** Another holder has the lock: 423, with `Retry-After` where the holder's lease is known. */
+/** Another holder has the lock: 423, with `Retry-After` if the holder's lease is known. */
 export class LockBusyError extends LockError {
+  protected static override readonly code = "LOCK_BUSY";
   override name = "LockBusyError";
   readonly code = "LOCK_BUSY";
   readonly statusCode = 423;
+  declare readonly key: string;
   /** What the holder calls itself, if it said so. */
   declare readonly owner: string | undefined;
   /** Milliseconds after which the holder's lease ends unless it is renewed. */
@@ -44,7 +55,7 @@ export class LockBusyError extends LockError {
     key: string,
     details: Partial<Pick<LockBusyError, "owner" | "retryAfter" | "waited" | "place">>,
   ) {
-    super(key, `The lock "${key}" is held by another`);
+    super(key, "The lock is held by another");
     Object.assign(this, { waited: 0, ...details });
     if (details.retryAfter) this.headers["Retry-After"] = `${Math.ceil(details.retryAfter / 1000)}`;
   }
@@ -52,34 +63,42 @@ export class LockBusyError extends LockError {
 
 /** The lease ended while the work ran: another may hold the lock by now. Also the reason `lock.signal` aborts with. */
 export class LockLostError extends LockError {
+  protected static override readonly code = "LOCK_LOST";
   override name = "LockLostError";
   readonly code = "LOCK_LOST";
   readonly statusCode = 500;
+  declare readonly key: string;
 
   constructor(key: string, why: string) {
-    super(key, `The lock "${key}" was lost: ${why}`);
+    super(key, `The lock was lost: ${why}`);
   }
 }
 
 /** Redis could not be asked, or answered with something that is no answer: nothing is known about the lock. */
 export class LockUnavailableError extends LockError {
+  protected static override readonly code = "LOCK_UNAVAILABLE";
   override name = "LockUnavailableError";
   readonly code = "LOCK_UNAVAILABLE";
   readonly statusCode = 503;
+  declare readonly key: string;
 
   constructor(key: string, cause: unknown) {
-    super(key, `Redis could not be asked about the lock "${key}"`, { cause });
+    super(key, "Redis could not be asked about the lock", { cause });
   }
 }
 
 /** An option is wrong. Says which, what was given and what fits; thrown before any request is sent. */
-export class LockOptionError extends TypeError {
+export class LockOptionError extends LockError {
+  protected static override readonly code = "LOCK_OPTION";
   override name = "LockOptionError";
   readonly code = "LOCK_OPTION";
+  readonly statusCode = 500;
+  override readonly expose = false;
+  declare readonly key: undefined;
   readonly option: string;
 
   constructor(option: string, given: string, fits: string, options?: ErrorOptions) {
-    super(`${option}: got ${given}, expected ${fits}`, options);
+    super(undefined, `${printable(option)}: got ${given}, expected ${fits}`, options);
     this.option = option;
   }
 }
@@ -87,6 +106,11 @@ export class LockOptionError extends TypeError {
 /** How a given value is named in an error: short, quoted, and never an object's content. */
 export function show(value: unknown, most = 60): string {
   if (typeof value === "string")
-    return JSON.stringify(value.length > most ? `${value.slice(0, most)}…` : value);
+    return printable(JSON.stringify(value.length > most ? `${value.slice(0, most)}…` : value));
   return Object(value) === value ? `some ${typeof value}` : String(value);
+}
+
+/** A text without what breaks a line or steers a terminal: it could forge lines of a log. */
+export function printable(text: string): string {
+  return text.replace(/[^ -~\xa0-\u2027\u202f-\uffff]/g, "\ufffd");
 }

@@ -1,8 +1,9 @@
-import { LockLostError, LockOptionError, LockUnavailableError } from "./errors.ts";
-import { emit, readOptions } from "./options.ts";
+import { LockLostError, LockOptionError, LockUnavailableError, printable, show } from "./errors.ts";
+import { defaults, emit, readKey, readOptions, type Settings } from "./options.ts";
 import type { Claim } from "./protocol/claim.ts";
 import { extend } from "./protocol/extend.ts";
 import { keep, release as releaseClaim } from "./protocol/release.ts";
+import { RefusedError } from "./redis/client.ts";
 import { type Duration, forever, type Since, validity, whenAborted } from "./time.ts";
 
 /** One lock, as its holder sees it. */
@@ -19,9 +20,10 @@ export interface Lock {
   /** Milliseconds this process can still be sure of. */
   readonly remaining: number;
   /**
-   * Aborted with a `LockLostError` the moment this process can no longer be sure, and with the reason of the
-   * `signal` option when that aborts. Its `aborted` reads the clock: a process that was frozen past its lease
-   * sees it at once, before any timer had a chance to run.
+   * Aborted with a `LockLostError` the moment this process can no longer be sure; with the reason of the `signal`
+   * option when that aborts; and with an `AbortError` when the lock is released, before the release is sent. Its
+   * `aborted` reads the clock: a process that was frozen past its lease sees it at once, before any timer had a
+   * chance to run.
    */
   readonly signal: AbortSignal;
   /**
@@ -31,12 +33,16 @@ export interface Lock {
   extend(ttl?: Duration): Promise<boolean>;
   /**
    * Gives the lock up. True when it was still ours, false when it had been lost; never deletes another's.
-   * Asked again, it gives the same answer.
+   * Asked again, it gives the same answer. `failed: true` lets it go at once in spite of `holdFor`.
    * @throws LockUnavailableError when Redis could not be asked; the lock ends with its lease, or may be released again
    */
-  release(): Promise<boolean>;
+  release(options?: { failed?: boolean | undefined }): Promise<boolean>;
   /** What `locker.resume` takes, in this process or another. Holds the token. */
   toJSON(): LockHandle;
+  /**
+   * What `await using` calls: as `release({ failed: true })`, since it is not told whether its block threw. It never
+   * throws; a release that could not be asked for is an `unavailable` event.
+   */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -48,14 +54,23 @@ export interface LockHandle {
   ttl: number;
   owner: string | undefined;
   fence: number | undefined;
+  /** Ms left of the window for which a success keeps the lock. @default 0 */
+  holdFor?: number | undefined;
 }
 
 /** A lock as this package sees it. */
 export interface HeldLock extends Lock {
   /** Why the lock was lost, if it was. */
   readonly lost: LockLostError | undefined;
+  /** Why Redis could not be asked, if the lock is not held for that. */
+  readonly failure: LockUnavailableError | undefined;
   /** Ends the lock; only after a success is it kept for `holdFor`. */
   end(success: boolean): Promise<boolean>;
+  /**
+   * From here on the lease is renewed only while the work goes on, as told by calls of the function returned. One
+   * that comes after a renewal was left out renews at once.
+   */
+  renewOnProgress(): () => void;
   /** Lets the lease run out, while whoever still works under it keeps its `signal`. */
   stopRenewing(): void;
 }
@@ -65,35 +80,48 @@ const gone = "another has it, or it was deleted";
 /** `resumed` and `unheld` locks are not known to be held: one may become so by `extend`, the other never. */
 type State = "held" | "released" | "lost" | "resumed" | "unheld";
 
-/** @param taken the fencing token, and the lease where it is a grant's */
+/** What an acquire brought: the fencing token, the lease if it is a grant's, or why Redis could not be asked. */
+interface Facts {
+  fence?: number | undefined;
+  lease?: number;
+  failure?: LockUnavailableError;
+}
+
 export function holdLock(
   claim: Claim,
   state: State,
-  { fence, lease: granted }: { fence?: number | undefined; lease?: number } = {},
+  { fence, lease: granted, failure }: Facts = {},
 ): HeldLock {
   const { settings, name: key, token, lifetime = () => forever } = claim;
   const { runtime } = claim.connection;
-  const { prefix, ttl, owner, signal: outer } = settings;
-  const facts = { key, token, owner, fence };
+  const { prefix, ttl, owner, signal: outer, holdFor } = settings;
   const abort = new AbortController();
   const { signal } = abort;
   const sinceAcquired = claim.since;
   /** The lease as it is believed in. */
-  let lease = granted ?? ttl;
+  let lease = state === "held" ? (granted ?? ttl) : 0;
   let since = sinceAcquired;
   /** The lease it is renewed to. */
   let wanted = ttl;
   /** The shortest lease that a request of unknown fate may still set. */
   let shortest = forever;
-  let renewable = settings.renew;
+  /** For how long after acquire it is renewed. */
+  let renewFor = settings.renew ?? 0;
+  /** Whether the work went on since the last renewal; undefined where it is renewed anyway. */
+  let progressed: boolean | undefined;
   let lost: LockLostError | undefined;
   let cancelTimer = () => {};
+  let forgetOuter = () => {};
   let extending: Promise<unknown> = Promise.resolve();
   let releasing: Promise<boolean> | undefined;
+  /** Whether a release of unknown fate may have been executed. */
+  let maybeReleased = false;
+
+  const leaseLeft = () => validity(lease) - since();
 
   function remaining(): number {
     if (state !== "held") return 0;
-    const left = validity(lease) - since();
+    const left = leaseLeft();
     if (left > 0) return left;
     lose("its lease ended");
     return 0;
@@ -113,21 +141,30 @@ export function holdLock(
     forgetOuter();
   }
 
-  /** Sets the timer that renews the lease in a while, or ends it here; none where the lock is not held. */
-  function schedule(pause = renewable ? remaining() / 3 : forever): void {
+  /** Sets the timer that renews the lease in a while, or ends it here; none if the lock is not held. */
+  function schedule(pause = renewFor ? remaining() / 3 : forever): void {
     cancelTimer();
     const left = remaining();
     if (left) cancelTimer = runtime.later(renew, Math.ceil(Math.min(pause, left)), true);
   }
 
   function renew(): void {
-    const left = lifetime();
+    const left = Math.min(lifetime(), renewFor - sinceAcquired());
     schedule(forever);
     // What is left of the lease may do for what is left of the function.
-    if (!renewable || remaining() >= left) return;
+    if (remaining() >= left || progressed === false) return;
+    progressed &&= false;
     // A timer that fires late, in a thawed sandbox, finds the lease over, and then nothing is sent.
     // Where that fails, it is tried again until the lease ends.
-    extendTo(Math.min(wanted, leaseFor(left))).catch(() => schedule(wanted / 10));
+    extendTo(Math.min(wanted, leaseFor(left))).catch(() => {
+      progressed &&= true;
+      schedule(wanted / 10);
+    });
+  }
+
+  function stopRenewing(): void {
+    renewFor = 0;
+    schedule();
   }
 
   function setLease(ttl: number, from: Since): void {
@@ -159,6 +196,7 @@ export function holdLock(
       return false;
     }
     if (!answer.repeated) shortest = settled;
+    if (state === "resumed") heed();
     state = "held";
     setLease(Math.min(ttl, shortest), answer.sinceSent);
     const left = remaining();
@@ -167,24 +205,41 @@ export function holdLock(
   }
 
   async function release(success: boolean): Promise<boolean> {
-    // Released before, with no answer: then that may have been what ended it, and the lock was ours.
-    const again = state === "released";
-    const ours = again || state === "resumed" || remaining() > 0;
+    const ours = state === "released" || state === "resumed" || remaining() > 0;
     if (ours) state = "released";
     stop();
+    // Whoever heeds it has stopped by the time another gets the lock.
+    abort.abort(new DOMException("The lock was released", "AbortError"));
     if (state === "unheld") return false;
     if (!ours) {
       // The server may keep the lock a little longer than we relied on it.
       await releaseClaim(claim).catch(() => {});
       return false;
     }
-    const rest = success ? Math.ceil(settings.holdFor - sinceAcquired()) : 0;
-    const released = await (rest > 0 ? keep(claim, rest) : releaseClaim(claim));
+    // While its lease lasts, only we can have ended it.
+    const before = maybeReleased && leaseLeft() > 0;
+    const released = await (success && holdFor > sinceAcquired() ? keepOn() : releaseClaim(claim)).catch(
+      (error) => {
+        maybeReleased ||= !(error instanceof RefusedError);
+        throw error;
+      },
+    );
     clearStragglers(claim);
-    const stillHeld = again || released;
+    const stillHeld = before || released;
     if (!stillHeld) lose(gone);
     emit(claim, { type: "released", stillHeld });
     return stillHeld;
+  }
+
+  /** Keeps the lock for the rest of `holdFor`. It is tried until the lease ends, lest the work is done again. */
+  async function keepOn(): Promise<boolean> {
+    for (;;) {
+      try {
+        return await keep(claim, Math.ceil(Math.max(1, holdFor - sinceAcquired())));
+      } catch (error) {
+        if (error instanceof RefusedError || leaseLeft() <= 0) throw error;
+      }
+    }
   }
 
   // `signal.aborted` reads the clock: the timer may be late, and what awaited something runs before it.
@@ -199,8 +254,16 @@ export function holdLock(
     if (signal.aborted) throw signal.reason;
   };
 
-  const forgetOuter = whenAborted(outer, () => abort.abort(outer?.reason));
+  function heed(): void {
+    forgetOuter = whenAborted(outer, () => {
+      abort.abort(outer?.reason);
+      stopRenewing();
+    });
+  }
+
   schedule();
+  // A handle may be dropped: until it is known to be held, it leaves no listener behind.
+  if (state !== "resumed" || outer?.aborted) heed();
 
   const end = (success: boolean) => {
     releasing ??= release(success).catch((error) => {
@@ -210,9 +273,12 @@ export function holdLock(
     return releasing;
   };
 
-  return {
-    ...facts,
+  const lock: Omit<HeldLock, "token"> = {
+    key,
+    owner,
+    fence,
     signal,
+    failure,
     get held() {
       return remaining() > 0;
     },
@@ -227,16 +293,34 @@ export function holdLock(
       return extendTo(wanted);
     },
     end,
-    release: () => end(true),
-    stopRenewing() {
-      renewable = false;
-      schedule();
+    release: ({ failed } = {}) => end(!failed),
+    stopRenewing,
+    renewOnProgress() {
+      progressed ??= false;
+      return () => {
+        const idle = progressed === false;
+        progressed = true;
+        // The timer that renews has gone by, or comes yet.
+        if (idle && remaining() < (validity(lease) * 2) / 3) renew();
+      };
     },
-    toJSON: () => ({ ...facts, prefix, ttl }),
+    toJSON() {
+      const left = Math.ceil(Math.max(0, holdFor - sinceAcquired()));
+      return secret({ key, token, owner, fence, prefix, ttl, holdFor: left }, "LockHandle");
+    },
     async [Symbol.asyncDispose]() {
-      await end(true);
+      await end(false).catch(() => {});
     },
   };
+  // Hidden from logs.
+  return Object.defineProperty(lock as HeldLock, "token", { value: token });
+}
+
+/** The value, which a log shows by its name alone. */
+function secret<T extends object>(value: T, name: string): T {
+  return Object.defineProperty(value, Symbol.for("nodejs.util.inspect.custom"), {
+    value: () => `${name} { key: ${show((value as { key?: unknown }).key)} }`,
+  });
 }
 
 /** The shortest lease whose validity covers `ms`. */
@@ -250,22 +334,41 @@ export function clearStragglers(claim: Claim): void {
     claim.background(straggler.then(() => releaseClaim(claim, false, true)));
 }
 
-/** The error for a lock about which nothing is known. Its cause names no token, whatever the server quoted. */
+/** The error for a lock about which nothing is known. */
 export function unavailable(claim: Claim, cause: unknown): LockUnavailableError {
-  const { name, token } = claim;
-  const message = `${(cause as Error | undefined)?.message}`;
-  const clean = message.includes(token) ? new Error(message.replaceAll(token, "[token]")) : cause;
-  const error = new LockUnavailableError(name, clean);
+  const error = new LockUnavailableError(claim.name, withoutToken(cause, claim.token));
   emit(claim, { type: "unavailable", error });
   return error;
 }
 
+/** An error's name, texts, code and cause, and nothing else of it: clients quote commands, lock tokens included. */
+function withoutToken(error: unknown, token: string, depth = 0): Error | undefined {
+  if (error === undefined || depth > 4) return undefined;
+  const { name = "Error", message = error, stack, code, cause } = Object(error) as NodeJS.ErrnoException;
+  const clean = (text: unknown) => `${text}`.replaceAll(token, "[token]");
+  const copy = new Error(printable(clean(message)), { cause: withoutToken(cause, token, depth + 1) });
+  const shown = { name: { value: clean(name) }, ...(stack && { stack: { value: clean(stack) } }) };
+  Object.defineProperties(copy, shown);
+  return code === undefined ? copy : Object.assign(copy, { code: clean(code) });
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /** Checks a handle; nothing of it is shown, since it holds a token. */
 export function readHandle(handle: unknown): LockHandle {
   try {
-    const read = typeof handle === "string" ? JSON.parse(handle) : handle;
-    const texts = [read.key, read.prefix, read.token];
-    if (texts.every((text) => typeof text === "string") && Number.isInteger(read.ttl)) return read;
+    const { key, prefix, token, ttl, owner, fence, holdFor } =
+      typeof handle === "string" ? JSON.parse(handle) : handle;
+    // A store may write undefined as null, and settings take an undefined one for a default.
+    const read = { prefix, ttl, owner: owner ?? undefined, holdFor: holdFor ?? 0 };
+    const settings = readOptions(defaults, read);
+    const same = Object.entries(read).every(([name, value]) => settings[name as keyof Settings] === value);
+    if (
+      same &&
+      uuid.test(token) &&
+      (fence ?? undefined) === (Number.isSafeInteger(fence) ? fence : undefined)
+    )
+      return { ...read, key: readKey(key), token, fence: fence ?? undefined };
   } catch {}
   throw new LockOptionError("handle", typeof handle, "what lock.toJSON() gave, or its JSON");
 }

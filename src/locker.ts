@@ -13,7 +13,7 @@ import { newClaim } from "./protocol/claim.ts";
 import { type Connection, connect } from "./redis/connection.ts";
 import { restClient } from "./redis/rest.ts";
 import { type UpstashRedis, upstashClient } from "./redis/upstash.ts";
-import { realRuntime } from "./time.ts";
+import { forever, realRuntime } from "./time.ts";
 
 /** Where Redis is, and the defaults of every call. */
 export interface LockerOptions extends LockOptions {
@@ -42,6 +42,7 @@ export interface Locker {
    * Runs the work under the lock, renews it meanwhile, and releases it. An error of the work wins over all
    * others. A release that cannot be asked for is an event, no error: the work was done under the lock.
    * @throws LockLostError once the work has settled, if the lock was lost meanwhile
+   * @throws LockUnavailableError once the work has settled, if the lock could not be kept for `holdFor`
    */
   withLock<T>(key: string, work: Work<T>): Promise<T>;
   withLock<T>(key: string, options: WithLockOptions, work: Work<T>): Promise<T>;
@@ -96,7 +97,7 @@ export function newLocker(connection: Connection, settings: Settings): AdapterLo
     async withLock<T>(key: string, ...rest: [Work<T>] | [WithLockOptions, Work<T>]): Promise<T> {
       const work = rest.pop();
       if (typeof work !== "function") throw new LockOptionError("work", show(work), "a function");
-      const asked = readOptions({ ...settings, renew: settings.renew ?? true }, rest[0]);
+      const asked = readOptions({ ...settings, renew: settings.renew ?? forever }, rest[0]);
       const lock = await take(key, asked);
       let result: T;
       try {
@@ -109,9 +110,17 @@ export function newLocker(connection: Connection, settings: Settings): AdapterLo
       return result;
     },
     resume(handle, options) {
-      const { key, prefix, token, ttl, owner, fence } = readHandle(handle);
-      const asked = { ...readOptions(settings, options), prefix, ttl, owner };
-      return holdLock(newClaim(connection, asked, key, undefined, undefined, token), "resumed", { fence });
+      const { key, token, fence, holdFor = 0, ...theirs } = readHandle(handle);
+      const { prefix, owner } = theirs;
+      const asked = readOptions({ ...settings, ...theirs }, options);
+      for (const [name, value] of Object.entries({ prefix, owner }))
+        if (asked[name as "prefix" | "owner"] !== value)
+          throw new LockOptionError(name, "another than the handle's", "none: the handle has it");
+      // The window counts from acquire. Of two that are given, the shorter holds.
+      const windows = [holdFor, asked.holdFor].filter((each) => each > 0);
+      asked.holdFor = Math.min(...windows, windows.length ? forever : 0);
+      const claim = newClaim(connection, asked, key, undefined, undefined, { token, ttl: theirs.ttl });
+      return holdLock(claim, "resumed", { fence });
     },
   };
 }
@@ -120,9 +129,12 @@ export function newLocker(connection: Connection, settings: Settings): AdapterLo
  * Ends the lock after its work: the one place that says which error wins. A release that cannot be asked for
  * is an event, no error, since the work was done under the lock.
  * @throws LockLostError if the work succeeded and the lock was lost meanwhile
+ * @throws LockUnavailableError if it succeeded and the lock could not be kept for `holdFor`: it may be done again
  */
 export async function leave(lock: HeldLock, settings: Settings, success: boolean): Promise<void> {
-  await lock.end(success).catch(() => {});
+  await lock.end(success).catch((error) => {
+    if (success && settings.holdFor > 0) throw error;
+  });
   if (success && lock.lost && settings.onLost === "throw") throw lock.lost;
 }
 

@@ -1,5 +1,5 @@
 import { LockOptionError, show } from "./errors.ts";
-import { type Duration, milliseconds } from "./time.ts";
+import { type Duration, forever, milliseconds } from "./time.ts";
 
 /** What is known of another holder. */
 export interface Holder {
@@ -35,9 +35,15 @@ export interface LockOptions {
   ttl?: Duration | undefined;
   /** How long to wait while another holds the lock. 0 to 24 h. @default 0 */
   wait?: Duration | undefined;
-  /** Keep the lease alive while held. @default true in `withLock` and the adapters, false in `acquire` */
-  renew?: boolean | undefined;
-  /** Keep the lock this long after a success, counted from acquire. 0 to 31 days. @default 0 */
+  /**
+   * Keep the lease alive while held. A duration bounds it: from acquire on, the lock is kept no longer, 10 ms to 31
+   * days. Renewal also ends when `signal` aborts. @default true in `withLock` and the adapters, false in `acquire`
+   */
+  renew?: boolean | Duration | undefined;
+  /**
+   * Keep the lock this long after a success, counted from acquire. 0 to 31 days. A lock that cannot be kept is an
+   * error, although the work succeeded. @default 0
+   */
   holdFor?: Duration | undefined;
   /** Ends the wait, the acquire and the `lock.signal` of the work. */
   signal?: AbortSignal | undefined;
@@ -65,7 +71,8 @@ export interface WithLockOptions extends LockOptions {
 export interface Settings {
   ttl: number;
   wait: number;
-  renew: boolean | undefined;
+  /** Ms, or undefined where nobody chose. */
+  renew: number | undefined;
   holdFor: number;
   signal: AbortSignal | undefined;
   owner: string | undefined;
@@ -84,17 +91,28 @@ interface Rule<T> {
   read(value: unknown): T | undefined;
 }
 
+const renewFor = duration(0, "10ms", "31d");
+
 // The one place for every option, its default and its check.
 const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
   ttl: duration(10_000, "10ms", "24h"),
   wait: duration(0, 0, "24h"),
-  renew: oneOf<boolean | undefined>(undefined, true, false),
+  renew: {
+    default: undefined,
+    fits: `true, false or ${renewFor.fits}`,
+    read: (value) => (typeof value === "boolean" ? (value ? forever : 0) : renewFor.read(value)),
+  },
   holdFor: duration(0, 0, "31d"),
-  signal: rule(undefined, "an AbortSignal", (value) => typeof (value as AbortSignal)?.aborted === "boolean"),
+  signal: rule(undefined, "an AbortSignal", isSignal),
   owner: text(undefined),
   fencing: oneOf<boolean>(false, true, false),
   ifUnavailable: oneOf("throw", "throw", "proceed"),
-  prefix: text("lock:"),
+  prefix: {
+    ...text("lock:"),
+    fits: "a text of up to 200 characters, no control characters, no {} in it",
+    // A cluster ignores an empty hash tag: the keys of one lock would lie on different nodes.
+    read: (value) => (emptyTag.test(`${value}`) ? undefined : text("").read(value)),
+  },
   requestTimeout: duration(2000, "10ms", "60s"),
   onEvent: rule(undefined, "a function", (value) => typeof value === "function"),
   onLost: oneOf("throw", "throw", "ignore"),
@@ -127,10 +145,41 @@ export function readOptions(base: Settings, options: unknown = {}, others: reado
   return settings as unknown as Settings;
 }
 
+/** A key made of a value that was not there, which many locks would share by mistake. */
+const madeOfNothing = /\[object Object\]|(^|[:/|@#\s])(undefined|NaN)($|[:/|@#\s])/;
+
 /** A lock's name as the caller gave it, checked: longer ones are more likely a mistake, such as a whole event. */
 export function readKey(key: unknown): string {
-  if (typeof key === "string" && key && key.length <= 1024) return key;
-  throw new LockOptionError("key", show(key), "a text of 1 to 1024 characters");
+  if (typeof key !== "string" || !key || key.length > 1024)
+    throw new LockOptionError("key", show(key), "a text of 1 to 1024 characters");
+  if (madeOfNothing.test(key))
+    throw new LockOptionError("key", show(key), "a key without a value that was not there");
+  // Two such keys would be one in Redis.
+  if (wellFormed(key) !== key)
+    throw new LockOptionError("key", show(key), "a text without half a surrogate pair");
+  return key;
+}
+
+/** The text as it comes back from Redis: half a surrogate pair, as of a cut emoji, cannot go there. */
+export function wellFormed(text: string): string {
+  return text.replace(/[\ud800-\udfff]/gu, "\ufffd");
+}
+
+/** What is missing in a cluster's view of `<prefix>{<key>}`: a hash tag before the first "}". */
+const emptyTag = /^[^{]*\{\}/;
+
+/**
+ * `<prefix>{<key>}` in Redis: the braces keep a lock's keys on one cluster slot. A key that begins with "}" would make
+ * them empty, and empty ones do not count: it is at `<prefix>{:}<key>:`, which is no other key's place.
+ */
+export function redisKey(prefix: string, key: string): string {
+  const usual = `${prefix}{${key}}`;
+  return emptyTag.test(usual) ? `${prefix}{:}${key}:` : usual;
+}
+
+function isSignal(value: unknown): boolean {
+  const { aborted, addEventListener } = Object(value) as Partial<AbortSignal>;
+  return typeof aborted === "boolean" && typeof addEventListener === "function";
 }
 
 /** Calls the listener; what it throws or rejects with changes nothing. */
@@ -162,11 +211,13 @@ function oneOf<T>(fallback: T, ...choices: T[]): Rule<T> {
 }
 
 function text<T>(fallback: T): Rule<T> {
-  const fits = "a text of up to 200 characters, no control characters";
-  return rule(
-    fallback,
-    fits,
+  return {
+    default: fallback,
+    fits: "a text of up to 200 characters, no control characters",
     // Plain ranges: a class such as \p{Cc} takes its time at every import.
-    (value) => typeof value === "string" && /^[ -~\xa0-\uffff]{0,200}$/.test(value),
-  );
+    read: (value) =>
+      typeof value === "string" && /^[ -~\xa0-\uffff]{0,200}$/.test(value)
+        ? (wellFormed(value) as T)
+        : undefined,
+  };
 }

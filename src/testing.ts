@@ -107,14 +107,17 @@ function memoryClient(): RedisClient {
     const member = value.slice(3);
     if (mark !== "") drop(key, member);
     if (Number(mark) > 0) set(gone, "1", Number(mark));
-    if (get(key)?.slice(3) !== member) return 0;
-    pass(key);
+    const held = get(key);
+    if (held?.slice(3) !== member) return 0;
+    if (held[2] === ":") entries.delete(key);
+    else pass(key);
     return 1;
   }
 
-  function extend(key: string, value: string, next: string, ttl: number): string | number {
+  function extend(key: string, value: string, next: string, ttl: number, shared: boolean): string | number {
     const held = get(key) ?? "";
     if (![value, next].some((each) => each.slice(3) === held.slice(3))) return 0;
+    if (shared && left(key) > ttl) return held;
     set(key, held.slice(0, 3) + next.slice(3), ttl);
     return held;
   }
@@ -130,14 +133,15 @@ function memoryClient(): RedisClient {
     if (name === "SET") return get(first) === third && set(first, value, Number(ms)) ? "OK" : null;
 
     const keys = words.slice(2, 2 + Number(value)) as [string, string, string, string, string?];
-    const [one = "", two = "", three = ""] = words.slice(2 + Number(value));
+    const [one = "", two = "", three = "", four = ""] = words.slice(2 + Number(value));
     if (first.endsWith(joinScript)) return join(keys[0], keys[3], keys[4], one, Number(two), three !== "");
     if (first.endsWith(releaseScript)) return release(keys[0], keys[3], one, two);
-    if (first.endsWith(extendScript)) return extend(keys[0], one, two, Number(three));
+    if (first.endsWith(extendScript)) return extend(keys[0], one, two, Number(three), four === "1");
     throw new Error(`the memory locker does not know ${name}`);
   }
 
   return {
+    exact: true,
     resendsAfter: forever,
     send: async (command) => execute(command.map(String)),
     async listen(channel, hear, signal) {

@@ -12,6 +12,10 @@ export interface Runtime {
   later(callback: () => void, ms: number, background?: boolean): () => void;
   /** From 0 up to 1. */
   random(): number;
+  /**
+   * 128 random bits, written as a UUID. Node's `crypto.randomUUID` draws from a cache, which processes of one
+   * startup snapshot or clones of one machine share.
+   */
   uuid(): string;
 }
 
@@ -29,7 +33,11 @@ export const realRuntime: Runtime = {
     return () => clearTimeout(timer as number);
   },
   random: () => Math.random(),
-  uuid: () => crypto.randomUUID(),
+  uuid() {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    return hex.replace(/(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+  },
 };
 
 export const forever = Infinity;
@@ -52,11 +60,32 @@ export function milliseconds(duration: unknown): number {
   return Math.ceil(typeof duration === "number" ? duration : Number(amount) * (units[unit] as number));
 }
 
+/** Who acts when a signal aborts. One listener serves all: Node warns of more than ten under one signal. */
+const acting = new WeakMap<AbortSignal, { acts: Set<() => void>; listener: () => void }>();
+
 /** Acts when the signal aborts, at once if it has already, until the function it returns is called. */
 export function whenAborted(signal: AbortSignal | undefined, act: () => void): () => void {
-  signal?.addEventListener("abort", act);
-  if (signal?.aborted) act();
-  return () => signal?.removeEventListener("abort", act);
+  if (!signal) return () => {};
+  if (signal.aborted) {
+    act();
+    return () => {};
+  }
+  let entry = acting.get(signal);
+  if (!entry) {
+    const acts = new Set<() => void>();
+    entry = { acts, listener: () => acts.forEach((each) => void each()) };
+    acting.set(signal, entry);
+    signal.addEventListener("abort", entry.listener);
+  }
+  const { acts, listener } = entry;
+  // The same function may be given twice.
+  const once = () => act();
+  acts.add(once);
+  return () => {
+    if (!acts.delete(once) || acts.size > 0) return;
+    acting.delete(signal);
+    signal.removeEventListener("abort", listener);
+  };
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { Holder, Settings } from "../options.ts";
+import { type Holder, redisKey, type Settings } from "../options.ts";
 import type { Command } from "../redis/client.ts";
 import type { Answer, Asker, Connection, Straggler } from "../redis/connection.ts";
 import type { Since } from "../time.ts";
@@ -15,10 +15,12 @@ export interface Claim {
   readonly background: (work: Promise<unknown>) => void;
   /** What tells this holder from all others. */
   readonly token: string;
-  /** `<prefix>{<name>}` in Redis: the braces keep a lock's keys on one cluster slot. */
+  /** Where it is in Redis. */
   readonly key: string;
   /** What identifies the holder there. */
   readonly value: string;
+  /** Whether another process may rely on the same lease: then it is never made shorter. */
+  readonly shared: boolean;
   /** Who takes the lock, and where its requests are left that were given up and may still be executed. */
   readonly asker: Asker & { readonly stragglers: Straggler[] };
   /** Since the earliest moment at which the lock may have become ours: its lease is counted from there. */
@@ -49,15 +51,16 @@ export type Taken =
       foreign: boolean;
     };
 
-/** @param token that of a lock taken elsewhere; by default a new one */
+/** @param elsewhere of a lock taken elsewhere: its token, and the lease that its value tells */
 export function newClaim(
   connection: Connection,
   settings: Settings,
   name: string,
   lifetime?: () => number,
   background: Claim["background"] = () => {},
-  token = connection.runtime.uuid(),
+  elsewhere?: { token: string; ttl: number },
 ): Claim {
+  const { token, ttl } = elsewhere ?? { token: connection.runtime.uuid(), ttl: settings.ttl };
   return {
     connection,
     settings,
@@ -65,8 +68,9 @@ export function newClaim(
     lifetime,
     background: (work) => background(work.catch(() => {})),
     token,
-    key: `${settings.prefix}{${name}}`,
-    value: leaseValue(token, settings.ttl, settings.owner),
+    key: redisKey(settings.prefix, name),
+    value: leaseValue(token, ttl, settings.owner),
+    shared: elsewhere !== undefined,
     asker: { signal: settings.signal, stragglers: [] },
     since: connection.runtime.sinceNow(),
   };
@@ -78,8 +82,8 @@ export function leaseValue(token: string, ttl: number, owner = ""): string {
 }
 
 /** Whether what is at the lock is the claim's; then it also says whether others may wait. */
-export function isOurs(claim: Claim, there: unknown): boolean {
-  const ours = typeof there === "string" && there.slice(3) === claim.value.slice(3);
+export function isOurs(claim: Claim, there: unknown, value = claim.value): boolean {
+  const ours = typeof there === "string" && /^sl[:!?]/.test(there) && there.slice(3) === value.slice(3);
   if (ours) claim.contended = there[2] !== ":";
   return ours;
 }

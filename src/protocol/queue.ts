@@ -21,7 +21,8 @@ export function channelOf({ token }: Claim): string {
  * if there is one, for as long as that counts as alive, and tells its channel the ticket, with ":", or "!" where
  * others wait behind it, or "?" where nobody listens: it may be dead, and the grant ends 1.5 s earlier, after the
  * time by which it would have asked. It may listen all the same, where a server counts but some of its listeners.
- * PUBSUB and PUBLISH may be missing: the waiter finds the grant by polling, too.
+ * PUBSUB and PUBLISH may be missing: the waiter finds the grant by polling, too. A Redis that is full refuses the SET:
+ * then the lock is free for whoever asks next.
  */
 export const queueScript = `local call,lock,queue,alive=redis.call,KEYS[1],KEYS[2],KEYS[3]
 local me,held,time=ARGV[1]:sub(4),call('GET',lock)
@@ -45,8 +46,11 @@ local mark,channel=first[3] and '!' or ':','sl:'..held:sub(1,18)
 if (redis.pcall('PUBSUB','NUMSUB',channel) or '')[2]==0 then
 mark,left='?',math.max(left-1500,500)
 end
-redis.pcall('PUBLISH',channel,first[2]..mark)
 held='sl'..mark..held
-call('SET',lock,held,'PX',left)
+if redis.pcall('SET',lock,held,'PX',left).err then
+held=nil
+return
+end
+redis.pcall('PUBLISH',channel,first[2]..mark)
 end
 `;

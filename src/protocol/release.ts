@@ -5,14 +5,15 @@ import { runScript, tryCommand } from "./support.ts";
 
 // KEYS[1] the lock  KEYS[2] its queue  KEYS[3] who is alive  KEYS[4] our mark of having left
 // ARGV[1] our value  ARGV[2] '' to stay as we are, else we leave the queue, and our mark stays for so many ms
-// Gives the lock to the first live waiter. Replies 1 when it was ours, else 0.
+// Gives the lock to the first live waiter. Replies 1 when it was ours, else 0. The first who waits marks the value, so
+// behind one without a mark nobody waits, and the queue is not looked at.
 export const releaseScript = `${queueScript}
 if ARGV[2]~='' then
 drop(me)
 if ARGV[2]~='0' then call('SET',KEYS[4],1,'PX',ARGV[2]) end
 end
 if not ours() then return 0 end
-pass()
+if held:sub(3,3)==':' then held=nil else pass() end
 if not held then call('DEL',lock) end
 return 1`;
 

@@ -1,4 +1,4 @@
-import { type Command, RefusedError } from "../redis/client.ts";
+import { type Command, isFull, RefusedError } from "../redis/client.ts";
 import type { Answer, Asker } from "../redis/connection.ts";
 import { ask, type Claim } from "./claim.ts";
 
@@ -7,11 +7,11 @@ const unknown = /unknown command|syntax error|command is not available|shebang|n
 
 /**
  * Asks a command, or undefined where the server does not have it, which it is asked for only once.
- * Redis before 8.4 has no `DELEX` and no `SET … IFEQ` ("compare").
+ * Redis before 8.4 has no `DELEX` and no `SET … IFEQ` ("compare"), before 7 no `SET … NX GET` ("get").
  */
 export async function tryCommand(
   claim: Claim,
-  needs: "compare" | "flags",
+  needs: "compare" | "flags" | "get",
   command: Command,
   asker?: Asker,
 ): Promise<Answer | undefined> {
@@ -39,5 +39,12 @@ export async function runScript(
 ): Promise<Answer> {
   const evaluate = (text: string) => ["EVAL", text, keys.length, ...keys, ...args];
   const flagged = evaluate(`#!lua flags=allow-key-locking\n${script}`);
-  return (await tryCommand(claim, "flags", flagged, asker)) ?? ask(claim, evaluate(script), asker);
+  // A Redis that is full runs no script with a first line; without one it runs what needs no memory.
+  const answer = await tryCommand(claim, "flags", flagged, asker).catch(ifFull);
+  return answer ?? ask(claim, evaluate(script), asker);
+}
+
+/** Undefined where a command was refused since Redis is full: what needs no memory may still be executed. */
+export function ifFull(error: unknown): undefined {
+  if (!isFull(error)) throw error;
 }

@@ -13,12 +13,31 @@ export interface RedisClient {
    * until the signal aborts. Settles when the stream has ended, if it learns of that.
    */
   listen(channel: string, hear: (message: string) => void, signal: AbortSignal): Promise<void>;
-  /**
-   * Infinity when every reply, nil included, is the server's own to this very request. Otherwise the client may
-   * make up a nil, or send a request again on its own once this many ms have passed.
-   */
+  /** Whether every reply, nil included, is the server's own, and an aborted request has ended. */
+  readonly exact: boolean;
+  /** After so many ms the client, or what it runs on, may have sent a request again on its own. */
   readonly resendsAfter: number;
 }
 
-/** The server refused the command or the token: it executed nothing, and asking again would not change that. */
+/**
+ * The server refused the command or the token, and asking again would not change that. It executed nothing of a plain
+ * command; a script may have failed half-way.
+ */
 export class RefusedError extends Error {}
+
+/**
+ * What Redis says when it cannot serve at the moment, or Upstash over a quota. Within a script's error the code of the
+ * command that failed stands behind the line's number (Redis 6) or in front of all (Redis 7).
+ */
+const momentary =
+  /^(ERR .*user_script:? ?\d+: -?)?(READONLY|BUSY|LOADING|TRYAGAIN|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|MISCONF) |^ERR max .*limit exceeded/is;
+
+/** The error for what Redis said: "refused", unless asking again may help, for then nothing is known. */
+export function errorOf(said: string): Error {
+  return momentary.test(said) ? new Error(said) : new RefusedError(said);
+}
+
+/** Whether an error says that Redis has no memory left. */
+export function isFull(error: unknown): boolean {
+  return error instanceof RefusedError && /^OOM |: -?OOM /.test(error.message);
+}

@@ -1,4 +1,4 @@
-import { forever, type Runtime, type Since, sleep, within } from "../time.ts";
+import { type Runtime, type Since, sleep, within } from "../time.ts";
 import { type Command, type RedisClient, RefusedError } from "./client.ts";
 
 /** A reply, and what has to be known about the requests that brought it. */
@@ -22,7 +22,7 @@ export interface Asker {
 /** A client with time limits and repetitions, and what is known of its server. */
 export interface Connection {
   readonly runtime: Runtime;
-  /** Whether every reply, nil included, is the server's own to the very request that was sent. */
+  /** Whether every reply, nil included, is the server's own. */
   readonly exact: boolean;
   /** What this server was found not to have, learnt from its errors. */
   readonly lacks: Set<string>;
@@ -37,7 +37,9 @@ export interface Connection {
   readonly listen: RedisClient["listen"];
 }
 
-export function connect({ send, listen, resendsAfter }: RedisClient, runtime: Runtime): Connection {
+export function connect(client: RedisClient, runtime: Runtime): Connection {
+  const { send, listen, exact, resendsAfter } = client;
+
   async function ask(command: Command, requestTimeout: number, { signal, stragglers }: Asker = {}) {
     const maxTries = 5;
     const sinceFirst = runtime.sinceNow();
@@ -54,11 +56,12 @@ export function connect({ send, listen, resendsAfter }: RedisClient, runtime: Ru
         return { reply, sinceSent, repeated: tries > 1 || sinceSent() >= resendsAfter };
       } catch (error) {
         const { aborted } = signal ?? {};
-        // Given up, it is ended, or left to the asker's stragglers for a while more.
+        // Given up, it is ended, or left to the asker's stragglers for a while more. One that cannot be aborted is
+        // followed to its end, however late.
         if (error === late || aborted) {
           const end = () => request.abort();
-          if (stragglers) stragglers.push(within(runtime, sending, requestTimeout).then(end, end));
-          else end();
+          if (!stragglers) end();
+          else stragglers.push((exact ? within(runtime, sending, requestTimeout) : sending).then(end, end));
         }
         // Full jitter keeps a crowd that lost its replies at once from coming back at once.
         const pause = runtime.random() * 50 * 2 ** tries;
@@ -71,5 +74,5 @@ export function connect({ send, listen, resendsAfter }: RedisClient, runtime: Ru
     }
   }
 
-  return { runtime, exact: resendsAfter === forever, lacks: new Set(), ask, listen };
+  return { runtime, exact, lacks: new Set(), ask, listen };
 }

@@ -1,39 +1,47 @@
 import { LockOptionError, show } from "../errors.ts";
 import { forever } from "../time.ts";
-import { type RedisClient, RefusedError } from "./client.ts";
+import { errorOf, type RedisClient, RefusedError } from "./client.ts";
 
 /** Next.js 13 and 14 keep what was fetched, POST included. `cache: "no-store"` is an error on older Workers. */
 const uncached = { next: { revalidate: 0 } };
 
 /**
- * A client of Upstash's REST API on the platform's own `fetch`. One command is one request; nothing is sent
- * twice, and no reply is handed on that the server did not send.
- * @param url by default that of the environment; so is the token
+ * A client of Upstash's REST API on the platform's own `fetch`. One command is one request, and no reply is handed on
+ * that the server did not send. A redirect is not followed: it would carry the lock's token to a stranger.
+ * @param url by default that of the environment, with its token
  */
 export function restClient(url: unknown, token: unknown): RedisClient {
-  // Upstash and Vercel put them there, where there is an environment.
+  // Upstash and Vercel put them there, if there is an environment.
   const env: Record<string, string | undefined> = globalThis.process?.env ?? {};
-  const endpoint = readUrl(url ?? (env.UPSTASH_REDIS_REST_URL || env.KV_REST_API_URL));
-  const secret = readToken(token ?? (env.UPSTASH_REDIS_REST_TOKEN || env.KV_REST_API_TOKEN));
+  const from = env.UPSTASH_REDIS_REST_URL ? "UPSTASH_REDIS_REST" : "KV_REST_API";
+  const endpoint = readUrl(url ?? env[`${from}_URL`]);
+  // A token goes to the server it belongs to.
+  const secret = readToken(token ?? (url === undefined ? env[`${from}_TOKEN`] : undefined));
   const headers = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
+  const request = (path: string, init: RequestInit): Promise<Response> =>
+    fetch(`${endpoint}${path}`, { redirect: "manual", ...init, ...uncached });
   return {
-    resendsAfter: forever,
+    exact: true,
+    // Deno sends a POST again by itself when a kept-alive connection ends without a reply.
+    resendsAfter: "Deno" in globalThis ? 0 : forever,
     async send(command, signal) {
-      const body = JSON.stringify(command);
-      const response = await fetch(endpoint, { method: "POST", headers, body, signal, ...uncached });
+      const response = await request("", { method: "POST", headers, body: JSON.stringify(command), signal });
       const { status } = response;
       const answer = await response.json().catch(() => {});
-      // Errors of Redis come with 400; a gateway's 429 or 503 may hold JSON too, but nothing Redis said.
+      const said = typeof answer?.error === "string" ? answer.error : "";
+      if (status === 401 || status === 403) throw new RefusedError(said || `HTTP ${status}`);
+      // Errors of Redis come with 400. A gateway's may hold JSON too, but nothing that Redis said.
       if (status < 500 && status !== 429) {
-        if (typeof answer?.error === "string") throw new RefusedError(answer.error);
-        if (answer?.result !== undefined) return answer.result;
+        if (/^[A-Z]+ /.test(said)) throw errorOf(said);
+        if (!said && answer?.result !== undefined) return answer.result;
       }
-      throw new Error(`HTTP ${status}, no reply of Redis`);
+      throw new Error(
+        `HTTP ${status}, no reply of Redis${response.type === "opaqueredirect" || status === 307 ? ": a redirect" : ""}`,
+      );
     },
     async listen(channel, hear, signal) {
-      const url = `${endpoint.replace(/\/$/, "")}/subscribe/${channel}`;
       const accept = "text/event-stream";
-      const response = await fetch(url, { headers: { ...headers, accept }, signal, ...uncached });
+      const response = await request(`/subscribe/${channel}`, { headers: { ...headers, accept }, signal });
       let rest = "";
       for await (const bytes of response.body ?? []) {
         // Cut anywhere: what waiters are told is ASCII.
@@ -49,22 +57,25 @@ export function restClient(url: unknown, token: unknown): RedisClient {
   };
 }
 
-function readUrl(url: unknown): string {
-  // fetch takes no user in a URL, and a query would come with every command.
-  if (typeof url === "string" && URL.canParse(url) && /^\s*https?:[^@?]*$/i.test(url)) return url;
+function readUrl(given: unknown): string {
+  // An environment's value may end in a line break.
+  const url = typeof given === "string" ? given.trim() : "";
+  // fetch takes no user in a URL, a query would come with every command, and blanks belong to no host.
+  if (URL.canParse(url) && /^https?:[^@?#\s]*$/i.test(url)) return url.replace(/\/+$/, "");
   throw new LockOptionError(
     "url",
     // It may hold the token, or be it, put in the wrong place: only its beginning is shown.
-    show(url, 8),
-    "Upstash's REST URL without user or query, here or in UPSTASH_REDIS_REST_URL or KV_REST_API_URL",
+    show(given, 8),
+    "Upstash's REST URL without blanks, user or query, here or in UPSTASH_REDIS_REST_URL or KV_REST_API_URL",
   );
 }
 
-function readToken(token: unknown): string {
-  if (typeof token === "string" && /^[!-~]+$/.test(token)) return token;
+function readToken(given: unknown): string {
+  const token = typeof given === "string" ? given.trim() : "";
+  if (/^[!-~]+$/.test(token)) return token;
   throw new LockOptionError(
     "token",
-    token ? "a text no header takes" : show(token),
-    "Upstash's REST token, here or in UPSTASH_REDIS_REST_TOKEN or KV_REST_API_TOKEN",
+    given ? "a text no header takes" : show(given),
+    "Upstash's REST token, given with the url, or in UPSTASH_REDIS_REST_TOKEN or KV_REST_API_TOKEN",
   );
 }

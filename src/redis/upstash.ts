@@ -1,5 +1,6 @@
 import { LockOptionError, show } from "../errors.ts";
-import { type Command, type RedisClient, RefusedError } from "./client.ts";
+import { forever, whenAborted } from "../time.ts";
+import { type Command, errorOf, type RedisClient } from "./client.ts";
 
 /** The slice of a `Redis` of `@upstash/redis` (1.34.9 or later, any platform's build) that is used. */
 export interface UpstashRedis {
@@ -14,40 +15,70 @@ interface UpstashSubscriber {
   unsubscribe(): Promise<void>;
 }
 
+/** What an instance of `@upstash/redis` is seen to have, beside what it promises. */
+interface Inside {
+  client?: {
+    options?: { signal?: AbortSignal | (() => AbortSignal) };
+    retry?: { attempts?: unknown; backoff?: unknown };
+  };
+  /** Clients that hold a connection (ioredis, node-redis) have these two. */
+  connect?: unknown;
+  sendCommand?: unknown;
+  /** A pipeline has the first of these two, a plain instance the second, one that pipelines by itself both. */
+  length?: unknown;
+  pipeline?: unknown;
+}
+
 /**
- * A user's own `Redis` of `@upstash/redis`. It sends again by itself after a lost reply (first after
- * `Math.exp(0) * 50` ms, by its source), answers an aborted request with a nil or a text, and takes no
- * signal for a single request.
+ * A user's own `Redis` of `@upstash/redis`. It sends again by itself after a lost reply, answers an aborted request
+ * with a nil or the signal's reason, and takes no signal for a single request.
  */
 export function upstashClient(redis: unknown): RedisClient {
-  if (typeof (redis as Partial<UpstashRedis> | null)?.exec !== "function") {
-    throw new LockOptionError("redis", show(redis), "a Redis of @upstash/redis 1.34.9 or later");
+  const { client, connect, sendCommand, length, pipeline } = Object(redis) as Inside;
+  const connected = connect || sendCommand;
+  if (typeof Object(redis).exec !== "function" || connected || (length && !pipeline)) {
+    const given = connected ? "a client that holds a connection" : show(redis);
+    throw new LockOptionError("redis", given, "a Redis of @upstash/redis 1.34.9 or later, which speaks HTTP");
   }
+  const instance = redis as UpstashRedis;
   return {
-    resendsAfter: 50,
+    exact: false,
+    resendsAfter: firstPause(client?.retry),
     async send(command: Command) {
       try {
-        return await (redis as UpstashRedis).exec(command as [string, ...(string | number)[]]);
+        const reply = await instance.exec(command as [string, ...(string | number)[]]);
+        const signal = client?.options?.signal;
+        // Then the reply may be the signal's reason, whatever that is.
+        if (typeof signal === "object" && signal?.aborted) throw new Error("its signal has aborted");
+        return reply;
       } catch (error) {
-        const { name, message } = error as Error;
+        const { name = "", message = "" } = Object(error) as Error;
         // The message quotes the whole command, tokens included; only what Redis itself said may pass.
-        const reply = name === "UpstashError" && message.split(", command was:", 1)[0];
-        if (reply && /^[A-Z]+ /.test(reply)) throw new RefusedError(reply);
+        const said = name === "UpstashError" && message.split(", command was:", 1)[0];
+        if (said && /^[A-Z]+ /.test(said)) throw errorOf(said);
         throw name.startsWith("Upstash") ? new Error("no reply of Redis") : error;
       }
     },
     /** It tells of a stream that could not be opened, but not of one that ended. */
     listen(channel, hear, signal) {
-      return new Promise((resolve, reject) => {
-        const subscriber = (redis as UpstashRedis).subscribe?.(channel);
+      let forget = () => {};
+      return new Promise<void>((resolve, reject) => {
+        const subscriber = instance.subscribe?.(channel);
         subscriber?.on("subscribe", () => hear(""));
         subscriber?.on("message", ({ message }) => hear(`${message}`));
         subscriber?.on("error", reject);
-        signal.addEventListener("abort", () => {
+        forget = whenAborted(signal, () => {
           subscriber?.unsubscribe().catch(() => {});
           resolve();
         });
-      });
+      }).finally(() => forget());
     },
   };
+}
+
+/** Ms after which an instance sends a request again, as it was set up; 0 where that cannot be seen. */
+function firstPause({ attempts, backoff }: { attempts?: unknown; backoff?: unknown } = {}): number {
+  if (attempts === 0) return forever;
+  const pause = typeof backoff === "function" ? Number(backoff(0)) : 0;
+  return pause > 0 ? pause : 0;
 }

@@ -1,5 +1,5 @@
 import type { Connection } from "../redis/connection.ts";
-import { sleep } from "../time.ts";
+import { sleep, whenAborted } from "../time.ts";
 
 /**
  * Listens to a channel until `signal` aborts. A stream that ends is asked for again, with jittered backoff.
@@ -14,7 +14,11 @@ export async function listen(
   const longestPause = 5000;
   for (let pause = 100; ; pause = Math.min(pause * 2, longestPause)) {
     // However it ended: the waiter polls, and a stream is only a nudge.
-    await listen(channel, hear, signal).catch(() => {});
+    // A client may leave a listener at the signal it is given: each stream has its own.
+    const stream = new AbortController();
+    const forget = whenAborted(signal, () => stream.abort());
+    await listen(channel, hear, stream.signal).catch(() => {});
+    forget();
     hear();
     await sleep(runtime, pause * (0.5 + runtime.random() / 2), signal);
   }

@@ -2,7 +2,7 @@ import { emit } from "../options.ts";
 import type { Claim, Taken } from "../protocol/claim.ts";
 import { join } from "../protocol/join.ts";
 import { channelOf } from "../protocol/queue.ts";
-import { RefusedError } from "../redis/client.ts";
+import { isFull, RefusedError } from "../redis/client.ts";
 import { type Since, sleep, validity, within } from "../time.ts";
 import { listen } from "./listen.ts";
 
@@ -27,25 +27,44 @@ export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Take
   const { connection, settings } = claim;
   const { runtime } = connection;
   const { wait, signal, fencing } = settings;
-  const done = new AbortController();
   const messages: (string | undefined)[] = [];
   let wake = () => {};
+  /** The stream, while one is wanted. */
+  let stream: AbortController | undefined;
+  /** How often a request got no answer while there was a stream. */
+  let starved = 0;
   /** Whether the server has confirmed the subscription, and the stream has not ended since. */
   let live = false;
-  const hear = (message?: string) => {
-    live = message !== undefined;
-    messages.push(message);
-    wake();
-  };
-  listen(connection, channelOf(claim), hear, done.signal).catch(() => {});
+  function open(): void {
+    stream = new AbortController();
+    const { signal } = stream;
+    const hear = (message?: string) => {
+      if (signal.aborted) return;
+      live = message !== undefined;
+      messages.push(message);
+      wake();
+    };
+    listen(connection, channelOf(claim), hear, signal).catch(() => {});
+  }
   let taken: Taken | undefined;
   try {
     for (;;) {
       try {
-        taken = await join(claim, sinceStart);
+        // It is sent before the stream is opened, which may take the last connection that a process may have.
+        const joining = join(claim, sinceStart);
+        if (!stream && starved < 2) open();
+        taken = await joining;
       } catch (error) {
         const left = wait - sinceStart();
-        if (!taken || left <= 0 || error instanceof RefusedError || signal?.aborted) throw error;
+        const lasting = error instanceof RefusedError && !isFull(error);
+        if ((!taken && !stream) || left <= 0 || lasting || signal?.aborted) throw error;
+        // Where the stream has the connection that a request needs, it gives way; after the second time for good.
+        if (stream) {
+          starved++;
+          stream.abort();
+          stream = undefined;
+          live = false;
+        }
         await sleep(runtime, Math.min(left, often * runtime.random()), signal);
         continue;
       }
@@ -89,6 +108,6 @@ export async function waitForTurn(claim: Claim, sinceStart: Since): Promise<Take
     }
   } finally {
     // Ending a stream takes fetch up to a millisecond, which the work does not wait for.
-    runtime.later(() => done.abort(), 0);
+    runtime.later(() => stream?.abort(), 0);
   }
 }

@@ -104,13 +104,14 @@ export function createModelEngine(): Engine {
       if (mark !== "0") data.set(gone, "1", Number(mark));
     }
     if (data.get(lock)?.slice(3) !== me) return 0;
-    if (pass(keys) === undefined) data.delete(lock);
+    if (data.get(lock)?.[2] === ":" || pass(keys) === undefined) data.delete(lock);
     return 1;
   }
 
-  function extend([lock]: Words, [value, next, ttl]: Words): string | number {
+  function extend([lock]: Words, [value, next, ttl, shared]: Words): string | number {
     const held = data.get(lock as string) ?? "";
     if (![value, next].some((each) => each?.slice(3) === held.slice(3))) return 0;
+    if (shared === "1" && data.left(lock as string) > Number(ttl)) return held;
     data.set(lock as string, held.slice(0, 3) + next?.slice(3), Number(ttl));
     return held;
   }

@@ -62,11 +62,13 @@ export class Network {
     const listen: RedisClient["listen"] = (...about) => this.#listen(process, ...about);
     if (!resends)
       return {
+        exact: true,
         resendsAfter: forever,
         send: (command, signal) => this.#request(process, command, signal),
         listen,
       };
     return {
+      exact: false,
       resendsAfter: 50,
       send: async (command) => {
         for (let tries = 1; ; tries++) {
