@@ -1,7 +1,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import type { Lock } from "../lock.ts";
-import { errorResponse, heldResponse, ofRequest, type ResponseOptions, skipped } from "./response.ts";
-import { type Entry, Guard } from "./run.ts";
+import { attempt, ofRequest, type ResponseOptions, respond } from "./response.ts";
+import { Guard } from "./run.ts";
 
 export type LockOptions = ResponseOptions<[c: Context]>;
 
@@ -19,37 +19,28 @@ export type LockOptions = ResponseOptions<[c: Context]>;
 export function lock(options: LockOptions): MiddlewareHandler<{ Variables: { lock: Lock } }> {
   const guard = new Guard<[Context], Response>(options);
   return async function lockMiddleware(c, next) {
-    const about = ofRequest(c.req.raw, [executionContext(c)]);
-    let entry: Entry<Response>;
-    try {
-      entry = await guard.enter([c], about);
-    } catch (error) {
-      return errorResponse(error, options.ifBusy);
-    }
-    if (!entry.lock) return skipped(entry.response);
-    const { lock, end } = entry;
-    c.set("lock", lock);
-    let response: Response | undefined;
-    try {
-      await next();
-      if (!c.error) response = heldResponse(c.req.raw, c.res, end);
-    } catch (error) {
-      // Hono catches what is an Error; anything else that was thrown comes here.
-      await end(false);
-      throw error;
-    }
-    if (!response) return end(!c.error);
+    const request = c.req.raw;
+    const about = ofRequest(request, [attempt(() => c.executionCtx)]);
+    const response = await respond(
+      {
+        guard,
+        ifBusy: options.ifBusy,
+        input: [c],
+        about,
+        bodiless: request.method === "HEAD",
+        outer: c.get("lock"),
+        place: (lock) => c.set("lock", lock),
+      },
+      async () => {
+        await next();
+        return c.res;
+      },
+      () => c.error !== undefined,
+    );
+    if (!c.finalized) return response;
+    if (response === c.res) return;
     // Otherwise Hono adds the headers of the former response to those of the new one.
     c.res = undefined;
     c.res = response;
   };
-}
-
-/** Hono throws where there is none, as on Node. */
-function executionContext(c: Context): unknown {
-  try {
-    return c.executionCtx;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,6 +1,15 @@
-import { LockBusyError, LockError } from "../errors.ts";
-import type { Lock } from "../lock.ts";
-import { type AdapterOptions, asOwner, attach, type End, type Guard, type Invocation, run } from "./run.ts";
+import { LockBusyError, LockError, LockOptionError, show } from "../errors.ts";
+import type { HeldLock, Lock } from "../lock.ts";
+import { whenAborted } from "../time.ts";
+import {
+  type AdapterOptions,
+  asOwner,
+  attach,
+  type End,
+  type Guard,
+  type Invocation,
+  underLock,
+} from "./run.ts";
 
 /** Options of the adapters whose handler answers a `Request` with a `Response`. */
 export interface ResponseOptions<Input extends unknown[]>
@@ -13,8 +22,61 @@ export interface ResponseOptions<Input extends unknown[]>
   ifBusy?: AdapterOptions<Input, Response>["ifBusy"];
 }
 
-/** Runs a handler under its lock, which is at `request.lock`, and kept to the end of the response's body. */
-export async function respond<R extends Request, Rest extends unknown[]>(
+/** A request on its way to its handler. */
+interface Asked<Input extends unknown[]> {
+  guard: Guard<Input, Response>;
+  ifBusy: ResponseOptions<Input>["ifBusy"];
+  input: Input;
+  about: Invocation;
+  /** Whether the platform sends no body, whatever the response has. */
+  bodiless: boolean;
+  /** Where the handler finds its lock: what is there now, and what puts another there. */
+  outer: Lock | undefined;
+  place(lock: Lock): unknown;
+}
+
+/**
+ * Runs a handler under its lock, which is kept to the end of the response's body.
+ * @param failed whether the response is what the framework made of an error
+ * @throws what the handler throws, and a LockBusyError where that is wanted
+ */
+export async function respond<Input extends unknown[]>(
+  { guard, ifBusy, input, about, bodiless, outer, place }: Asked<Input>,
+  work: () => Response | Promise<Response>,
+  failed: () => boolean = () => false,
+): Promise<Response> {
+  let entered = false;
+  try {
+    const entry = await guard.enter(input, about);
+    if (!entry.lock)
+      return ifBusy === "skip" ? new Response(null, { status: 204 }) : readAnswer(entry.response);
+    entered = true;
+    const { lock } = entry;
+    // Of two locks around one handler, the outer one comes back when the inner one has ended.
+    const end: End = (success) => entry.end(success).finally(() => outer && place(outer));
+    const run = () => {
+      place(lock);
+      return work();
+    };
+    return await underLock({ lock, end }, run, {
+      succeeded: ({ status }) => status < 500 && !failed(),
+      hold: (response, end) =>
+        failed() ? undefined : held(response, bodiless, { lock, end, leaving: about.signal }),
+      discard: drop,
+    });
+  } catch (error) {
+    // The client left before its turn came. nginx has a status for that, which nobody sees.
+    if (!entered && about.signal?.aborted) return new Response(null, { status: 499 });
+    const throws = error instanceof LockBusyError && ifBusy === "throw";
+    if (throws || !(error instanceof LockError) || !error.statusCode) throw error;
+    const { code, message, expose, statusCode: status, headers } = error;
+    if (status >= 500) guard.report(error, input);
+    return Response.json({ code, message: expose ? message : "Internal Server Error" }, { status, headers });
+  }
+}
+
+/** Runs a handler of requests under its lock, which is at `request.lock`. */
+export async function respondTo<R extends Request, Rest extends unknown[]>(
   guard: Guard<[R, ...Rest], Response>,
   ifBusy: ResponseOptions<[R, ...Rest]>["ifBusy"],
   handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
@@ -22,76 +84,142 @@ export async function respond<R extends Request, Rest extends unknown[]>(
   request: R,
   ...rest: Rest
 ): Promise<Response> {
-  const work = (lock: Lock) => handler(attach(request, lock), ...rest);
-  const hold = (response: Response, end: End) => heldResponse(request, response, end);
-  return run(guard, [request, ...rest], about, work, { hold }).then(skipped, (error) =>
-    errorResponse(error, ifBusy),
+  if (Object(request) !== request) throw new LockOptionError("request", show(request), "a Request");
+  const locked = request as R & { lock: Lock };
+  return respond(
+    {
+      guard,
+      ifBusy,
+      input: [request, ...rest],
+      about,
+      bodiless: request.method === "HEAD",
+      outer: locked.lock,
+      place: (lock) => attach(request, lock),
+    },
+    () => handler(locked, ...rest),
   );
 }
 
-/** What stands in the place of a handler that was skipped. */
-export function skipped(response: Response | null): Response {
-  return response ?? new Response(null, { status: 204 });
-}
-
-/** The response that an error of a lock asks for. @throws any other error, and the busy one where that is wanted */
-export function errorResponse(error: unknown, ifBusy: unknown): Response {
-  const throws = error instanceof LockBusyError && ifBusy === "throw";
-  if (throws || !(error instanceof LockError) || !error.statusCode) throw error;
-  const { code, message, statusCode: status, headers } = error;
-  return Response.json({ code, message }, { status, headers });
+function readAnswer(answer: Response | null): Response {
+  if (typeof answer?.status === "number") return answer;
+  throw new LockOptionError(
+    "ifBusy",
+    `a function that returned ${show(answer)}`,
+    "one that returns a Response",
+  );
 }
 
 interface WithWaitUntil {
-  waitUntil(work: Promise<unknown>): void;
+  waitUntil(work: Promise<unknown>): unknown;
 }
 
 /** What the platform knows of a request. @param rest may hold a context that can wait: Cloudflare's, Vercel's */
-export function ofRequest({ headers }: Request, rest: readonly unknown[]): Invocation {
+export function ofRequest(request: Request, rest: readonly unknown[]): Invocation {
   const context = [...rest, ...ambient()].find(
-    (each): each is WithWaitUntil => typeof (each as Partial<WithWaitUntil> | null)?.waitUntil === "function",
-  );
+    (each) => typeof attempt(() => (each as WithWaitUntil).waitUntil) === "function",
+  ) as WithWaitUntil | undefined;
+  const signal = attempt(() => request.signal);
   return {
     // Vercel's and Cloudflare's names of a request, with the region or colo in them.
-    owner: asOwner(headers.get("x-vercel-id") ?? headers.get("cf-ray")),
+    owner: asOwner(attempt(() => request.headers.get("x-vercel-id") ?? request.headers.get("cf-ray"))),
     waitUntil: context && ((work) => context.waitUntil(work)),
+    signal: typeof signal?.addEventListener === "function" ? signal : undefined,
   };
 }
 
 /** The contexts that Vercel, and Next.js where it serves itself, keep of the request at work. */
 function ambient(): unknown[] {
   return ["@next/request-context", "@vercel/request-context"].map((name) => {
-    const store = (globalThis as Record<symbol, { get?(): unknown } | undefined>)[Symbol.for(name)];
-    return store?.get?.();
+    const store = (globalThis as Record<symbol, { get(): unknown } | undefined>)[Symbol.for(name)];
+    return attempt(() => store?.get());
   });
 }
 
+/** What a platform, or a test's mock of it, gives, or undefined where that throws. */
+export function attempt<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Cancels a body that is not sent. What comes of that changes nothing. */
+async function drop({ body }: Response): Promise<void> {
+  await attempt(() => body?.cancel())?.catch(() => {});
+}
+
+interface Holding {
+  lock: HeldLock;
+  end: End;
+  /** Aborts when the client has left. */
+  leaving: AbortSignal | undefined;
+}
+
 /**
- * The response with a body that calls `end` before it closes: with true when it was read to its end, with false
- * when it failed or was cancelled. Nothing is buffered. Undefined where no body is going to be read.
+ * The response with a body that ends the lock before it closes: as a success when it was read to its end, as a
+ * failure when it failed or was cancelled, or its client left. The lock is renewed only while the body gets on: nobody
+ * tells whether it is going to be read at all. Nothing is buffered. Undefined if there is no body.
  */
-export function heldResponse({ method }: Request, response: Response, end: End): Response | undefined {
-  if (!response.body || method === "HEAD") return undefined;
-  const reader = response.body.getReader();
-  const body = new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        try {
-          const { done, value } = await reader.read();
-          if (!done) return controller.enqueue(value);
-        } catch (error) {
-          await end(false);
-          throw error;
-        }
-        // A lock that was lost meanwhile makes the body fail.
-        await end(true);
-        controller.close();
-      },
-      async cancel(reason) {
-        await reader.cancel(reason).finally(() => end(false));
-      },
-    },
-    { highWaterMark: 0 },
-  );
-  return new Response(body, response);
+function held(
+  response: Response,
+  bodiless: boolean,
+  { lock, end, leaving }: Holding,
+): Response | Promise<Response> | undefined {
+  if (!response.body) return undefined;
+  if (bodiless || leaving?.aborted) {
+    drop(response);
+    return end(bodiless).then(() => new Response(null, response));
+  }
+  const source = response.body.getReader();
+  const cancel = (reason: unknown) => source.cancel(reason).catch(() => {});
+  const body = new ReadableStream<Uint8Array>({ pull, cancel: cancelled }, { highWaterMark: 0 });
+  let answer: Response;
+  try {
+    answer = new Response(body, response);
+  } catch (error) {
+    // Its status is one that only a platform can make.
+    cancel(error);
+    throw error;
+  }
+
+  const progress = lock.renewOnProgress();
+  let forget = () => {};
+  let ending: Promise<void> | undefined;
+  /** Ends the lock, unless that was done. */
+  const finish = (how: () => Promise<void>): Promise<void> => {
+    ending ??= how();
+    forget();
+    return ending;
+  };
+  const fail = (error: unknown) => finish(() => end(false).then(() => Promise.reject(error)));
+  const over = source.closed.then(() => finish(() => end(true)), fail);
+  over.catch(() => {});
+  forget = whenAborted(leaving, () => {
+    fail(leaving?.reason).catch(() => {});
+    cancel(leaving?.reason);
+  });
+  whenAborted(lock.signal, () => {
+    if (lock.lost) finish(() => end(true)).catch(cancel);
+  });
+  return answer;
+
+  async function pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    progress();
+    const chunk = await source.read().catch(() => undefined);
+    if (chunk && !chunk.done) {
+      progress();
+      return controller.enqueue(chunk.value);
+    }
+    // A source that failed, a client that left and a lock that was lost make the body fail.
+    await over;
+    controller.close();
+  }
+
+  async function cancelled(reason: unknown): Promise<void> {
+    const ended = finish(() => end(false));
+    // Not waited for: a source may never be done with it. What it throws changes nothing.
+    cancel(reason);
+    await ended;
+  }
 }

@@ -157,8 +157,7 @@ export class Guard<Input extends unknown[], Response> {
       const lock = await untilAborted(signal, settings, (settings) =>
         readLocker(locker).take(key, settings, lifetime, background),
       );
-      const { failure } = lock as { failure?: LockError };
-      if (failure) this.report(failure, input);
+      if (lock.failure) this.report(lock.failure, input);
       return { lock, end: (success) => this.#end(lock, settings, success, input, about) };
     } catch (error) {
       if (error instanceof LockBusyError) return answerBusy(error, this.#options.ifBusy, input);
@@ -266,9 +265,11 @@ function viewOf(target: object, lock: unknown): object {
   });
 }
 
-/** A text of a platform as an owner: some of them come with a request. */
-export function asOwner(text: string | null | undefined): string | undefined {
-  return text?.replace(/[^ -~\xa0-\uffff]/g, "").slice(0, 200) || undefined;
+/** A text of a platform, if it is one, as an owner: some of them come with a request, or from a test's mock. */
+export function asOwner(text: unknown): string | undefined {
+  if (typeof text !== "string") return undefined;
+  // With `u` a surrogate matches only if it is alone, as one is where a pair was cut.
+  return text.slice(0, 200).replace(/[^ -~\xa0-\u{10ffff}]|[\ud800-\udfff]/gu, "") || undefined;
 }
 
 /** Lets the platform wait for the work. False if it does not: a hook of its that throws changes nothing else. */
