@@ -71,7 +71,7 @@ export async function respond<Input extends unknown[]>(
     // The client left before its turn came. nginx has a status for that, which nobody sees.
     if (!entered && about.signal?.aborted) return new Response(null, { status: 499 });
     const throws = error instanceof LockBusyError && ifBusy === "throw";
-    if (throws || !(error instanceof LockError) || !error.statusCode) throw error;
+    if (throws || !(error instanceof LockError)) throw error;
     const { code, message, expose, statusCode: status, headers } = error;
     if (status >= 500) guard.report(error, input);
     return Response.json({ code, message: expose ? message : undefined }, { status, headers });
@@ -87,10 +87,12 @@ export async function respondTo<R extends Request, Rest extends unknown[]>(
   ...rest: Rest
 ): Promise<Response> {
   if (Object(request) !== request) throw new LockOptionError("request", show(request), "a Request");
-  const locked = request as R & { lock: Lock };
+  let locked = request as R & { lock: Lock };
   return respond(guard, [request, ...rest], about, {
     outer: locked.lock,
-    place: (lock) => attach(request, lock),
+    place(lock) {
+      locked = attach(request, lock);
+    },
     work: () => handler(locked, ...rest),
   });
 }

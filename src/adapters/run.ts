@@ -1,5 +1,5 @@
 import { LockBusyError, type LockError, LockOptionError, printable, show } from "../errors.ts";
-import { type HeldLock, type Lock, leaseFor } from "../lock.ts";
+import type { HeldLock } from "../lock.ts";
 import {
   type AdapterLocker,
   connectionOptions,
@@ -55,6 +55,8 @@ export type IfBusy<Input extends unknown[], Response> =
 export interface Invocation {
   /** Milliseconds the function may still run. */
   lifetime?: (() => number) | undefined;
+  /** Makes what reaches past its end end before it. */
+  cap?: ((settings: Settings) => void) | undefined;
   /** Shown to others when the `owner` option is not set. */
   owner?: string | undefined;
   /**
@@ -86,6 +88,8 @@ export type Entry<Response> = Taken | { lock: undefined; response: Response | nu
 export interface Results<T> {
   /** Whether the work did what it should: only then is the lock kept for `holdFor`. @default true */
   succeeded?(result: T): boolean;
+  /** Whether work that failed may still go on: then the lock is left to end by itself. @param error what it threw */
+  gaveUp?(error?: unknown): boolean;
   /** Puts off the end of a lock that the result still needs. Undefined if it does not need it any more. */
   hold?(result: T, end: End, lock: HeldLock): T | Promise<T> | undefined;
   /** Told of a result that is not handed on, since the lock was lost or the result cannot be held. */
@@ -155,7 +159,7 @@ export class Guard<Input extends unknown[], Response> {
     const locker = about.locker ?? this.#locker;
     const settings = this.#settings(locker);
     settings.owner ??= owner;
-    if (lifetime) cap(settings, lifetime());
+    about.cap?.(settings);
     const background = waitUntil && ((work: Promise<unknown>) => void handOver(work, waitUntil));
     try {
       const lock = await untilAborted(signal, settings, (settings) =>
@@ -205,8 +209,12 @@ export async function run<Input extends unknown[], Response, T>(
 export async function underLock<T>(
   { lock, end }: Taken,
   work: (lock: HeldLock) => T | Promise<T>,
-  { succeeded = () => true, hold, discard }: Results<T> = {},
+  { succeeded = () => true, gaveUp = () => false, hold, discard }: Results<T> = {},
 ): Promise<T> {
+  const fail = async (error?: unknown) => {
+    if (gaveUp(error)) lock.stopRenewing();
+    else await end(false);
+  };
   let result: T | undefined;
   let success: boolean;
   try {
@@ -217,11 +225,11 @@ export async function underLock<T>(
     if (held !== undefined) return held;
   } catch (error) {
     discard?.(result);
-    await end(false);
+    await fail(error);
     throw error;
   }
   try {
-    await end(success);
+    await (success ? end(true) : fail());
   } catch (error) {
     discard?.(result);
     throw error;
@@ -244,9 +252,24 @@ export function readHandler(handler: unknown, name = "handler"): void {
   if (typeof handler !== "function") throw new LockOptionError(name, show(handler), "a function");
 }
 
-/** Puts the lock at `lock` of what the handler gets; hidden, so that logging that shows no token. */
-export function attach<T extends object>(target: T, lock: Lock): T & { lock: Lock } {
-  return Object.defineProperty(target as T & { lock: Lock }, "lock", { value: lock, configurable: true });
+/**
+ * Puts the lock at `lock` of what the handler gets; hidden, so that logging that shows no token. What is frozen is
+ * handed on through a view of it that has the lock.
+ */
+export function attach<T extends object, L>(target: T, lock: L): T & { lock: L } {
+  const hidden = { value: lock, configurable: true, enumerable: false, writable: true };
+  return (Reflect.defineProperty(target, "lock", hidden) ? target : viewOf(target, lock)) as T & { lock: L };
+}
+
+function viewOf(target: object, lock: unknown): object {
+  return new Proxy(target, {
+    get(_, name) {
+      if (name === "lock") return lock;
+      const value = Reflect.get(target, name, target);
+      // A platform's object wants its methods called on itself.
+      return typeof value === "function" && !Object.hasOwn(target, name) ? value.bind(target) : value;
+    },
+  });
 }
 
 /** A text of a platform, if it is one, as an owner: some of them come with a request, or from a test's mock. */
@@ -282,19 +305,6 @@ async function untilAborted(
   const taking = take({ ...settings, signal: either.signal }).finally(forgetLeaving);
   taking.then((lock) => whenAborted(lock.signal, forgetOwn), forgetOwn);
   return taking;
-}
-
-/** Nothing may go on past the function's own end, and the release wants a share of it too. */
-function cap(settings: Settings, lifetime: number): void {
-  // Whole ms, as all settings are: some of them go to Redis, which takes no others.
-  const usable = Math.floor(Math.max(20, lifetime - Math.min(1000, lifetime / 10)));
-  const most = {
-    ttl: Math.max(10, leaseFor(lifetime)),
-    wait: usable,
-    requestTimeout: Math.floor(usable / 2),
-  };
-  for (const name of ["ttl", "wait", "requestTimeout"] as const)
-    settings[name] = Math.min(settings[name], most[name]);
 }
 
 function readLocker(locker: Locker | null): AdapterLocker {
