@@ -81,7 +81,7 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
       return {
         lanes: [`key ${key}`, ...(group ? [`group ${group}`] : [])],
         async run() {
-          if ((group && failedGroups.has(group)) || time.isShort()) return fail(item);
+          if (!open.has(item) || (group && failedGroups.has(group)) || time.isShort()) return fail(item);
           try {
             if (!key) throw noKey;
             const work = (lock: HeldLock) => {

@@ -2,7 +2,7 @@ import { LockOptionError, show } from "../errors.ts";
 import { leaseFor } from "../lock.ts";
 import type { Settings } from "../options.ts";
 import { forever } from "../time.ts";
-import { asOwner, type Invocation } from "./run.ts";
+import { asOwner, attach, type Invocation, viewOf } from "./run.ts";
 
 /** What is used and handed on of Lambda's context, as `@types/aws-lambda` describes it. */
 export interface LambdaContext {
@@ -25,6 +25,12 @@ export function readContext<Context>(context: Context): Context & object {
   const given: unknown = context ?? {};
   if (typeof given === "object") return given as Context & object;
   throw new LockOptionError("context", show(given), "Lambda's context, or none");
+}
+
+/** The context with the lock at `lock`. If it has one of ours, as in a nesting, that stays with whoever has it. */
+export function lockedContext<Context extends object, L>(context: Context, lock: L): Context & { lock: L } {
+  const { enumerable } = Object.getOwnPropertyDescriptor(context, "lock") ?? {};
+  return enumerable === false ? viewOf(context, lock) : attach(context, lock);
 }
 
 /**
@@ -64,7 +70,7 @@ function cap(settings: Settings, lifetime: number): void {
 }
 
 /** Milliseconds the function may still run: no limit if the context does not know, as in a unit test. */
-export function remainingTime(context: Partial<LambdaContext>): number {
+function remainingTime(context: Partial<LambdaContext>): number {
   const { getRemainingTimeInMillis: tell } = context;
   const left: unknown = typeof tell === "function" ? tell.call(context) : undefined;
   return typeof left === "number" && !Number.isNaN(left) ? left : forever;

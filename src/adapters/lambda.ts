@@ -1,8 +1,15 @@
 import { LockOptionError, show } from "../errors.ts";
 import type { HeldLock, Lock } from "../lock.ts";
 import { type BatchOptions, batchOptions, batchProcessor } from "./batch.ts";
-import { gaveUp, invocation, type LambdaContext, readContext, succeeded } from "./lambda-context.ts";
-import { type AdapterOptions, attach, type End, Guard, type IfBusy, readHandler, run } from "./run.ts";
+import {
+  gaveUp,
+  invocation,
+  type LambdaContext,
+  lockedContext,
+  readContext,
+  succeeded,
+} from "./lambda-context.ts";
+import { type AdapterOptions, type End, Guard, type IfBusy, readHandler, run } from "./run.ts";
 import { discard, heldToEnd, tie } from "./stream.ts";
 
 export type { LambdaContext } from "./lambda-context.ts";
@@ -58,10 +65,9 @@ export function lockHandler(
   return async function lockedHandler(event, second, third) {
     // Lambda's own third argument, up to Node 22, is a callback.
     const stream = isStream(second) ? second : undefined;
-    const context: Partial<LambdaContext> & { lock?: unknown } = readContext(stream ? third : second);
-    const outer = context.lock;
+    const context: Partial<LambdaContext> = readContext(stream ? third : second);
     const work = (lock: Lock) => {
-      const own = attach(context, lock);
+      const own = lockedContext(context, lock);
       return handler(...((stream ? [event, stream, own] : [event, own]) as never[]));
     };
     const input = stream ? [event, stream, context] : [event, context];
@@ -70,9 +76,6 @@ export function lockHandler(
       gaveUp: (error) => gaveUp(error, context),
       hold: (result, end, lock) => (stream ? untilFinished(stream, end, lock) : heldToEnd(result, end, lock)),
       discard,
-    }).finally(() => {
-      // The lock of a handler around this one, which goes on.
-      if (outer) attach(context, outer);
     });
     if (!stream || answer !== null) return answer;
     // Skipped: Lambda would wait for the stream's end.
@@ -107,20 +110,17 @@ async function untilFinished(stream: ResponseStream, end: End, lock: HeldLock): 
 /** What is used of a record of an SQS event. */
 export interface SqsRecord {
   messageId: string;
-  eventSource?: string | undefined;
   eventSourceARN?: string | undefined;
   attributes?: { MessageGroupId?: string | undefined } | undefined;
 }
 
 /** What is used of a record of a Kinesis stream. */
 export interface KinesisRecord {
-  eventSource: string;
   kinesis: { sequenceNumber: string };
 }
 
 /** What is used of a record of a DynamoDB stream. */
 export interface DynamoDbRecord {
-  eventSource?: string | undefined;
   dynamodb?: { SequenceNumber?: string | undefined } | undefined;
 }
 
@@ -181,9 +181,7 @@ export function lockRecords<Record extends LambdaRecord, Context extends object 
 }
 
 /** Anything that may be in a batch. */
-type AnyRecord = Partial<Omit<SqsRecord, "eventSource">> &
-  Partial<Omit<KinesisRecord, "eventSource">> &
-  DynamoDbRecord;
+type AnyRecord = Partial<SqsRecord> & Partial<KinesisRecord> & DynamoDbRecord;
 
 interface BatchSource {
   /** By what a record that failed is named. */

@@ -1,7 +1,14 @@
 import { LockBusyError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
 import type { HeldLock, Lock } from "../lock.ts";
-import { gaveUp, invocation, type LambdaContext, readContext, succeeded } from "./lambda-context.ts";
-import { type AdapterOptions, answerBusy, attach, type End, Guard } from "./run.ts";
+import {
+  gaveUp,
+  invocation,
+  type LambdaContext,
+  lockedContext,
+  readContext,
+  succeeded,
+} from "./lambda-context.ts";
+import { type AdapterOptions, answerBusy, type End, Guard } from "./run.ts";
 import { discard, heldToEnd } from "./stream.ts";
 
 export type { LambdaContext } from "./lambda-context.ts";
@@ -119,30 +126,34 @@ type Enter<Event, L> = (
 const locksOf = new WeakMap<object, Set<Taken<unknown>>>();
 
 function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<Event, L> {
-  /** The lock that this middleware took for a request, and what it covers: the lock of one registered before. */
-  const taken = new WeakMap<object, Taken<L> & { outer: unknown }>();
+  /** The lock that this middleware took for a request, with the context without it and with it. */
+  const taken = new WeakMap<
+    object,
+    Taken<L> & { bare: LambdaContext; locked: LambdaContext & { lock: L } }
+  >();
 
   const end = async (request: Request<Event, L>, success: boolean) => {
     const own = taken.get(request);
     taken.delete(request);
     if (!own) return;
-    if (own.outer) attach(request.context, own.outer);
+    // What comes after this is under the lock of a middleware registered before, if there is one.
+    if (request.context === own.locked) request.context = own.bare as typeof own.locked;
     if (locksOf.get(request)?.delete(own)) await own.end(success);
   };
 
   async function lockBefore(request: Request<Event, L>) {
-    const context: LambdaContext & { lock?: L } = readContext(request.context);
-    const entry = await enter(request.event, context);
+    const bare: LambdaContext = readContext(request.context);
+    const entry = await enter(request.event, bare);
     if ("response" in entry) {
       // middy ends the request here, and tells none of the middlewares before.
       await endEarly(request);
       // Of undefined it would make that the handler is to run.
       return entry.response ?? null;
     }
-    const own = { ...entry, outer: context.lock };
+    const own = { ...entry, bare, locked: lockedContext(bare, entry.lock) };
     taken.set(request, own);
     locksOf.set(request, (locksOf.get(request) ?? watched(request)).add(own));
-    request.context = attach(context, own.lock);
+    request.context = own.locked;
   }
 
   async function lockAfter(request: Request<Event, L>) {

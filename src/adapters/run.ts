@@ -258,11 +258,13 @@ export function readHandler(handler: unknown, name = "handler"): void {
  */
 export function attach<T extends object, L>(target: T, lock: L): T & { lock: L } {
   const hidden = { value: lock, configurable: true, enumerable: false, writable: true };
-  return (Reflect.defineProperty(target, "lock", hidden) ? target : viewOf(target, lock)) as T & { lock: L };
+  const attached = Reflect.defineProperty(target, "lock", hidden);
+  return attached ? (target as T & { lock: L }) : viewOf(target, lock);
 }
 
-function viewOf(target: object, lock: unknown): object {
-  return new Proxy(target, {
+/** The target as it is, with another lock. */
+export function viewOf<T extends object, L>(target: T, lock: L): T & { lock: L } {
+  return new Proxy(target as T & { lock: L }, {
     get(_, name) {
       if (name === "lock") return lock;
       const value = Reflect.get(target, name, target);

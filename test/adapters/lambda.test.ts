@@ -264,6 +264,26 @@ describe("one process", () => {
     for (const id of ids) expect(await held(id)).toBe(false);
   });
 
+  test("keeps the locks of invocations apart that share a context, as tests do, and those of one that asks for two", async () => {
+    const shared = lambda();
+    const both = Promise.withResolvers<void>();
+    let inside = 0;
+    const handler = lockHandler(byId(), async ({ id }, context) => {
+      if (++inside === 3) both.resolve();
+      await both.promise;
+      return context.lock.key === id && context.lock.held;
+    });
+    const around = lockHandler(byId(), async (event, context) => {
+      const runs = ["-1", "-2"].map((part) => handler({ id: event.id + part }, context));
+      return [...(await Promise.all(runs)), context.lock.key === event.id && context.lock.held];
+    });
+    const results = await Promise.all([
+      handler({ id: freshKey() }, shared),
+      around({ id: freshKey() }, shared),
+    ]);
+    expect(results).toEqual([true, [true, true, true]]);
+  });
+
   test("lets one of many invocations in that want the same lock", async () => {
     const id = freshKey();
     const refused: unknown[] = [];

@@ -259,7 +259,7 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
     const id = freshKey();
     const lock = await lockerAt(backend.server).acquire(id);
     const proxy = await startProxy(backend.server.url);
-    proxy.fail(isJoin, { hang: true }, { hang: true });
+    proxy.fail(isJoin, ...Array.from({ length: 9 }, () => ({ hang: true as const })));
     const handler = middy({ timeoutEarlyInMillis: 0 })
       .use(locked({ url: proxy.url, wait: "1h" }))
       .handler(() => {});
