@@ -1,7 +1,8 @@
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
 import type { HeldLock, Lock } from "../lock.ts";
 import { forever, realRuntime } from "../time.ts";
-import { attach, endShare, type Guard, type Invocation, type LockTarget, run } from "./run.ts";
+import { endShare } from "./lambda-context.ts";
+import { attach, type Guard, type Invocation, type LockTarget, run } from "./run.ts";
 
 /** What the adapters of queues take. Whatever could not be locked goes back to the queue. */
 export interface BatchOptions<Item, Rest extends unknown[]> extends LockTarget<[item: Item, ...rest: Rest]> {

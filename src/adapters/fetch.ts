@@ -23,6 +23,6 @@ export function lockFetch<R extends Request, Rest extends unknown[]>(
   const guard = new Guard<[R, ...Rest], Response>(options);
   readHandler(handler);
   return async function lockedFetch(request, ...rest) {
-    return respondTo(guard, options.ifBusy, handler, ofRequest(request, rest), request, ...rest);
+    return respondTo(guard, handler, ofRequest(request, rest), request, ...rest);
   };
 }

@@ -19,24 +19,16 @@ export type LockOptions = ResponseOptions<[c: Context]>;
 export function lock(options: LockOptions): MiddlewareHandler<{ Variables: { lock: Lock } }> {
   const guard = new Guard<[Context], Response>(options);
   return async function lockMiddleware(c, next) {
-    const request = c.req.raw;
-    const about = ofRequest(request, [attempt(() => c.executionCtx)]);
-    const response = await respond(
-      {
-        guard,
-        ifBusy: options.ifBusy,
-        input: [c],
-        about,
-        bodiless: request.method === "HEAD",
-        outer: c.get("lock"),
-        place: (lock) => c.set("lock", lock),
-      },
-      async () => {
+    const about = ofRequest(c.req.raw, [attempt(() => c.executionCtx)]);
+    const response = await respond(guard, [c], about, {
+      outer: c.get("lock"),
+      place: (lock) => c.set("lock", lock),
+      async work() {
         await next();
         return c.res;
       },
-      () => c.error !== undefined,
-    );
+      failed: () => c.error !== undefined,
+    });
     if (!c.finalized) return response;
     if (response === c.res) return;
     // Otherwise Hono adds the headers of the former response to those of the new one.

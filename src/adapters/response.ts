@@ -22,29 +22,33 @@ export interface ResponseOptions<Input extends unknown[]>
   ifBusy?: AdapterOptions<Input, Response>["ifBusy"];
 }
 
-/** A request on its way to its handler. */
-interface Asked<Input extends unknown[]> {
-  guard: Guard<Input, Response>;
-  ifBusy: ResponseOptions<Input>["ifBusy"];
-  input: Input;
-  about: Invocation;
+/** What an adapter knows of a request. */
+export interface RequestInvocation extends Invocation {
   /** Whether the platform sends no body, whatever the response has. */
   bodiless: boolean;
-  /** Where the handler finds its lock: what is there now, and what puts another there. */
+}
+
+/** The work of a handler, and where it finds its lock. */
+interface Handling {
+  /** The lock that is there now. */
   outer: Lock | undefined;
   place(lock: Lock): unknown;
+  work(): Response | Promise<Response>;
+  /** Whether the response is what the framework made of an error. */
+  failed?(): boolean;
 }
 
 /**
  * Runs a handler under its lock, which is kept to the end of the response's body.
- * @param failed whether the response is what the framework made of an error
  * @throws what the handler throws, and a LockBusyError where that is wanted
  */
 export async function respond<Input extends unknown[]>(
-  { guard, ifBusy, input, about, bodiless, outer, place }: Asked<Input>,
-  work: () => Response | Promise<Response>,
-  failed: () => boolean = () => false,
+  guard: Guard<Input, Response>,
+  input: Input,
+  about: RequestInvocation,
+  { outer, place, work, failed = () => false }: Handling,
 ): Promise<Response> {
+  const { ifBusy } = guard.options;
   let entered = false;
   try {
     const entry = await guard.enter(input, about);
@@ -60,53 +64,42 @@ export async function respond<Input extends unknown[]>(
     };
     return await underLock({ lock, end }, run, {
       succeeded: ({ status }) => status < 500 && !failed(),
-      hold: (response, end) =>
-        failed() ? undefined : held(response, bodiless, { lock, end, leaving: about.signal }),
+      hold: (response, end) => (failed() ? undefined : held(response, about, lock, end)),
       discard: drop,
     });
   } catch (error) {
     // The client left before its turn came. nginx has a status for that, which nobody sees.
     if (!entered && about.signal?.aborted) return new Response(null, { status: 499 });
     const throws = error instanceof LockBusyError && ifBusy === "throw";
-    if (throws || !(error instanceof LockError) || !error.statusCode) throw error;
+    if (throws || !(error instanceof LockError)) throw error;
     const { code, message, expose, statusCode: status, headers } = error;
     if (status >= 500) guard.report(error, input);
-    return Response.json({ code, message: expose ? message : "Internal Server Error" }, { status, headers });
+    return Response.json({ code, message: expose ? message : undefined }, { status, headers });
   }
 }
 
 /** Runs a handler of requests under its lock, which is at `request.lock`. */
 export async function respondTo<R extends Request, Rest extends unknown[]>(
   guard: Guard<[R, ...Rest], Response>,
-  ifBusy: ResponseOptions<[R, ...Rest]>["ifBusy"],
   handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
-  about: Invocation,
+  about: RequestInvocation,
   request: R,
   ...rest: Rest
 ): Promise<Response> {
   if (Object(request) !== request) throw new LockOptionError("request", show(request), "a Request");
-  const locked = request as R & { lock: Lock };
-  return respond(
-    {
-      guard,
-      ifBusy,
-      input: [request, ...rest],
-      about,
-      bodiless: request.method === "HEAD",
-      outer: locked.lock,
-      place: (lock) => attach(request, lock),
+  let locked = request as R & { lock: Lock };
+  return respond(guard, [request, ...rest], about, {
+    outer: locked.lock,
+    place(lock) {
+      locked = attach(request, lock);
     },
-    () => handler(locked, ...rest),
-  );
+    work: () => handler(locked, ...rest),
+  });
 }
 
 function readAnswer(answer: Response | null): Response {
   if (typeof answer?.status === "number") return answer;
-  throw new LockOptionError(
-    "ifBusy",
-    `a function that returned ${show(answer)}`,
-    "one that returns a Response",
-  );
+  throw new LockOptionError("ifBusy", show(answer), "a Response");
 }
 
 interface WithWaitUntil {
@@ -114,7 +107,7 @@ interface WithWaitUntil {
 }
 
 /** What the platform knows of a request. @param rest may hold a context that can wait: Cloudflare's, Vercel's */
-export function ofRequest(request: Request, rest: readonly unknown[]): Invocation {
+export function ofRequest(request: Request, rest: readonly unknown[]): RequestInvocation {
   const context = [...rest, ...ambient()].find(
     (each) => typeof attempt(() => (each as WithWaitUntil).waitUntil) === "function",
   ) as WithWaitUntil | undefined;
@@ -123,6 +116,7 @@ export function ofRequest(request: Request, rest: readonly unknown[]): Invocatio
     // Vercel's and Cloudflare's names of a request, with the region or colo in them.
     owner: asOwner(attempt(() => request.headers.get("x-vercel-id") ?? request.headers.get("cf-ray"))),
     waitUntil: context && ((work) => context.waitUntil(work)),
+    bodiless: attempt(() => request.method) === "HEAD",
     signal: typeof signal?.addEventListener === "function" ? signal : undefined,
   };
 }
@@ -145,15 +139,8 @@ export function attempt<T>(look: () => T): T | undefined {
 }
 
 /** Cancels a body that is not sent. What comes of that changes nothing. */
-async function drop({ body }: Response): Promise<void> {
-  await attempt(() => body?.cancel())?.catch(() => {});
-}
-
-interface Holding {
-  lock: HeldLock;
-  end: End;
-  /** Aborts when the client has left. */
-  leaving: AbortSignal | undefined;
+function drop(response: Response | undefined): void {
+  attempt(() => response?.body?.cancel())?.catch(() => {});
 }
 
 /**
@@ -163,45 +150,38 @@ interface Holding {
  */
 function held(
   response: Response,
-  bodiless: boolean,
-  { lock, end, leaving }: Holding,
+  { bodiless, signal: leaving }: RequestInvocation,
+  lock: HeldLock,
+  end: End,
 ): Response | Promise<Response> | undefined {
   if (!response.body) return undefined;
   if (bodiless || leaving?.aborted) {
     drop(response);
     return end(bodiless).then(() => new Response(null, response));
   }
+  const body = new ReadableStream<Uint8Array>({ pull, cancel: cancelled }, { highWaterMark: 0 });
+  // Throws for a status that only a platform can make, and the next line for a body that was read.
+  const answer = new Response(body, response);
   const source = response.body.getReader();
   const cancel = (reason: unknown) => source.cancel(reason).catch(() => {});
-  const body = new ReadableStream<Uint8Array>({ pull, cancel: cancelled }, { highWaterMark: 0 });
-  let answer: Response;
-  try {
-    answer = new Response(body, response);
-  } catch (error) {
-    // Its status is one that only a platform can make.
-    cancel(error);
-    throw error;
-  }
 
-  const progress = lock.renewOnProgress();
-  let forget = () => {};
   let ending: Promise<void> | undefined;
   /** Ends the lock, unless that was done. */
   const finish = (how: () => Promise<void>): Promise<void> => {
     ending ??= how();
-    forget();
     return ending;
   };
   const fail = (error: unknown) => finish(() => end(false).then(() => Promise.reject(error)));
   const over = source.closed.then(() => finish(() => end(true)), fail);
-  over.catch(() => {});
-  forget = whenAborted(leaving, () => {
-    fail(leaving?.reason).catch(() => {});
+  const progress = lock.renewOnProgress();
+  const forget = whenAborted(leaving, () => {
+    fail(leaving?.reason);
     cancel(leaving?.reason);
   });
   whenAborted(lock.signal, () => {
     if (lock.lost) finish(() => end(true)).catch(cancel);
   });
+  over.catch(() => {}).then(forget);
   return answer;
 
   async function pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {

@@ -1,5 +1,5 @@
-import { LockBusyError, type LockError, LockOptionError, show } from "../errors.ts";
-import { type HeldLock, leaseFor } from "../lock.ts";
+import { LockBusyError, type LockError, LockOptionError, printable, show } from "../errors.ts";
+import type { HeldLock } from "../lock.ts";
 import {
   type AdapterLocker,
   connectionOptions,
@@ -8,7 +8,14 @@ import {
   leave,
   openLocker,
 } from "../locker.ts";
-import { defaults, readKey, readOptions, type Settings, type WithLockOptions } from "../options.ts";
+import {
+  defaults,
+  readKey,
+  readOptions,
+  type Settings,
+  type WithLockOptions,
+  wellFormed,
+} from "../options.ts";
 import { forever, whenAborted } from "../time.ts";
 
 /** What every adapter takes beside the options of `createLocker`. */
@@ -48,6 +55,8 @@ export type IfBusy<Input extends unknown[], Response> =
 export interface Invocation {
   /** Milliseconds the function may still run. */
   lifetime?: (() => number) | undefined;
+  /** Makes what reaches past its end end before it. */
+  cap?: ((settings: Settings) => void) | undefined;
   /** Shown to others when the `owner` option is not set. */
   owner?: string | undefined;
   /**
@@ -83,8 +92,8 @@ export interface Results<T> {
   gaveUp?(error?: unknown): boolean;
   /** Puts off the end of a lock that the result still needs. Undefined if it does not need it any more. */
   hold?(result: T, end: End, lock: HeldLock): T | Promise<T> | undefined;
-  /** Told of a result that is not handed on, since the lock was lost. */
-  discard?(result: T): void;
+  /** Told of a result that is not handed on, since the lock was lost or the result cannot be held. */
+  discard?(result: T | undefined): void;
 }
 
 /** The options that are no option of `createLocker`. */
@@ -92,7 +101,7 @@ const adapterOptions = ["key", "ifBusy", "locker", "onError"];
 
 /** The rules of every adapter. Options are checked here, when the handler is wrapped. */
 export class Guard<Input extends unknown[], Response> {
-  readonly #options: AdapterOptions<Input, Response>;
+  readonly options: AdapterOptions<Input, Response>;
   readonly #own: readonly string[];
   readonly #locker: Locker | null;
 
@@ -109,9 +118,8 @@ export class Guard<Input extends unknown[], Response> {
     if (typeof key !== "function") readKey(key);
     if (![undefined, "throw", "skip"].includes(ifBusy as string) && typeof ifBusy !== "function")
       throw new LockOptionError("ifBusy", show(ifBusy), '"throw", "skip" or a function');
-    if (onError !== undefined && typeof onError !== "function")
-      throw new LockOptionError("onError", show(onError), "a function");
-    this.#options = options;
+    if (onError !== undefined) readHandler(onError, "onError");
+    this.options = options;
     this.#own = options.locker ? own : [...own, ...connectionOptions];
     this.#locker = locker;
     this.#settings(locker);
@@ -119,7 +127,7 @@ export class Guard<Input extends unknown[], Response> {
 
   #settings(locker: Locker | null): Settings {
     const base = locker ? readLocker(locker).settings : defaults;
-    const settings = readOptions({ ...base, renew: base.renew ?? forever }, this.#options, this.#own);
+    const settings = readOptions({ ...base, renew: base.renew ?? forever }, this.options, this.#own);
     const { ttl, holdFor, renew } = settings;
     // As with ShedLock's lockAtLeastFor and lockAtMostFor.
     if (!renew && holdFor > ttl)
@@ -129,7 +137,7 @@ export class Guard<Input extends unknown[], Response> {
 
   /** What to lock for an input. @throws LockOptionError */
   async key(input: Input): Promise<string> {
-    const { key } = this.#options;
+    const { key } = this.options;
     if (typeof key !== "function") return key;
     let made: unknown;
     try {
@@ -146,37 +154,35 @@ export class Guard<Input extends unknown[], Response> {
    * @param ready what `key` gave before
    */
   async enter(input: Input, about: Invocation, ready?: string): Promise<Entry<Response>> {
-    const { lifetime, owner, waitUntil, signal } = about;
+    const { lifetime, owner, waitUntil, awaitsRelease, signal } = about;
     const key = ready ?? (await this.key(input));
     const locker = about.locker ?? this.#locker;
     const settings = this.#settings(locker);
     settings.owner ??= owner;
-    if (lifetime) cap(settings, lifetime());
+    about.cap?.(settings);
     const background = waitUntil && ((work: Promise<unknown>) => void handOver(work, waitUntil));
     try {
       const lock = await untilAborted(signal, settings, (settings) =>
         readLocker(locker).take(key, settings, lifetime, background),
       );
       if (lock.failure) this.report(lock.failure, input);
-      return { lock, end: (success) => this.#end(lock, settings, success, input, about) };
+      const end: End = async (success) => {
+        // A loss that is known is told by the answer.
+        const goesOn = waitUntil && !awaitsRelease && lock.held;
+        const left = leave(lock, settings, success);
+        if (goesOn && handOver(left, waitUntil)) left.catch((error) => this.report(error, input));
+        else await left;
+      };
+      return { lock, end };
     } catch (error) {
-      if (error instanceof LockBusyError) return answerBusy(error, this.#options.ifBusy, input);
+      if (error instanceof LockBusyError) return answerBusy(error, this.options.ifBusy, input);
       throw error;
     }
   }
 
-  async #end(lock: HeldLock, settings: Settings, success: boolean, input: Input, about: Invocation) {
-    const { waitUntil, awaitsRelease } = about;
-    // A loss that is known is told by the answer.
-    const goesOn = waitUntil && !awaitsRelease && lock.held;
-    const left = leave(lock, settings, success);
-    if (goesOn && handOver(left, waitUntil)) left.catch((error) => this.report(error, input));
-    else await left;
-  }
-
   /** Tells of an error that nobody else would see. Never rejects. */
   async report(error: LockError, input: Input): Promise<void> {
-    const { onError = (error: LockError) => console.error(error) } = this.#options;
+    const { onError = (error: LockError) => console.error(error) } = this.options;
     try {
       await onError(error, ...input);
     } catch {}
@@ -209,7 +215,7 @@ export async function underLock<T>(
     if (gaveUp(error)) lock.stopRenewing();
     else await end(false);
   };
-  let result: T;
+  let result: T | undefined;
   let success: boolean;
   try {
     result = await work(lock);
@@ -218,6 +224,7 @@ export async function underLock<T>(
     const held = lost ? undefined : hold?.(result, (whole) => end(whole && success), lock);
     if (held !== undefined) return held;
   } catch (error) {
+    discard?.(result);
     await fail(error);
     throw error;
   }
@@ -241,8 +248,8 @@ export async function answerBusy<Input extends unknown[], Response>(
 }
 
 /** @throws LockOptionError */
-export function readHandler(handler: unknown): void {
-  if (typeof handler !== "function") throw new LockOptionError("handler", show(handler), "a function");
+export function readHandler(handler: unknown, name = "handler"): void {
+  if (typeof handler !== "function") throw new LockOptionError(name, show(handler), "a function");
 }
 
 /**
@@ -269,9 +276,7 @@ export function viewOf<T extends object, L>(target: T, lock: L): T & { lock: L }
 
 /** A text of a platform, if it is one, as an owner: some of them come with a request, or from a test's mock. */
 export function asOwner(text: unknown): string | undefined {
-  if (typeof text !== "string") return undefined;
-  // With `u` a surrogate matches only if it is alone, as one is where a pair was cut.
-  return text.slice(0, 200).replace(/[^ -~\xa0-\u{10ffff}]|[\ud800-\udfff]/gu, "") || undefined;
+  return (typeof text === "string" && wellFormed(printable(text).slice(0, 200))) || undefined;
 }
 
 /** Lets the platform wait for the work. False if it does not: a hook of its that throws changes nothing else. */
@@ -299,34 +304,9 @@ async function untilAborted(
   const follow = (signal: AbortSignal | undefined) => whenAborted(signal, () => either.abort(signal?.reason));
   const forgetLeaving = follow(leaving);
   const forgetOwn = follow(settings.signal);
-  try {
-    const lock = await take({ ...settings, signal: either.signal });
-    whenAborted(lock.signal, forgetOwn);
-    return lock;
-  } catch (error) {
-    forgetOwn();
-    throw error;
-  } finally {
-    forgetLeaving();
-  }
-}
-
-/** Of so many ms, those that are kept for the release and the answer. */
-export function endShare(lifetime: number): number {
-  return Math.min(1000, lifetime / 10);
-}
-
-/** Nothing may go on past the function's own end, and the release wants a share of it too. */
-function cap(settings: Settings, lifetime: number): void {
-  // Whole ms, as all settings are: some of them go to Redis, which takes no others.
-  const usable = Math.floor(Math.max(20, lifetime - endShare(lifetime)));
-  const most = {
-    ttl: Math.max(10, leaseFor(lifetime)),
-    wait: usable,
-    requestTimeout: Math.floor(usable / 2),
-  };
-  for (const name of ["ttl", "wait", "requestTimeout"] as const)
-    settings[name] = Math.min(settings[name], most[name]);
+  const taking = take({ ...settings, signal: either.signal }).finally(forgetLeaving);
+  taking.then((lock) => whenAborted(lock.signal, forgetOwn), forgetOwn);
+  return taking;
 }
 
 function readLocker(locker: Locker | null): AdapterLocker {

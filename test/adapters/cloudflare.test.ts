@@ -195,9 +195,9 @@ describe("what an event comes with", () => {
     }
   });
 
-  test.each(events)("of %s is refused by name where it has no env", async (_, run) => {
+  test.each(events)("of %s is refused where it has no env, by what is missed in that", async (_, run) => {
     const event = run(freshKey(), undefined as never, context() as never);
-    await expect(event).rejects.toMatchObject({ code: "LOCK_OPTION", option: "env" });
+    await expect(event).rejects.toMatchObject({ code: "LOCK_OPTION", option: "url" });
   });
 
   test("is refused by name where it is no event", async () => {

@@ -120,32 +120,34 @@ describe("an invocation's signal", () => {
 });
 
 describe("a lock that was lost by the time its work returned", () => {
-  const lose = async (lock: HeldLock) => {
-    await new Promise((resolve) => lock.signal.addEventListener("abort", resolve));
-    return "done";
-  };
+  /** An adapter, and work during which another ends the lock, and its holder asks for more time. */
+  function losing(options = {}) {
+    const { locker, handle } = adapter(options);
+    const work = async (lock: HeldLock) => {
+      await locker.resume(JSON.stringify(lock)).release();
+      expect(await lock.extend()).toBe(false);
+      return "done";
+    };
+    return (about?: Invocation, results?: object) => handle(work, about, results);
+  }
 
   test("is an error in the result's place, which is not held for anything more", async () => {
-    const { handle } = adapter({ ttl: 50, renew: false });
     const results = { hold: vi.fn(), discard: vi.fn() };
-    await expect(handle(lose, {}, results)).rejects.toBeInstanceOf(LockLostError);
+    await expect(losing()({}, results)).rejects.toBeInstanceOf(LockLostError);
     expect(results.hold).not.toHaveBeenCalled();
     expect(results.discard).toHaveBeenCalledExactlyOnceWith("done");
   });
 
   test("is so too where the platform would wait for the release", async () => {
-    const { handle } = adapter({ ttl: 50, renew: false });
-    await expect(handle(lose, { waitUntil: () => {} })).rejects.toBeInstanceOf(LockLostError);
+    await expect(losing()({ waitUntil: () => {} })).rejects.toBeInstanceOf(LockLostError);
   });
 
   test("changes nothing where that is to be ignored", async () => {
-    const { handle } = adapter({ ttl: 50, renew: false, onLost: "ignore" });
-    expect(await handle(lose)).toBe("done");
+    expect(await losing({ onLost: "ignore" })()).toBe("done");
   });
 
   test("does not hide that the work failed", async () => {
-    const { handle } = adapter({ ttl: 50, renew: false });
-    expect(await handle(lose, {}, { succeeded: () => false })).toBe("done");
+    expect(await losing()({}, { succeeded: () => false })).toBe("done");
   });
 });
 
