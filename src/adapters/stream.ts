@@ -47,19 +47,21 @@ function withBody(response: object, body: object): object {
 
 /**
  * Ties a lock to what is still streamed under it: it is renewed only while `progress` is called.
- * @param lose called with the error to tell when the lock is lost
+ * @param lose called with the error to tell when the lock is lost, or its `signal` option aborts
  */
 export function tie(end: End, lock: HeldLock | undefined, lose: (error: Error) => void) {
   let ended: Promise<void> | undefined;
   let forget = () => {};
   /** Ends the lock, the first time it is called. */
-  const finish = (success: boolean): Promise<void> => {
-    ended ??= end(success);
+  const finish = (success: boolean, failure?: Error): Promise<void> => {
+    ended ??= failure ? end(success).then(() => Promise.reject(failure)) : end(success);
     forget();
     return ended;
   };
   forget = whenAborted(lock?.signal, () => {
     if (lock?.lost) finish(true).catch(lose);
+    // Not released by the work itself: what it goes on with is not wanted any more.
+    else if (lock?.held) finish(false, lock.signal.reason).catch(lose);
   });
   return { finish, progress: lock?.renewOnProgress() ?? (() => {}) };
 }

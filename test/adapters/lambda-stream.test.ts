@@ -334,6 +334,38 @@ describe.each(kinds)("$kind", ({ idle, failing, failsLeaving }) => {
     expect(ended).toHaveBeenCalledOnce();
   });
 
+  test("whose `signal` option aborts is ended, and tells its reader why", async () => {
+    const ended = vi.fn();
+    const stop = new AbortController();
+    const { answer, freed, events } = await answered(() => idle(["one"], ended) as Body, {
+      ttl: "1h",
+      signal: stop.signal,
+    });
+    const told = readAll(answer).catch((error) => error);
+    const reason = new Error("the deployment is stopped");
+    stop.abort(reason);
+    expect(await told).toBe(reason);
+    await freed;
+    expect(ended).toHaveBeenCalledOnce();
+    expect(events).toEqual(["acquired", "released"]);
+  });
+
+  test("whose lock the work released itself goes on", async () => {
+    let release = async () => true;
+    const handler = lockHandler({ url, token, key: freshKey() }, (_, { lock }) => {
+      release = () => lock.release();
+      return idle(["one", "two"], () => {}) as Body;
+    });
+    const body = await handler({}, lambda());
+    expect(await release()).toBe(true);
+    const parts: string[] = [];
+    for await (const part of body as AsyncIterable<Uint8Array>) {
+      parts.push(String(Buffer.from(part)));
+      if (parts.length === 2) break;
+    }
+    expect(parts).toEqual(["one", "two"]);
+  });
+
   test("that fails before it is read ends no process, releases the lock, and tells whoever reads it", async () => {
     const failure = new Error("no such file");
     const { answer, freed } = await answered(() => ({ body: failing(failure) as Body }), { ttl: "1h" });
