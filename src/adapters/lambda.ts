@@ -10,7 +10,8 @@ import {
   succeeded,
 } from "./lambda-context.ts";
 import { type AdapterOptions, type End, Guard, type IfBusy, readHandler, run } from "./run.ts";
-import { discard, heldToEnd, tie } from "./stream.ts";
+import { discard, heldToEnd } from "./stream.ts";
+import { tie } from "./web-stream.ts";
 
 export type { LambdaContext } from "./lambda-context.ts";
 

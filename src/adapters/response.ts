@@ -1,6 +1,5 @@
 import { LockBusyError, LockError, LockOptionError, show } from "../errors.ts";
 import type { HeldLock, Lock } from "../lock.ts";
-import { whenAborted } from "../time.ts";
 import {
   type AdapterOptions,
   asOwner,
@@ -10,6 +9,7 @@ import {
   type Invocation,
   underLock,
 } from "./run.ts";
+import { holdingWeb } from "./web-stream.ts";
 
 /** Options of the adapters whose handler answers a `Request` with a `Response`. */
 export interface ResponseOptions<Input extends unknown[]>
@@ -151,67 +151,16 @@ function drop(response: Response | undefined): void {
   attempt(() => response?.body?.cancel())?.catch(() => {});
 }
 
-/**
- * The response with a body that ends the lock before it closes: as a success when it was read to its end, or nobody
- * wanted to read it; as a failure when it failed, or was cancelled on the way. The lock is renewed only while the body
- * gets on: nobody tells whether it is going to be read at all. Nothing is buffered. Undefined if there is no body.
- */
+/** The response with a body that keeps the lock to its end. Undefined if there is no body. */
 function held(
   response: Response,
-  { bodiless, signal: leaving }: RequestInvocation,
+  { bodiless, signal }: RequestInvocation,
   lock: HeldLock,
   end: End,
 ): Response | Promise<Response> | undefined {
   if (!response.body) return undefined;
-  if (bodiless || leaving?.aborted) {
-    drop(response);
-    return end(true).then(() => new Response(null, response));
-  }
-  const body = new ReadableStream<Uint8Array>({ pull, cancel: cancelled }, { highWaterMark: 0 });
-  // Throws for a status that only a platform can make, and the next line for a body that was read.
-  const answer = new Response(body, response);
-  const source = response.body.getReader();
-  const cancel = (reason: unknown) => source.cancel(reason).catch(() => {});
-
-  /** Whether the body, whose making may be work too, was begun. */
-  let begun = false;
-  let ending: Promise<void> | undefined;
-  /** Ends the lock, unless that was done. */
-  const finish = (how: () => Promise<void>): Promise<void> => {
-    ending ??= how();
-    return ending;
-  };
-  const fail = (error: unknown, success = false) =>
-    finish(() => end(success).then(() => Promise.reject(error)));
-  const over = source.closed.then(() => finish(() => end(true)), fail);
-  const progress = lock.renewOnProgress();
-  const forget = whenAborted(leaving, () => {
-    fail(leaving?.reason, !begun);
-    cancel(leaving?.reason);
-  });
-  whenAborted(lock.signal, () => {
-    if (lock.lost) finish(() => end(true)).catch(cancel);
-  });
-  over.catch(() => {}).then(forget);
-  return answer;
-
-  async function pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-    begun = true;
-    progress();
-    const chunk = await source.read().catch(() => undefined);
-    if (chunk && !chunk.done) {
-      progress();
-      return controller.enqueue(chunk.value);
-    }
-    // A source that failed, a client that left and a lock that was lost make the body fail.
-    await over;
-    controller.close();
-  }
-
-  async function cancelled(reason: unknown): Promise<void> {
-    const ended = finish(() => end(!begun));
-    // Not waited for: a source may never be done with it. What it throws changes nothing.
-    cancel(reason);
-    await ended;
-  }
+  if (!bodiless && !signal?.aborted)
+    return new Response(holdingWeb(response.body, end, lock, signal), response);
+  drop(response);
+  return end(true).then(() => new Response(null, response));
 }

@@ -1,7 +1,7 @@
 import { finished, Readable } from "node:stream";
 import type { HeldLock } from "../lock.ts";
-import { whenAborted } from "../time.ts";
 import type { End } from "./run.ts";
+import { holdingWeb, tie } from "./web-stream.ts";
 
 /**
  * A response whose body is a stream, or which is one itself, with that stream replaced by one that ends the lock before
@@ -29,7 +29,11 @@ export function discard(response: unknown): void {
 function holdingStream(stream: unknown, end: End, lock: HeldLock | undefined): object | undefined {
   if (typeof stream !== "object" || !stream) return undefined;
   if ("_readableState" in stream) return holdingNode(stream as object as Readable, end, lock);
-  if ("getReader" in stream) return holdingWeb(stream as object as ReadableStream, end, lock);
+  if ("getReader" in stream) {
+    const source = stream as object as ReadableStream;
+    // Whoever reads it has it.
+    return source.locked ? undefined : holdingWeb(source, end, lock);
+  }
   if (!(Symbol.asyncIterator in stream)) return undefined;
   // TypeScript's library does not know it yet.
   const { from } = ReadableStream as unknown as { from(source: object): ReadableStream };
@@ -43,27 +47,6 @@ function withBody(response: object, body: object): object {
   if (Reflect.defineProperty(response, "body", property)) return response;
   const properties = { ...Object.getOwnPropertyDescriptors(response), body: property };
   return Object.create(Object.getPrototypeOf(response), properties);
-}
-
-/**
- * Ties a lock to what is still streamed under it: it is renewed only while `progress` is called.
- * @param lose called with the error to tell when the lock is lost, or its `signal` option aborts
- */
-export function tie(end: End, lock: HeldLock | undefined, lose: (error: Error) => void) {
-  let ended: Promise<void> | undefined;
-  let forget = () => {};
-  /** Ends the lock, the first time it is called. */
-  const finish = (success: boolean, failure?: Error): Promise<void> => {
-    ended ??= failure ? end(success).then(() => Promise.reject(failure)) : end(success);
-    forget();
-    return ended;
-  };
-  forget = whenAborted(lock?.signal, () => {
-    if (lock?.lost) finish(true).catch(lose);
-    // Not released by the work itself: what it goes on with is not wanted any more.
-    else if (lock?.held) finish(false, lock.signal.reason).catch(lose);
-  });
-  return { finish, progress: lock?.renewOnProgress() ?? (() => {}) };
 }
 
 function holdingNode(source: Readable, end: End, lock: HeldLock | undefined): Readable {
@@ -116,42 +99,4 @@ function holdingNode(source: Readable, end: End, lock: HeldLock | undefined): Re
     else finish(true).then(() => held.push(null), fail);
   });
   return held;
-}
-
-function holdingWeb(
-  source: ReadableStream,
-  end: End,
-  lock: HeldLock | undefined,
-): ReadableStream | undefined {
-  // Whoever reads it has it.
-  if (source.locked) return undefined;
-  const reader = source.getReader();
-  // Not waited for: it may never settle.
-  const cancel = (reason: unknown) => void reader.cancel(reason).catch(() => {});
-  const { finish, progress } = tie(end, lock, cancel);
-  const over = reader.closed.then(
-    () => finish(true),
-    (error) => finish(false).then(() => Promise.reject(error)),
-  );
-  over.catch(() => {});
-
-  return new ReadableStream(
-    {
-      async pull(controller) {
-        const item = await reader.read().catch(() => undefined);
-        if (item && !item.done) {
-          progress();
-          return controller.enqueue(item.value);
-        }
-        // What failed, be it the source or the lock, fails the body.
-        await over;
-        controller.close();
-      },
-      async cancel(reason) {
-        cancel(reason);
-        await finish(false);
-      },
-    },
-    { highWaterMark: 0 },
-  );
 }

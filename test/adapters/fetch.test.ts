@@ -352,6 +352,24 @@ describe("a body", () => {
     }
   });
 
+  test("ends with the lock's `signal` option, but not where the handler had returned in spite of that", async () => {
+    const stopping = new AbortController();
+    const { reader, cancelled } = await open(["one", "two", "three"], {}, { signal: stopping.signal });
+    await reader.read();
+    stopping.abort(new Error("shutting down"));
+    await untilFree();
+    expect(cancelled).toEqual([new Error("shutting down")]);
+    await expect(reader.read()).rejects.toThrow("shutting down");
+
+    const stopped = new AbortController();
+    const handler = lockFetch({ ...at, key, signal: stopped.signal }, () => {
+      stopped.abort();
+      return new Response("done all the same");
+    });
+    expect(await (await handler(request())).text()).toBe("done all the same");
+    expect(await isFree()).toBe(true);
+  });
+
   test("of bytes can be read through, and a tee of it to both ends", async () => {
     const body = new ReadableStream({
       type: "bytes",
