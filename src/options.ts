@@ -99,7 +99,7 @@ const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
   wait: duration(0, 0, "24h"),
   renew: {
     default: undefined,
-    fits: `true, false or ${renewFor.fits}`,
+    fits: `true or false, or ${renewFor.fits}`,
     read: (value) => (typeof value === "boolean" ? (value ? forever : 0) : renewFor.read(value)),
   },
   holdFor: duration(0, 0, "31d"),

@@ -22,7 +22,9 @@ return held`;
  * lock is not the claim's any more.
  */
 export async function extend(claim: Claim, ttl: number, value = claim.value): Promise<Answer | undefined> {
-  const { key, contended, shared } = claim;
+  const { key, contended } = claim;
+  // What is kept for a window ends with that.
+  const shared = claim.shared && value === claim.value;
   const command = ["SET", key, value, "IFEQ", claim.value, "PX", ttl];
   const plain = contended || shared ? undefined : await tryCommand(claim, "compare", command).catch(ifFull);
   if (plain?.reply === "OK") return plain;

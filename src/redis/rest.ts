@@ -30,14 +30,12 @@ export function restClient(url: unknown, token: unknown): RedisClient {
       const answer = await response.json().catch(() => {});
       const said = typeof answer?.error === "string" ? answer.error : "";
       if (status === 401 || status === 403) throw new RefusedError(said || `HTTP ${status}`);
+      if (response.type === "opaqueredirect" || (status >= 300 && status < 400))
+        throw new RefusedError(`HTTP ${status}: a redirect, which is not followed`);
+      if (response.ok && answer?.result !== undefined) return answer.result;
       // Errors of Redis come with 400. A gateway's may hold JSON too, but nothing that Redis said.
-      if (status < 500 && status !== 429) {
-        if (/^[A-Z]+ /.test(said)) throw errorOf(said);
-        if (!said && answer?.result !== undefined) return answer.result;
-      }
-      throw new Error(
-        `HTTP ${status}, no reply of Redis${response.type === "opaqueredirect" || status === 307 ? ": a redirect" : ""}`,
-      );
+      if (status < 500 && status !== 429 && /^[A-Z]+ /.test(said)) throw errorOf(said);
+      throw new Error(`HTTP ${status}, no reply of Redis`);
     },
     async listen(channel, hear, signal) {
       const accept = "text/event-stream";

@@ -43,7 +43,8 @@ describe.each(backends)("a lock through $client on $engine", ({ missing, start, 
       expect(await lock.release()).toBe(true);
       expect(lock.held).toBe(false);
       expect(lock.remaining).toBe(0);
-      expect(lock.signal.aborted).toBe(false);
+      expect(lock.signal.aborted).toBe(true);
+      expect(lock.signal.reason).toMatchObject({ name: "AbortError" });
       expect(await keysOf(key)).toEqual([]);
     });
 

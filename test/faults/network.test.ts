@@ -195,10 +195,16 @@ describe.each(clients)("lost replies, with $client", ({ connect }) => {
     const key = freshKey();
     const lock = await locker.acquire(key);
     expect(await locker.tryAcquire(key)).toBe(null);
-    // A refusal of the server's, which no client repeats.
-    const quota = '{"error":"ERR max requests limit exceeded"}';
-    proxy.fail(anything, { answer: { status: 400, type: "application/json", body: quota } });
+    const said = (error: string): Fault => ({
+      answer: { status: 400, type: "application/json", body: JSON.stringify({ error }) },
+    });
+    // A refusal for good is not repeated.
+    proxy.fail(anything, said("NOPERM this user has no permissions to run the 'set' command"));
     await expect(locker.tryAcquire(key)).rejects.toBeInstanceOf(LockUnavailableError);
+    await proxy.settled();
+    // One of the moment is.
+    proxy.fail(anything, said("ERR max requests limit exceeded. Limit: 10000, Usage: 10000."));
+    expect(await locker.tryAcquire(key)).toBe(null);
     await lock.release();
   });
 
@@ -226,9 +232,9 @@ describe.each(clients)("lost replies, with $client", ({ connect }) => {
 test("an acquire whose late lock could be neither extended nor released does not renew it", async () => {
   const key = freshKey();
   const locker = createLocker({ ...at(), ttl: 1900, requestTimeout: 1000, renew: true });
-  const quota = '{"error":"ERR max requests limit exceeded"}';
+  const denied = '{"error":"NOPERM this user has no permissions to run the command"}';
   proxy.fail(command("SET"), { swallow: "reply" });
-  const refusal: Fault = { answer: { status: 400, type: "application/json", body: quota } };
+  const refusal: Fault = { answer: { status: 400, type: "application/json", body: denied } };
   proxy.fail((words) => words.includes("IFEQ"), refusal, refusal);
   await expect(locker.acquire(key)).rejects.toBeInstanceOf(LockUnavailableError);
   await free(key);

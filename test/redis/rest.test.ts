@@ -1,0 +1,108 @@
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { createLocker, LockUnavailableError } from "../../src/index.ts";
+
+const servers: Server[] = [];
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    server.close();
+  }
+  vi.unstubAllEnvs();
+});
+
+interface Seen {
+  authorization: string | undefined;
+  body: string;
+}
+
+/** A server that answers all requests alike, and what it was sent. */
+async function answering(status: number, headers: Record<string, string>, body: string) {
+  const seen: Seen[] = [];
+  const server = createServer(async (request: IncomingMessage, response) => {
+    let text = "";
+    for await (const chunk of request) text += chunk;
+    seen.push({ authorization: request.headers.authorization, body: text });
+    response.writeHead(status, headers).end(body);
+  }).listen(0, "127.0.0.1");
+  servers.push(server);
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return { seen, port, url: `http://127.0.0.1:${port}` };
+}
+
+const json = { "content-type": "application/json" };
+
+describe("a redirect", () => {
+  test.each([301, 302, 303, 307, 308])(
+    "of status %i is not followed: no token goes there, and no answer from there is believed",
+    async (status) => {
+      const stranger = await answering(200, json, '{"result":null}');
+      const front = await answering(status, { location: `http://localhost:${stranger.port}/` }, "");
+      const locker = createLocker({ url: front.url, token: "rest-secret", requestTimeout: 300 });
+      const error = await locker.acquire("k", { wait: "100ms" }).catch((error) => error);
+      expect(error).toBeInstanceOf(LockUnavailableError);
+      expect(error.cause.message).toMatch(/redirect/);
+      expect(stranger.seen).toEqual([]);
+    },
+  );
+});
+
+describe("url and token", () => {
+  const variables = [
+    "UPSTASH_REDIS_REST_URL",
+    "UPSTASH_REDIS_REST_TOKEN",
+    "KV_REST_API_URL",
+    "KV_REST_API_TOKEN",
+  ];
+  const environment = (values: Record<string, string>) => {
+    for (const name of variables) vi.stubEnv(name, values[name]);
+  };
+
+  test("of the environment are taken as a pair: a token never goes to another's URL", async () => {
+    const { url, seen } = await answering(200, json, '{"result":null}');
+    environment({ UPSTASH_REDIS_REST_URL: url, KV_REST_API_URL: "https://x.y", KV_REST_API_TOKEN: "of-kv" });
+    expect(() => createLocker()).toThrow(/^token: got undefined/);
+    environment({ KV_REST_API_URL: url, KV_REST_API_TOKEN: "of-kv", UPSTASH_REDIS_REST_TOKEN: "other" });
+    await createLocker().acquire("k");
+    expect(seen[0]?.authorization).toBe("Bearer of-kv");
+  });
+
+  test("a url given without a token gets none from the environment", () => {
+    environment({ UPSTASH_REDIS_REST_URL: "https://x.y", UPSTASH_REDIS_REST_TOKEN: "secret" });
+    expect(() => createLocker({ url: "https://stranger.example" })).toThrow(/^token: got undefined/);
+  });
+
+  test("blanks and a line break around them are no part of them", async () => {
+    const { url, seen } = await answering(200, json, '{"result":null}');
+    environment({ UPSTASH_REDIS_REST_URL: ` ${url}/ \r\n`, UPSTASH_REDIS_REST_TOKEN: "secret\n" });
+    expect((await createLocker().acquire("k")).held).toBe(true);
+    expect(seen[0]?.authorization).toBe("Bearer secret");
+  });
+
+  test.each(["https://x.y/a b", "https://x. y", "https://x.y#z", "https://user:secret@x.y", "redis://x.y"])(
+    "a url that cannot work is refused: %s",
+    (url) => expect(() => createLocker({ url, token: "t" })).toThrow(/^url: /),
+  );
+});
+
+test.each([
+  [401, '{"error":"Unauthorized"}'],
+  [403, "<html>"],
+])("a token that is refused with %i is asked once, whatever the words", async (status, body) => {
+  const { url, seen } = await answering(status, json, body);
+  const error = await createLocker({ url, token: "t" })
+    .acquire("k")
+    .catch((error) => error);
+  expect(error).toBeInstanceOf(LockUnavailableError);
+  expect(seen.filter(({ body }) => body.includes('"NX"'))).toHaveLength(1);
+});
+
+test("a gateway's error that Redis did not say is no answer, and asked again", async () => {
+  const { url, seen } = await answering(404, json, '{"error":"no such route","result":null}');
+  const locker = createLocker({ url, token: "t", requestTimeout: 500 });
+  await expect(locker.acquire("k")).rejects.toMatchObject({ code: "LOCK_UNAVAILABLE" });
+  expect(seen.filter(({ body }) => body.includes('"NX"')).length).toBeGreaterThan(1);
+});
