@@ -64,7 +64,15 @@ export async function respond<Input extends unknown[]>(
     };
     return await underLock({ lock, end }, run, {
       succeeded: ({ status }) => status < 500 && !failed(),
-      hold: (response, end) => (failed() ? undefined : held(response, about, lock, end)),
+      hold(response, end) {
+        // A body that fails tells its reader little.
+        const told: End = (success) =>
+          end(success).catch((error) => {
+            guard.report(error, input);
+            throw error;
+          });
+        return failed() ? undefined : held(response, about, lock, told);
+      },
       discard: drop,
     });
   } catch (error) {
@@ -144,9 +152,9 @@ function drop(response: Response | undefined): void {
 }
 
 /**
- * The response with a body that ends the lock before it closes: as a success when it was read to its end, as a
- * failure when it failed or was cancelled, or its client left. The lock is renewed only while the body gets on: nobody
- * tells whether it is going to be read at all. Nothing is buffered. Undefined if there is no body.
+ * The response with a body that ends the lock before it closes: as a success when it was read to its end, or nobody
+ * wanted to read it; as a failure when it failed, or was cancelled on the way. The lock is renewed only while the body
+ * gets on: nobody tells whether it is going to be read at all. Nothing is buffered. Undefined if there is no body.
  */
 function held(
   response: Response,
@@ -157,7 +165,7 @@ function held(
   if (!response.body) return undefined;
   if (bodiless || leaving?.aborted) {
     drop(response);
-    return end(bodiless).then(() => new Response(null, response));
+    return end(true).then(() => new Response(null, response));
   }
   const body = new ReadableStream<Uint8Array>({ pull, cancel: cancelled }, { highWaterMark: 0 });
   // Throws for a status that only a platform can make, and the next line for a body that was read.
@@ -165,17 +173,20 @@ function held(
   const source = response.body.getReader();
   const cancel = (reason: unknown) => source.cancel(reason).catch(() => {});
 
+  /** Whether the body, whose making may be work too, was begun. */
+  let begun = false;
   let ending: Promise<void> | undefined;
   /** Ends the lock, unless that was done. */
   const finish = (how: () => Promise<void>): Promise<void> => {
     ending ??= how();
     return ending;
   };
-  const fail = (error: unknown) => finish(() => end(false).then(() => Promise.reject(error)));
+  const fail = (error: unknown, success = false) =>
+    finish(() => end(success).then(() => Promise.reject(error)));
   const over = source.closed.then(() => finish(() => end(true)), fail);
   const progress = lock.renewOnProgress();
   const forget = whenAborted(leaving, () => {
-    fail(leaving?.reason);
+    fail(leaving?.reason, !begun);
     cancel(leaving?.reason);
   });
   whenAborted(lock.signal, () => {
@@ -185,6 +196,7 @@ function held(
   return answer;
 
   async function pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    begun = true;
     progress();
     const chunk = await source.read().catch(() => undefined);
     if (chunk && !chunk.done) {
@@ -197,7 +209,7 @@ function held(
   }
 
   async function cancelled(reason: unknown): Promise<void> {
-    const ended = finish(() => end(false));
+    const ended = finish(() => end(!begun));
     // Not waited for: a source may never be done with it. What it throws changes nothing.
     cancel(reason);
     await ended;

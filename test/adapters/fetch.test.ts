@@ -225,24 +225,27 @@ describe("a body", () => {
   async function open(chunks: string[], init?: RequestInit, options: object = {}) {
     const { body, cancelled } = streamed(...chunks);
     let lock: AbortSignal | undefined;
-    const handler = lockFetch({ ...at, key, ttl: 300, ...options }, (request) => {
+    const told: unknown[] = [];
+    const onError = (error: unknown) => void told.push(error);
+    const handler = lockFetch({ ...at, key, ttl: 300, onError, ...options }, (request) => {
       lock = request.lock.signal;
       return new Response(body);
     });
     const response = await handler(request(init));
     const reader = (response.body as ReadableStream<Uint8Array>).getReader();
-    return { reader, lock: lock as AbortSignal, cancelled };
+    return { reader, lock: lock as AbortSignal, cancelled, told };
   }
   const aborted = (signal: AbortSignal) =>
     new Promise<unknown>((resolve) => signal.addEventListener("abort", () => resolve(signal.reason)));
 
   test("that nobody reads keeps the lock for one lease; then its source is cancelled, and it fails", async () => {
-    const { reader, lock, cancelled } = await open(["one"]);
+    const { reader, lock, cancelled, told } = await open(["one"]);
     const lost = await aborted(lock);
     expect(lost).toBeInstanceOf(LockLostError);
     await untilFree();
     await vi.waitFor(() => expect(cancelled).toEqual([lost]));
     await expect(reader.read()).rejects.toBe(lost);
+    expect(told).toEqual([lost]);
   });
 
   test("that is read no further keeps the lock for no more than two leases", async () => {
@@ -253,7 +256,8 @@ describe("a body", () => {
   });
 
   test("whose source brings nothing, though it is read, keeps the lock for one lease more", async () => {
-    const handler = lockFetch({ ...at, key, ttl: 300 }, () => new Response(new ReadableStream()));
+    const idle = () => new Response(new ReadableStream());
+    const handler = lockFetch({ ...at, key, ttl: 300, onError: () => {} }, idle);
     await expect((await handler(request())).text()).rejects.toBeInstanceOf(LockLostError);
     await untilFree();
   });
@@ -319,6 +323,33 @@ describe("a body", () => {
     expect([disturbed, response.status, response.body]).toEqual([false, 201, null]);
     expect(cancelled).toHaveLength(1);
     expect(await isFree()).toBe(true);
+  });
+
+  test.each<[string, (client: AbortController, response: Response) => unknown]>([
+    ["that is cancelled", (_, response) => response.body?.cancel()],
+    ["whose client leaves", (client) => client.abort()],
+  ])("%s counts against the work only once it was begun", async (how, leave) => {
+    const body = () => new Response(streamed("one", "two", "three").body);
+    for (const [begins, status] of [
+      [true, 200],
+      [false, 423],
+    ] as const) {
+      const handler = lockFetch({ ...at, key: `${how} ${begins}`, holdFor: "1h" }, body);
+      const client = new AbortController();
+      const response = await handler(request({ signal: client.signal }));
+      if (begins) {
+        const reader = (response.body as ReadableStream).getReader();
+        await reader.read();
+        reader.releaseLock();
+      }
+      await leave(client, response);
+      await vi.waitFor(async () => {
+        const next = await handler(request());
+        expect(next.status).toBe(status);
+        // A lock that is kept, and not one that is being released.
+        expect(next.headers.get("retry-after") ?? "3600").toMatch(/^3[56]/);
+      });
+    }
   });
 
   test("of bytes can be read through, and a tee of it to both ends", async () => {

@@ -200,7 +200,7 @@ describe("the Hono middleware", () => {
   test("gives up a response that a timeout outside has replaced after one lease", async () => {
     const replaced = Promise.withResolvers<void>();
     const app = new Hono<{ Variables: { lock: Lock } }>();
-    app.get("/", timeout(50), lock({ ...at, key: "k", ttl: 300 }), async (c) => {
+    app.get("/", timeout(50), lock({ ...at, key: "k", ttl: 300, onError: () => {} }), async (c) => {
       await replaced.promise;
       return c.text("unread");
     });
