@@ -24,7 +24,10 @@ export abstract class LockError extends Error {
   constructor(key: string | undefined, message: string, options?: ErrorOptions) {
     super(message, options);
     this.key = key;
-    Object.defineProperty(this, brand, { value: (new.target as typeof LockError).code });
+  }
+
+  get [brand](): LockErrorCode {
+    return this.code;
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {

@@ -76,6 +76,8 @@ export interface HeldLock extends Lock {
 }
 
 const gone = "another has it, or it was deleted";
+/** By it Node, Deno and Bun print a value. */
+const inspected = Symbol.for("nodejs.util.inspect.custom");
 
 /** `resumed` and `unheld` locks are not known to be held: one may become so by `extend`, the other never. */
 type State = "held" | "released" | "lost" | "resumed" | "unheld";
@@ -306,7 +308,9 @@ export function holdLock(
     },
     toJSON() {
       const left = Math.ceil(Math.max(0, holdFor - sinceAcquired()));
-      return secret({ key, token, owner, fence, prefix, ttl, holdFor: left }, "LockHandle");
+      const handle = { key, token, owner, fence, prefix, ttl, holdFor: left };
+      // A log shows its key alone.
+      return Object.defineProperty(handle, inspected, { value: () => `LockHandle { key: ${show(key)} }` });
     },
     async [Symbol.asyncDispose]() {
       await end(false).catch(() => {});
@@ -314,13 +318,6 @@ export function holdLock(
   };
   // Hidden from logs.
   return Object.defineProperty(lock as HeldLock, "token", { value: token });
-}
-
-/** The value, which a log shows by its name alone. */
-function secret<T extends object>(value: T, name: string): T {
-  return Object.defineProperty(value, Symbol.for("nodejs.util.inspect.custom"), {
-    value: () => `${name} { key: ${show((value as { key?: unknown }).key)} }`,
-  });
 }
 
 /** The shortest lease whose validity covers `ms`. */
@@ -341,14 +338,12 @@ export function unavailable(claim: Claim, cause: unknown): LockUnavailableError 
   return error;
 }
 
-/** An error's name, texts, code and cause, and nothing else of it: clients quote commands, lock tokens included. */
+/** What an error says, its code and its cause, and nothing else of it: clients quote commands, lock tokens included. */
 function withoutToken(error: unknown, token: string, depth = 0): Error | undefined {
   if (error === undefined || depth > 4) return undefined;
-  const { name = "Error", message = error, stack, code, cause } = Object(error) as NodeJS.ErrnoException;
-  const clean = (text: unknown) => `${text}`.replaceAll(token, "[token]");
-  const copy = new Error(printable(clean(message)), { cause: withoutToken(cause, token, depth + 1) });
-  const shown = { name: { value: clean(name) }, ...(stack && { stack: { value: clean(stack) } }) };
-  Object.defineProperties(copy, shown);
+  const { message = error, code, cause } = Object(error) as NodeJS.ErrnoException;
+  const clean = (text: unknown) => printable(`${text}`.replaceAll(token, "[token]"));
+  const copy = new Error(clean(message), { cause: withoutToken(cause, token, depth + 1) });
   return code === undefined ? copy : Object.assign(copy, { code: clean(code) });
 }
 

@@ -1,4 +1,4 @@
-import { LockOptionError, show } from "./errors.ts";
+import { LockOptionError, printable, show } from "./errors.ts";
 import { type Duration, forever, milliseconds } from "./time.ts";
 
 /** What is known of another holder. */
@@ -92,6 +92,8 @@ interface Rule<T> {
 }
 
 const renewFor = duration(0, "10ms", "31d");
+/** A cluster takes what is between the first "{" and the next "}" for a hash tag, unless nothing is there. */
+const emptyTag = /^[^{]*\{\}/;
 
 // The one place for every option, its default and its check.
 const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
@@ -107,12 +109,8 @@ const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
   owner: text(undefined),
   fencing: oneOf<boolean>(false, true, false),
   ifUnavailable: oneOf("throw", "throw", "proceed"),
-  prefix: {
-    ...text("lock:"),
-    fits: "a text of up to 200 characters, no control characters, no {} in it",
-    // A cluster ignores an empty hash tag: the keys of one lock would lie on different nodes.
-    read: (value) => (emptyTag.test(`${value}`) ? undefined : text("").read(value)),
-  },
+  // A cluster ignores an empty hash tag: the keys of one lock would lie on different nodes.
+  prefix: text("lock:", " and no {}", emptyTag),
   requestTimeout: duration(2000, "10ms", "60s"),
   onEvent: rule(undefined, "a function", (value) => typeof value === "function"),
   onLost: oneOf("throw", "throw", "ignore"),
@@ -150,23 +148,19 @@ const madeOfNothing = /\[object Object\]|(^|[:/|@#\s])(undefined|NaN)($|[:/|@#\s
 
 /** A lock's name as the caller gave it, checked: longer ones are more likely a mistake, such as a whole event. */
 export function readKey(key: unknown): string {
-  if (typeof key !== "string" || !key || key.length > 1024)
-    throw new LockOptionError("key", show(key), "a text of 1 to 1024 characters");
-  if (madeOfNothing.test(key))
-    throw new LockOptionError("key", show(key), "a key without a value that was not there");
-  // Two such keys would be one in Redis.
-  if (wellFormed(key) !== key)
-    throw new LockOptionError("key", show(key), "a text without half a surrogate pair");
-  return key;
+  const text = typeof key === "string" && key.length <= 1024 ? key : "";
+  const whole = !madeOfNothing.test(text) && wellFormed(text) === text;
+  if (text && whole) return text;
+  const fits = whole
+    ? "a text of 1 to 1024 characters"
+    : "one without undefined, NaN, [object Object], or a cut emoji";
+  throw new LockOptionError("key", show(key), fits);
 }
 
 /** The text as it comes back from Redis: half a surrogate pair, as of a cut emoji, cannot go there. */
 export function wellFormed(text: string): string {
   return text.replace(/[\ud800-\udfff]/gu, "\ufffd");
 }
-
-/** What is missing in a cluster's view of `<prefix>{<key>}`: a hash tag before the first "}". */
-const emptyTag = /^[^{]*\{\}/;
 
 /**
  * `<prefix>{<key>}` in Redis: the braces keep a lock's keys on one cluster slot. A key that begins with "}" would make
@@ -210,13 +204,13 @@ function oneOf<T>(fallback: T, ...choices: T[]): Rule<T> {
   );
 }
 
-function text<T>(fallback: T): Rule<T> {
+/** @param also what else is said of it, where `unfit` says what does not fit */
+function text<T>(fallback: T, also = "", unfit = /^\b$/): Rule<T> {
   return {
     default: fallback,
-    fits: "a text of up to 200 characters, no control characters",
-    // Plain ranges: a class such as \p{Cc} takes its time at every import.
+    fits: `a text of up to 200 characters, no control characters${also}`,
     read: (value) =>
-      typeof value === "string" && /^[ -~\xa0-\uffff]{0,200}$/.test(value)
+      typeof value === "string" && printable(value) === value && value.length <= 200 && !unfit.test(value)
         ? (wellFormed(value) as T)
         : undefined,
   };

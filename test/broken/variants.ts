@@ -35,14 +35,14 @@ export const variants = {
   "own value found on a retry counted from the retry": [
     {
       file: "protocol/take.ts",
-      replace: "if (exact && isOurs(claim, reply)) return { held: true };",
-      by: "if (exact && isOurs(claim, reply)) { claim.since = sinceSent; return { held: true }; }",
+      replace: "if (isOurs(claim, reply)) return { held: true };",
+      by: "if (isOurs(claim, reply)) { claim.since = sinceSent; return { held: true }; }",
     },
   ],
   "non-idempotent take": [
     {
       file: "protocol/take.ts",
-      replace: "if (exact && isOurs(claim, reply)) return { held: true };",
+      replace: "if (isOurs(claim, reply)) return { held: true };",
       by: "",
     },
   ],

@@ -30,7 +30,7 @@ describe("an instance whose own signal has aborted", () => {
         const key = freshKey();
         const shutdown = new AbortController();
         const redis = new Redis({ ...at(), signal: shutdown.signal, enableAutoPipelining });
-        const locker = createLocker({ redis, ttl: "300ms", requestTimeout: "100ms" });
+        const locker = createLocker({ redis, ttl: "500ms", requestTimeout: "1s" });
         const lock = await locker.acquire(key, { renew: true });
         shutdown.abort(reason);
         await new Promise((resolve) => lock.signal.addEventListener("abort", resolve));
