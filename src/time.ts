@@ -1,3 +1,5 @@
+/// <reference path="./globals.ts" preserve="true" />
+
 /** Milliseconds since a moment. */
 export type Since = () => number;
 
