@@ -1,12 +1,11 @@
 // What the other entries may use of the core, and the file that is bundled as the core: they import these names at run
 // time, whichever module they name in the source, and build.ts refuses any other.
-export { show } from "./errors.ts";
+export { printable, show } from "./errors.ts";
 export * from "./index.ts";
-export { leaseFor } from "./lock.ts";
 export { connectionOptions, leave, newLocker, openLocker } from "./locker.ts";
-export { defaults, readKey, readOptions } from "./options.ts";
+export { defaults, readKey, readOptions, wellFormed } from "./options.ts";
 export { extendScript } from "./protocol/extend.ts";
 export { joinScript } from "./protocol/join.ts";
 export { releaseScript } from "./protocol/release.ts";
 export { connect } from "./redis/connection.ts";
-export { forever, milliseconds, realRuntime } from "./time.ts";
+export { forever, milliseconds, realRuntime, whenAborted } from "./time.ts";
