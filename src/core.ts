@@ -2,7 +2,6 @@
 // time, whichever module they name in the source, and build.ts refuses any other.
 export { printable, show } from "./errors.ts";
 export * from "./index.ts";
-export { leaseFor } from "./lock.ts";
 export { connectionOptions, leave, newLocker, openLocker } from "./locker.ts";
 export { defaults, readKey, readOptions, wellFormed } from "./options.ts";
 export { extendScript } from "./protocol/extend.ts";

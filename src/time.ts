@@ -49,6 +49,11 @@ export function validity(ttl: number): number {
   return ttl * 0.99 - 2;
 }
 
+/** The shortest lease whose validity covers `ms`. */
+export function leaseFor(ms: number): number {
+  return Math.ceil((ms + 2) / 0.99);
+}
+
 /** Milliseconds, or text such as "500ms", "10s", "10 s", "5m", "1h", "1d" (as `@upstash/ratelimit` writes it). */
 export type Duration = number | `${number}${Unit}` | `${number} ${Unit}`;
 type Unit = "ms" | "s" | "m" | "h" | "d";

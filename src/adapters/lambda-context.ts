@@ -1,6 +1,4 @@
 import { LockOptionError, show } from "../errors.ts";
-import { leaseFor } from "../lock.ts";
-import type { Settings } from "../options.ts";
 import { forever } from "../time.ts";
 import { asOwner, attach, type Invocation, viewOf } from "./run.ts";
 
@@ -46,7 +44,6 @@ export function invocation(context: Partial<LambdaContext>): Invocation {
   const names = [functionName, awsRequestId].filter((name) => typeof name === "string");
   return {
     lifetime: () => remainingTime(context),
-    cap: (settings) => cap(settings, remainingTime(context)),
     owner: typeof functionName === "string" ? asOwner(names.join(" ").trim()) : undefined,
   };
 }
@@ -54,19 +51,6 @@ export function invocation(context: Partial<LambdaContext>): Invocation {
 /** Of so many ms, those that are kept for the release and the answer. */
 export function endShare(lifetime: number): number {
   return Math.min(1000, lifetime / 10);
-}
-
-/** Nothing may go on past the function's own end, and the release wants a share of it too. */
-function cap(settings: Settings, lifetime: number): void {
-  // Whole ms, as all settings are: some of them go to Redis, which takes no others.
-  const usable = Math.floor(Math.max(20, lifetime - endShare(lifetime)));
-  const most = {
-    ttl: Math.max(10, leaseFor(lifetime)),
-    wait: usable,
-    requestTimeout: Math.floor(usable / 2),
-  };
-  for (const name of ["ttl", "wait", "requestTimeout"] as const)
-    settings[name] = Math.min(settings[name], most[name]);
 }
 
 /** Milliseconds the function may still run: no limit if the context does not know, as in a unit test. */

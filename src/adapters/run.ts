@@ -55,8 +55,6 @@ export type IfBusy<Input extends unknown[], Response> =
 export interface Invocation {
   /** Milliseconds the function may still run. */
   lifetime?: (() => number) | undefined;
-  /** Makes what reaches past its end end before it. */
-  cap?: ((settings: Settings) => void) | undefined;
   /** Shown to others when the `owner` option is not set. */
   owner?: string | undefined;
   /**
@@ -159,12 +157,10 @@ export class Guard<Input extends unknown[], Response> {
     const locker = about.locker ?? this.#locker;
     const settings = this.#settings(locker);
     settings.owner ??= owner;
-    about.cap?.(settings);
-    const background = waitUntil && ((work: Promise<unknown>) => void handOver(work, waitUntil));
+    if (lifetime) settings.deadline = lifetime;
+    if (waitUntil) settings.waitUntil = waitUntil;
     try {
-      const lock = await untilAborted(signal, settings, (settings) =>
-        readLocker(locker).take(key, settings, lifetime, background),
-      );
+      const lock = await untilAborted(signal, settings, (settings) => readLocker(locker).take(key, settings));
       if (lock.failure) this.report(lock.failure, input);
       const end: End = async (success) => {
         // A loss that is known is told by the answer.
