@@ -16,7 +16,7 @@ const smallLua: Plugin = {
     onLoad({ filter: /src.protocol.\w+\.ts$/ }, async ({ path }) => {
       const scripts: Record<string, unknown> = await import(path);
       const contents = readFileSync(path, "utf8").replace(
-        /^export const (\w+Script) = `[^`]*`/gm,
+        /^export const (\w+Script) = lua`[^`]*`/gm,
         (_, name: string) =>
           `export const ${name} = ${JSON.stringify(luamin.minify(scripts[name] as string))}`,
       );

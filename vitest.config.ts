@@ -9,7 +9,7 @@ const asBuilt: Plugin = {
   enforce: "pre",
   async resolveId(source, importer) {
     const resolved = await this.resolve(source, importer, { skipSelf: true });
-    const [, module] = resolved?.id.match(/\/src\/(index|testing)\.ts$/) ?? [];
+    const [, module] = resolved?.id.match(/\/src\/(index|testing\/index)\.ts$/) ?? [];
     return module && resolved?.id.startsWith(folder("src")) ? `${folder("dist")}${module}.js` : resolved;
   },
 };

@@ -22,8 +22,9 @@ const isFree = async () => {
 };
 const waiters = async () => {
   const headers = { authorization: `Bearer ${at.token}` };
-  const response = await fetch(`${at.url}/zcard/lock:{${key}}:queue`, { headers });
-  return ((await response.json()) as { result: unknown }).result;
+  const response = await fetch(`${at.url}/get/lock:{${key}}`, { headers });
+  const { result } = (await response.json()) as { result: string | null };
+  return decodeState(result ?? "")?.waiters.length ?? 0;
 };
 /** Another ends the lock, and its holder asks for more time. */
 async function lose(lock: Lock): Promise<void> {
