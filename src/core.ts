@@ -8,7 +8,23 @@ export { dequeueScript } from "./protocol/dequeue.ts";
 export { extendScript } from "./protocol/extend.ts";
 export { joinScript } from "./protocol/join.ts";
 export { releaseScript } from "./protocol/release.ts";
+export {
+  decodePlain,
+  decodeState,
+  encodePlain,
+  encodeState,
+  queueRoom,
+  shortOwner,
+} from "./protocol/state.ts";
+export {
+  askedTogether,
+  fenceLife,
+  lostRequestMargin,
+  pollAtLeastEvery,
+  pollEvery,
+  pollLaterPerPlace,
+  shortestGrant,
+  unheardCut,
+} from "./protocol/timing.ts";
 export { connect } from "./redis/connection.ts";
 export { forever, milliseconds, realRuntime, whenAborted } from "./time.ts";
-export { decodePlain, decodeState, encodePlain, encodeState, queueRoom, shortOwner } from "./protocol/state.ts";
-export { askedTogether, fenceLife, lostRequestMargin, pollAtLeastEvery, pollEvery, pollLaterPerPlace, shortestGrant, unheardCut } from "./protocol/timing.ts";

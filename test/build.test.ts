@@ -66,7 +66,7 @@ describe("the build", () => {
 
   test("keeps the names of what an entry gives, whatever the core calls its own", () => {
     edit(
-      "src/testing.ts",
+      "src/testing/index.ts",
       (text) => `${text}\nexport const found = { holder: 1, lease: 2, since: 3, reply: 4 };\n`,
     );
     expect(build()).toMatchObject({ status: 0 });

@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vite
 import { lockFetch } from "../../src/adapters/fetch.ts";
 import { type DevServer, startDevServer } from "../../src/dev/index.ts";
 import { createLocker, type Lock, LockLostError, LockOptionError } from "../../src/index.ts";
-import { memoryLocker } from "../../src/testing.ts";
+import { decodeState } from "../../src/protocol/state.ts";
+import { memoryLocker } from "../../src/testing/index.ts";
 
 let dev: DevServer;
 let at: { url: string; token: string };

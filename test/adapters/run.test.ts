@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { Guard, type Invocation, type LockTarget, run } from "../../src/adapters/run.ts";
 import { LockBusyError, LockLostError, LockOptionError } from "../../src/index.ts";
 import type { HeldLock } from "../../src/lock.ts";
-import { memoryLocker } from "../../src/testing.ts";
+import { memoryLocker } from "../../src/testing/index.ts";
 
 type Order = { id: string };
 const order: Order = { id: "42" };
