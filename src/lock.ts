@@ -4,7 +4,7 @@ import type { Claim } from "./protocol/claim.ts";
 import { extend, keep } from "./protocol/extend.ts";
 import { release as releaseClaim } from "./protocol/release.ts";
 import { RefusedError } from "./redis/client.ts";
-import { type Duration, forever, type Since, validity, whenAborted } from "./time.ts";
+import { type Duration, forever, leaseFor, type Since, validity, whenAborted } from "./time.ts";
 
 /** One lock, as its holder sees it. */
 export interface Lock {
@@ -94,7 +94,7 @@ export function holdLock(
   state: State,
   { fence, lease: granted, failure }: Facts = {},
 ): HeldLock {
-  const { settings, name: key, token, lifetime = () => forever } = claim;
+  const { settings, name: key, token, lifetime } = claim;
   const { runtime } = claim.connection;
   const { prefix, ttl, owner, signal: outer, holdFor } = settings;
   const abort = new AbortController();
@@ -318,11 +318,6 @@ export function holdLock(
   };
   // Hidden from logs.
   return Object.defineProperty(lock as HeldLock, "token", { value: token });
-}
-
-/** The shortest lease whose validity covers `ms`. */
-export function leaseFor(ms: number): number {
-  return Math.ceil((ms + 2) / 0.99);
 }
 
 /** Requests to take the lock that were given up may still be executed: each is followed by a release. */

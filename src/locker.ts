@@ -67,22 +67,12 @@ export function openLocker(options: LockerOptions, others: readonly string[] = [
 /** A locker as adapters see it. */
 export interface AdapterLocker extends Locker {
   readonly settings: Settings;
-  /**
-   * @param settings already checked
-   * @param lifetime ms the function around the lock may still run
-   * @param background lets what goes on after an answer go on
-   */
-  take(
-    key: string,
-    settings: Settings,
-    lifetime?: () => number,
-    background?: (work: Promise<unknown>) => void,
-  ): Promise<HeldLock>;
+  /** @param settings already checked */
+  take(key: string, settings: Settings): Promise<HeldLock>;
 }
 
 export function newLocker(connection: Connection, settings: Settings): AdapterLocker {
-  const take: AdapterLocker["take"] = async (key, asked, ...about) =>
-    acquire(newClaim(connection, asked, readKey(key), ...about));
+  const take = async (key: string, asked: Settings) => acquire(newClaim(connection, asked, readKey(key)));
   const acquireLock: Locker["acquire"] = async (key, options) => take(key, readOptions(settings, options));
 
   return {
@@ -119,7 +109,7 @@ export function newLocker(connection: Connection, settings: Settings): AdapterLo
       // The window counts from acquire. Of two that are given, the shorter holds.
       const windows = [holdFor, asked.holdFor].filter((each) => each > 0);
       asked.holdFor = Math.min(...windows, windows.length ? forever : 0);
-      const claim = newClaim(connection, asked, key, undefined, undefined, { token, ttl: theirs.ttl });
+      const claim = newClaim(connection, asked, key, { token, ttl: theirs.ttl });
       return holdLock(claim, "resumed", { fence });
     },
   };

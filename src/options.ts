@@ -57,6 +57,16 @@ export interface LockOptions {
   prefix?: string | undefined;
   /** One HTTP request's limit, 10 ms to 60 s. A request and its repetitions together get twice that. @default "2s" */
   requestTimeout?: Duration | undefined;
+  /**
+   * Milliseconds the caller may still run, from the call on or whenever the function is asked. Lease, wait and requests
+   * end before it, and no lease is renewed past it. @default none
+   */
+  deadline?: number | (() => number) | undefined;
+  /**
+   * Lets clean-up go on that nobody waits for, as a platform's `waitUntil` does. Without it, a platform may stop what is
+   * left once there is an answer. What it throws changes nothing. @default none
+   */
+  waitUntil?: ((work: Promise<unknown>) => unknown) | undefined;
   /** Told of every event. @default none */
   onEvent?: ((event: LockEvent) => void) | undefined;
 }
@@ -80,6 +90,8 @@ export interface Settings {
   ifUnavailable: "throw" | "proceed";
   prefix: string;
   requestTimeout: number;
+  deadline: number | (() => number) | undefined;
+  waitUntil: ((work: Promise<unknown>) => unknown) | undefined;
   onEvent: ((event: LockEvent) => void) | undefined;
   onLost: "throw" | "ignore";
 }
@@ -112,7 +124,13 @@ const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
   // A cluster ignores an empty hash tag: the keys of one lock would lie on different nodes.
   prefix: text("lock:", " and no {}", emptyTag),
   requestTimeout: duration(2000, "10ms", "60s"),
-  onEvent: rule(undefined, "a function", (value) => typeof value === "function"),
+  deadline: rule(
+    undefined,
+    "ms, or a function that tells them",
+    (value) => isFunction(value) || Number(value) >= 0,
+  ),
+  waitUntil: rule(undefined, "a function", isFunction),
+  onEvent: rule(undefined, "a function", isFunction),
   onLost: oneOf("throw", "throw", "ignore"),
 };
 
@@ -169,6 +187,10 @@ export function wellFormed(text: string): string {
 export function redisKey(prefix: string, key: string): string {
   const usual = `${prefix}{${key}}`;
   return emptyTag.test(usual) ? `${prefix}{:}${key}:` : usual;
+}
+
+function isFunction(value: unknown): boolean {
+  return typeof value === "function";
 }
 
 function isSignal(value: unknown): boolean {

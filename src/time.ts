@@ -1,3 +1,5 @@
+/// <reference path="./globals.ts" preserve="true" />
+
 /** Milliseconds since a moment. */
 export type Since = () => number;
 
@@ -48,6 +50,11 @@ export const forever = Infinity;
 /** How long a holder relies on a lease of `ttl` ms: less 1 % + 2 ms, for clocks that run at different speeds. */
 export function validity(ttl: number): number {
   return ttl * 0.99 - 2;
+}
+
+/** The shortest lease whose validity covers `ms`. */
+export function leaseFor(ms: number): number {
+  return Math.ceil((ms + 2) / 0.99);
 }
 
 /** Milliseconds, or text such as "500ms", "10s", "10 s", "5m", "1h", "1d" (as `@upstash/ratelimit` writes it). */

@@ -118,7 +118,7 @@ describe("renewal", () => {
     const settings = readOptions(defaults, { ttl: 300, renew: true });
     const locker = lockerAt(backend.server);
     const handle = (await locker.acquire(key, { ttl: 300 })).toJSON();
-    const claim = newClaim(connection, settings, key, undefined, undefined, handle);
+    const claim = newClaim(connection, settings, key, handle);
     return holdLock(claim, "held");
   }
 

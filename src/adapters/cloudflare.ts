@@ -1,8 +1,8 @@
-import { LockBusyError } from "../errors.ts";
+import { LockBusyError, LockOptionError, show } from "../errors.ts";
 import type { Lock } from "../lock.ts";
 import { createLocker, type Locker } from "../locker.ts";
 import { type BatchOptions, batchOptions, batchProcessor } from "./batch.ts";
-import { ofRequest, type ResponseOptions, respond } from "./response.ts";
+import { ofRequest, type ResponseOptions, respondTo } from "./response.ts";
 import { type AdapterOptions, asOwner, attach, Guard, type Invocation, readHandler, run } from "./run.ts";
 
 /** What is used of the `ctx` of a Worker. */
@@ -56,7 +56,7 @@ export function lockFetch<R extends Request, Env extends object, Context extends
   const { guard, lockerOf } = guardFromEnv<Env, [R, Env, Context], Response>(options, handler);
   return async function lockedFetch(request, env, ctx) {
     const about = { ...ofRequest(request, [ctx]), locker: lockerOf(env) };
-    return respond(guard, options.ifBusy, handler, about, request, env, ctx);
+    return respondTo(guard, handler, about, request, env, ctx);
   };
 }
 
@@ -75,6 +75,8 @@ export function lockScheduled<
 ): (controller: Schedule, env: Env, ctx: Context) => Promise<void> {
   const { guard, lockerOf } = guardFromEnv<Env, [Schedule, Env, Context], unknown>(options, handler);
   return async function lockedScheduled(controller, env, ctx) {
+    if (Object(controller) !== controller)
+      throw new LockOptionError("controller", show(controller), "what `scheduled` gets");
     const about = inBackground(`scheduled ${controller.cron}`, lockerOf(env), ctx);
     await run(guard, [controller, env, ctx], about, (lock) => handler(attach(controller, lock), env, ctx));
   };
@@ -102,7 +104,9 @@ export function lockQueue<
     batchOptions,
   );
   const process = batchProcessor<Message, [Env, Context]>(guard, options, processMessage);
-  return async function lockedQueue({ queue, messages }, env, ctx) {
+  return async function lockedQueue(batch, env, ctx) {
+    const { queue, messages } = Object(batch) as typeof batch;
+    if (!Array.isArray(messages)) throw new LockOptionError("batch", "no messages", "what `queue` gets");
     const about = inBackground(`queue ${queue}`, lockerOf(env), ctx);
     const settled = (message: Message, failure?: { error: unknown }) => {
       if (failure) message.retry(retryOf(failure.error));
@@ -141,15 +145,17 @@ function guardFromEnv<Env extends object, Input extends unknown[], Result>(
     guard: new Guard(options as AdapterOptions<Input, Result>, own, settled ? undefined : null),
     lockerOf(env: Env): Locker | undefined {
       if (settled) return undefined;
-      const known = made.get(env) ?? locker(env);
-      made.set(env, known);
+      // A test may bring none.
+      const key = Object(env) as Env;
+      const known = made.get(key) ?? locker(env);
+      made.set(key, known);
       return known;
     },
   };
 }
 
 function lockerFromEnv(env: object): Locker {
-  const names = env as Record<string, string | undefined>;
+  const names = Object(env) as Record<string, string | undefined>;
   return createLocker({
     url: names.UPSTASH_REDIS_REST_URL || names.KV_REST_API_URL,
     token: names.UPSTASH_REDIS_REST_TOKEN || names.KV_REST_API_TOKEN,

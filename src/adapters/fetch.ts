@@ -1,5 +1,5 @@
 import type { Lock } from "../lock.ts";
-import { ofRequest, type ResponseOptions, respond } from "./response.ts";
+import { ofRequest, type ResponseOptions, respondTo } from "./response.ts";
 import { Guard, readHandler } from "./run.ts";
 
 export type LockFetchOptions<Input extends unknown[] = [request: Request]> = ResponseOptions<Input>;
@@ -23,6 +23,6 @@ export function lockFetch<R extends Request, Rest extends unknown[]>(
   const guard = new Guard<[R, ...Rest], Response>(options);
   readHandler(handler);
   return async function lockedFetch(request, ...rest) {
-    return respond(guard, options.ifBusy, handler, ofRequest(request, rest), request, ...rest);
+    return respondTo(guard, handler, ofRequest(request, rest), request, ...rest);
   };
 }

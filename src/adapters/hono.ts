@@ -1,7 +1,7 @@
 import type { Context, MiddlewareHandler } from "hono";
-import type { HeldLock, Lock } from "../lock.ts";
-import { errorResponse, heldResponse, ofRequest, type ResponseOptions, skipped } from "./response.ts";
-import { type Entry, Guard } from "./run.ts";
+import type { Lock } from "../lock.ts";
+import { attempt, ofRequest, type ResponseOptions, respond } from "./response.ts";
+import { Guard } from "./run.ts";
 
 export type LockOptions = ResponseOptions<[c: Context]>;
 
@@ -19,38 +19,20 @@ export type LockOptions = ResponseOptions<[c: Context]>;
 export function lock(options: LockOptions): MiddlewareHandler<{ Variables: { lock: Lock } }> {
   const guard = new Guard<[Context], Response>(options);
   return async function lockMiddleware(c, next) {
-    const about = ofRequest(c.req.raw, [executionContext(c)]);
-    const end = (held: HeldLock, success: boolean) => guard.leave(held, success, about);
-    let entry: Entry<Response>;
-    try {
-      entry = await guard.enter([c], about);
-    } catch (error) {
-      return errorResponse(error, options.ifBusy);
-    }
-    const held = entry.lock;
-    if (!held) return skipped(entry.response);
-    c.set("lock", held);
-    let response: Response | undefined;
-    try {
-      await next();
-      if (!c.error) response = heldResponse(c.req.raw, c.res, (success) => end(held, success));
-    } catch (error) {
-      // Hono catches what is an Error; anything else that was thrown comes here.
-      await end(held, false);
-      throw error;
-    }
-    if (!response) return end(held, !c.error);
+    const about = ofRequest(c.req.raw, [attempt(() => c.executionCtx)]);
+    const response = await respond(guard, [c], about, {
+      outer: c.get("lock"),
+      place: (lock) => c.set("lock", lock),
+      async work() {
+        await next();
+        return c.res;
+      },
+      failed: () => c.error !== undefined,
+    });
+    if (!c.finalized) return response;
+    if (response === c.res) return;
     // Otherwise Hono adds the headers of the former response to those of the new one.
     c.res = undefined;
     c.res = response;
   };
-}
-
-/** Hono throws where there is none, as on Node. */
-function executionContext(c: Context): unknown {
-  try {
-    return c.executionCtx;
-  } catch {
-    return undefined;
-  }
 }

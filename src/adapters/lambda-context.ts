@@ -1,5 +1,6 @@
-import { LockOptionError } from "../errors.ts";
-import type { Invocation } from "./run.ts";
+import { LockOptionError, show } from "../errors.ts";
+import { forever } from "../time.ts";
+import { asOwner, attach, type Invocation, viewOf } from "./run.ts";
 
 /** What is used and handed on of Lambda's context, as `@types/aws-lambda` describes it. */
 export interface LambdaContext {
@@ -17,22 +18,65 @@ export interface LambdaContext {
   succeed(messageOrObject: unknown, object?: unknown): void;
 }
 
+/** The context of an invocation; an empty one if it came without, as in a unit test. @throws LockOptionError */
+export function readContext<Context>(context: Context): Context & object {
+  const given: unknown = context ?? {};
+  if (typeof given === "object") return given as Context & object;
+  throw new LockOptionError("context", show(given), "Lambda's context, or none");
+}
+
+/** The context with the lock at `lock`. If it has one of ours, as in a nesting, that stays with whoever has it. */
+export function lockedContext<Context extends object, L>(context: Context, lock: L): Context & { lock: L } {
+  const { enumerable } = Object.getOwnPropertyDescriptor(context, "lock") ?? {};
+  return enumerable === false ? viewOf(context, lock) : attach(context, lock);
+}
+
 /**
  * What Lambda knows of an invocation.
  * @throws LockOptionError in a durable function: that runs its handler again at every replay, and between
  * two of them it does not run at all
  */
-export function invocation(context: Partial<LambdaContext> = {}): Invocation {
+export function invocation(context: Partial<LambdaContext>): Invocation {
   if (Symbol.for("@aws/durable-execution-sdk-js/durable-context") in context || "lambdaContext" in context) {
     throw new LockOptionError("context", "that of a durable function", "a plain one: lock inside a step");
   }
-  const { functionName, awsRequestId = "" } = context;
+  const { functionName, awsRequestId } = context;
+  const names = [functionName, awsRequestId].filter((name) => typeof name === "string");
   return {
-    lifetime: remainingTime(context),
-    owner: functionName && `${functionName} ${awsRequestId}`.trim(),
+    lifetime: () => remainingTime(context),
+    owner: typeof functionName === "string" ? asOwner(names.join(" ").trim()) : undefined,
   };
 }
 
-export function remainingTime(context: Partial<LambdaContext>): (() => number) | undefined {
-  return context.getRemainingTimeInMillis && (() => context.getRemainingTimeInMillis?.() ?? 0);
+/** Of so many ms, those that are kept for the release and the answer. */
+export function endShare(lifetime: number): number {
+  return Math.min(1000, lifetime / 10);
+}
+
+/** Milliseconds the function may still run: no limit if the context does not know, as in a unit test. */
+function remainingTime(context: Partial<LambdaContext>): number {
+  const { getRemainingTimeInMillis: tell } = context;
+  const left: unknown = typeof tell === "function" ? tell.call(context) : undefined;
+  return typeof left === "number" && !Number.isNaN(left) ? left : forever;
+}
+
+/**
+ * Whether a failure may be that of a timeout, whose handler is still at work: its lock is not released then. middy's
+ * early timeout throws a TimeoutError, or what a `timeoutEarlyResponse` of one's own throws or returns; that comes
+ * within moments of the function's end, and there a lease ends by itself.
+ */
+export function gaveUp(error: unknown, context: Partial<LambdaContext>): boolean {
+  const { name, message } = Object(error) as Partial<Error>;
+  const timedOut = name === "TimeoutError" && `${message}`.startsWith("[AbortError]");
+  return timedOut || remainingTime(context) < 20;
+}
+
+/** Whether a result says that the work was done: not an answer of 5xx, nor records that are to come again. */
+export function succeeded(result: unknown): boolean {
+  const { statusCode, batchItemFailures } = Object(result) as {
+    statusCode?: unknown;
+    batchItemFailures?: { length?: number } | null;
+  };
+  const status = result instanceof Response ? result.status : statusCode;
+  return !(Number(status) >= 500) && !batchItemFailures?.length;
 }

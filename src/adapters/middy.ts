@@ -1,9 +1,15 @@
 import { LockBusyError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
 import type { HeldLock, Lock } from "../lock.ts";
-import { forever } from "../time.ts";
-import { invocation, type LambdaContext, remainingTime } from "./lambda-context.ts";
-import { type AdapterOptions, answerBusy, Guard } from "./run.ts";
-import { heldToEnd } from "./stream.ts";
+import {
+  gaveUp,
+  invocation,
+  type LambdaContext,
+  lockedContext,
+  readContext,
+  succeeded,
+} from "./lambda-context.ts";
+import { type AdapterOptions, answerBusy, type End, Guard } from "./run.ts";
+import { discard, heldToEnd } from "./stream.ts";
 
 export type { LambdaContext } from "./lambda-context.ts";
 
@@ -44,8 +50,9 @@ export interface LockMiddleware<Event, L> {
 
 /**
  * A middy middleware (5, 6 and 7): takes the lock before the handler, releases it after, and puts it at
- * `context.lock`. Register it last, with the handler after it: an early response of a middleware registered
- * later would keep the lock until its lease ends.
+ * `context.lock`. Register it last, with the handler after it: middy tells nobody of an early response of a middleware
+ * registered later, so that its lock may stay until its lease ends. Several locks on one handler are each ended once.
+ * A response with a `statusCode` of 5xx, or with `batchItemFailures`, is no success: nothing is kept for `holdFor`.
  *
  * @example
  * export const handler = middy()
@@ -73,10 +80,9 @@ type Request<Event, L> = MiddyRequest<Event, LambdaContext & { lock: L }>;
 
 function withLocker<Event>(options: LockMiddlewareOptions<Event>): LockMiddleware<Event, Lock> {
   const guard = new Guard(options);
-  return hooks<Event, HeldLock>({
-    enter: (event, context) => guard.enter([event, context], invocation(context)),
-    leave: (lock, success) => guard.leave(lock, success),
-    lapse: (lock) => lock.stopRenewing(),
+  return hooks<Event, Lock>(async (event, context) => {
+    const entry = await guard.enter([event, context], invocation(context));
+    return entry.lock ? { ...entry, renewed: entry.lock } : entry;
   });
 }
 
@@ -86,74 +92,132 @@ function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddlew
   if (others.length) throw new LockOptionError(others[0] as string, "beside `lock`", "in the lock made");
   if (typeof make !== "function") throw new LockOptionError("lock", show(make), "a function");
 
-  return hooks<Event, ReadyMadeLock>({
-    async enter(event, context) {
-      invocation(context);
-      const lock = make(event, context);
-      const key = lock.id ?? "";
-      const acquired = await lock.acquire().catch((error: Error) => {
-        // @upstash/redis quotes the command, the lock's token included.
-        throw new LockUnavailableError(key, new Error(error.message.split(", command was:", 1)[0]));
-      });
-      return acquired ? { lock } : answerBusy(new LockBusyError(key, {}), ifBusy, [event, context]);
-    },
-    async leave(lock) {
+  return hooks<Event, ReadyMadeLock>(async (event, context) => {
+    invocation(context);
+    const lock = make(event, context);
+    const key = lock.id ?? "";
+    const acquired = await lock.acquire().catch((error: Error) => {
+      // @upstash/redis quotes the command, the lock's token included.
+      throw new LockUnavailableError(key, new Error(error.message.split(", command was:", 1)[0]));
+    });
+    if (!acquired) return answerBusy(new LockBusyError(key, {}), ifBusy, [event, context]);
+    const end = async () => {
       await lock.release().catch(() => false);
-    },
-    lapse() {},
+    };
+    return { lock, end };
   });
 }
 
-/** A lock, whichever it is, around a handler. */
-interface Around<Event, L> {
-  enter(event: Event, context: LambdaContext): Promise<{ lock: L } | { lock: undefined; response: unknown }>;
-  leave(lock: L, success: boolean): Promise<void>;
-  /** Lets the lease run out. */
-  lapse(lock: L): void;
+/** A lock that was taken, whichever it is. */
+interface Taken<L> {
+  lock: L;
+  end: End;
+  /** The lock, if it is renewed. */
+  renewed?: HeldLock;
 }
 
-function hooks<Event, L extends object>({ enter, leave, lapse }: Around<Event, L>): LockMiddleware<Event, L> {
-  // By request: one process may run many invocations at once.
-  const locks = new WeakMap<object, L>();
+/** Takes the lock, or says what to answer instead. */
+type Enter<Event, L> = (
+  event: Event,
+  context: LambdaContext,
+) => Promise<Taken<L> | { lock: undefined; response: unknown }>;
+
+/** The locks of each request that are not ended, in their order. One process may run many invocations at once. */
+const locksOf = new WeakMap<object, Set<Taken<unknown>>>();
+
+function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<Event, L> {
+  /** The lock that this middleware took for a request, with the context without it and with it. */
+  const taken = new WeakMap<
+    object,
+    Taken<L> & { bare: LambdaContext; locked: LambdaContext & { lock: L } }
+  >();
 
   const end = async (request: Request<Event, L>, success: boolean) => {
-    const lock = locks.get(request);
-    locks.delete(request);
-    if (lock) await leave(lock, success);
+    const own = taken.get(request);
+    taken.delete(request);
+    if (!own) return;
+    // What comes after this is under the lock of a middleware registered before, if there is one.
+    if (request.context === own.locked) request.context = own.bare as typeof own.locked;
+    if (locksOf.get(request)?.delete(own)) await own.end(success);
   };
 
   async function lockBefore(request: Request<Event, L>) {
-    const { event, context } = request;
-    const entry = await enter(event, context);
-    if ("response" in entry) return entry.response;
-    locks.set(request, entry.lock);
-    context.lock = entry.lock;
+    const bare: LambdaContext = readContext(request.context);
+    const entry = await enter(request.event, bare);
+    if ("response" in entry) {
+      // middy ends the request here, and tells none of the middlewares before.
+      await endEarly(request);
+      // Of undefined it would make that the handler is to run.
+      return entry.response ?? null;
+    }
+    const own = { ...entry, bare, locked: lockedContext(bare, entry.lock) };
+    taken.set(request, own);
+    locksOf.set(request, (locksOf.get(request) ?? watched(request)).add(own));
+    request.context = own.locked;
   }
 
   async function lockAfter(request: Request<Event, L>) {
+    const { response } = request;
     if (lapses(request)) return;
-    const held = heldToEnd(request.response, (success) => end(request, success));
-    if (held) request.response = await held;
-    else await end(request, true);
+    const success = succeeded(response);
+    const { renewed } = taken.get(request) ?? {};
+    // A loss that is known is told in place of the response.
+    const lost = renewed?.signal.aborted && renewed.lost;
+    const held = lost ? undefined : heldToEnd(response, (whole) => end(request, whole && success), renewed);
+    if (held) {
+      request.response = held;
+      return;
+    }
+    try {
+      await end(request, success);
+    } catch (error) {
+      discard(response);
+      throw error;
+    }
   }
 
   async function lockOnError(request: Request<Event, L>) {
     if (!lapses(request)) await end(request, false);
   }
 
-  /**
-   * Whether middy gave up on a handler that may still be at work: releasing now would let two in. Its early
-   * timeout throws a TimeoutError, or, where `timeoutEarlyResponse` was replaced, whatever that throws or
-   * returns; but it comes within moments of the function's end, and there a lease ends by itself.
-   */
+  /** Lets the lease run out where middy gave up on a handler that may still be at work: two would be let in. */
   function lapses(request: Request<Event, L>): boolean {
-    const { error, context } = request;
-    const timedOut = error?.name === "TimeoutError" && error.message.startsWith("[AbortError]");
-    if (!timedOut && (remainingTime(context)?.() ?? forever) >= 20) return false;
-    const lock = locks.get(request);
-    if (lock) lapse(lock);
+    if (!gaveUp(request.error, request.context)) return false;
+    taken.get(request)?.renewed?.stopRenewing();
     return true;
   }
 
   return { before: lockBefore, after: lockAfter, onError: lockOnError };
+}
+
+/** Ends the locks of a request whose handler is not going to run. */
+async function endEarly(request: object): Promise<void> {
+  const locks = locksOf.get(request);
+  for (const lock of [...(locks ?? [])].reverse()) {
+    locks?.delete(lock);
+    await lock.end(false);
+  }
+}
+
+/**
+ * The locks of a request from now on. Each phase of a request ends by setting its response, and an early response is
+ * all that middy does of one: a middleware that is passed over hears nothing of it. So from there on locks are renewed
+ * no more, and if it is known that the handler did not run, they are ended. middy 6 and 7 tell by `earlyResponse`.
+ */
+function watched(request: MiddyRequest<unknown, unknown>): Set<Taken<unknown>> {
+  const locks = new Set<Taken<unknown>>();
+  let { response } = request;
+  let answered = false;
+  Object.defineProperty(request, "response", {
+    configurable: true,
+    enumerable: true,
+    get: () => response,
+    set(value) {
+      response = value;
+      if (!answered && "earlyResponse" in request) endEarly(request).catch(() => {});
+      if (!answered) for (const { renewed } of locks) renewed?.renewOnProgress();
+      answered = true;
+    },
+  });
+  return locks;
 }

@@ -1,5 +1,5 @@
-import { LockBusyError, LockOptionError, show } from "../errors.ts";
-import { type HeldLock, type Lock, leaseFor } from "../lock.ts";
+import { LockBusyError, type LockError, LockOptionError, printable, show } from "../errors.ts";
+import type { HeldLock } from "../lock.ts";
 import {
   type AdapterLocker,
   connectionOptions,
@@ -8,13 +8,23 @@ import {
   leave,
   openLocker,
 } from "../locker.ts";
-import { defaults, readKey, readOptions, type Settings, type WithLockOptions } from "../options.ts";
-import { forever } from "../time.ts";
+import {
+  defaults,
+  readKey,
+  readOptions,
+  type Settings,
+  type WithLockOptions,
+  wellFormed,
+} from "../options.ts";
+import { forever, whenAborted } from "../time.ts";
 
 /** What every adapter takes beside the options of `createLocker`. */
 export interface LockTarget<Input extends unknown[]> extends LockerOptions, WithLockOptions {
-  /** What is locked: a text, or a function of what the handler gets. Evaluated once, before the handler runs. */
-  key: string | ((...input: Input) => string);
+  /**
+   * What is locked: a text, or a function of what the handler gets, which may be async. Called once, before the
+   * handler runs.
+   */
+  key: string | ((...input: Input) => string | Promise<string>);
   /** A locker made before, to share its connection and defaults. @default one made from these options */
   locker?: Locker | undefined;
 }
@@ -27,6 +37,13 @@ export interface AdapterOptions<Input extends unknown[], Response> extends LockT
    * @default "throw"
    */
   ifBusy?: IfBusy<Input, Response> | undefined;
+  /**
+   * Told of every error that the caller does not get to see: one that was answered with a 5xx, one of a release
+   * after the answer, and why a handler ran without its lock (`ifUnavailable: "proceed"`). What it throws or rejects
+   * with changes nothing.
+   * @default console.error
+   */
+  onError?: ((error: LockError, ...input: Input) => unknown) | undefined;
 }
 
 export type IfBusy<Input extends unknown[], Response> =
@@ -40,26 +57,49 @@ export interface Invocation {
   lifetime?: (() => number) | undefined;
   /** Shown to others when the `owner` option is not set. */
   owner?: string | undefined;
-  /** Lets work go on after the handler's end: what is cleaned up behind an acquire, and the release. */
-  waitUntil?: ((work: Promise<unknown>) => void) | undefined;
+  /**
+   * Lets work go on after the handler's end: what is cleaned up behind an acquire, and the release. If it throws,
+   * the release is waited for.
+   */
+  waitUntil?: ((work: Promise<unknown>) => unknown) | undefined;
+  /** Aborts when nobody waits for the answer any more. Ends the wait and the acquire, and not the handler's work. */
+  signal?: AbortSignal | undefined;
   /** Whether the release is waited for all the same: nobody waits for a response, and a lost lock is to be told. */
   awaitsRelease?: boolean;
   /** Where each invocation brings its own. */
   locker?: Locker | undefined;
 }
 
-/** The lock taken, or, while another holds it, the response in the handler's place. */
-export type Entry<Response> = { lock: HeldLock } | { lock: undefined; response: Response | null };
-
 /** Ends the lock after the work. @throws LockLostError if that succeeded and the lock was lost meanwhile */
 export type End = (success: boolean) => Promise<void>;
 
+/** A lock that was taken, and how it is ended. */
+export interface Taken {
+  lock: HeldLock;
+  end: End;
+}
+
+/** The lock taken, or, while another holds it, the response in the handler's place. */
+export type Entry<Response> = Taken | { lock: undefined; response: Response | null };
+
+/** What an adapter knows of its results. */
+export interface Results<T> {
+  /** Whether the work did what it should: only then is the lock kept for `holdFor`. @default true */
+  succeeded?(result: T): boolean;
+  /** Whether work that failed may still go on: then the lock is left to end by itself. @param error what it threw */
+  gaveUp?(error?: unknown): boolean;
+  /** Puts off the end of a lock that the result still needs. Undefined if it does not need it any more. */
+  hold?(result: T, end: End, lock: HeldLock): T | Promise<T> | undefined;
+  /** Told of a result that is not handed on, since the lock was lost or the result cannot be held. */
+  discard?(result: T | undefined): void;
+}
+
 /** The options that are no option of `createLocker`. */
-const adapterOptions = ["key", "ifBusy", "locker"];
+const adapterOptions = ["key", "ifBusy", "locker", "onError"];
 
 /** The rules of every adapter. Options are checked here, when the handler is wrapped. */
 export class Guard<Input extends unknown[], Response> {
-  readonly #options: AdapterOptions<Input, Response>;
+  readonly options: AdapterOptions<Input, Response>;
   readonly #own: readonly string[];
   readonly #locker: Locker | null;
 
@@ -72,11 +112,12 @@ export class Guard<Input extends unknown[], Response> {
     own: readonly string[] = adapterOptions,
     locker: Locker | null = options.locker ?? openLocker(options, own),
   ) {
-    const { key, ifBusy } = options;
+    const { key, ifBusy, onError } = options;
     if (typeof key !== "function") readKey(key);
     if (![undefined, "throw", "skip"].includes(ifBusy as string) && typeof ifBusy !== "function")
       throw new LockOptionError("ifBusy", show(ifBusy), '"throw", "skip" or a function');
-    this.#options = options;
+    if (onError !== undefined) readHandler(onError, "onError");
+    this.options = options;
     this.#own = options.locker ? own : [...own, ...connectionOptions];
     this.#locker = locker;
     this.#settings(locker);
@@ -84,7 +125,7 @@ export class Guard<Input extends unknown[], Response> {
 
   #settings(locker: Locker | null): Settings {
     const base = locker ? readLocker(locker).settings : defaults;
-    const settings = readOptions({ ...base, renew: base.renew ?? forever }, this.#options, this.#own);
+    const settings = readOptions({ ...base, renew: base.renew ?? forever }, this.options, this.#own);
     const { ttl, holdFor, renew } = settings;
     // As with ShedLock's lockAtLeastFor and lockAtMostFor.
     if (!renew && holdFor > ttl)
@@ -92,13 +133,13 @@ export class Guard<Input extends unknown[], Response> {
     return settings;
   }
 
-  /** What to lock for an input. */
-  key(input: Input): string {
-    const { key } = this.#options;
+  /** What to lock for an input. @throws LockOptionError */
+  async key(input: Input): Promise<string> {
+    const { key } = this.options;
     if (typeof key !== "function") return key;
     let made: unknown;
     try {
-      made = key(...input);
+      made = await key(...input);
     } catch (cause) {
       if (cause instanceof LockOptionError) throw cause;
       throw new LockOptionError("key", "a function that threw", "a key", { cause });
@@ -106,55 +147,90 @@ export class Guard<Input extends unknown[], Response> {
     return readKey(made);
   }
 
-  /** Before the handler: takes the lock, or says what to answer instead. */
-  async enter(input: Input, about: Invocation, key = this.key(input)): Promise<Entry<Response>> {
-    const { lifetime, owner, waitUntil } = about;
+  /**
+   * Before the handler: takes the lock, or says what to answer instead.
+   * @param ready what `key` gave before
+   */
+  async enter(input: Input, about: Invocation, ready?: string): Promise<Entry<Response>> {
+    const { lifetime, owner, waitUntil, awaitsRelease, signal } = about;
+    const key = ready ?? (await this.key(input));
     const locker = about.locker ?? this.#locker;
     const settings = this.#settings(locker);
     settings.owner ??= owner;
-    if (lifetime) cap(settings, lifetime());
+    if (lifetime) settings.deadline = lifetime;
+    if (waitUntil) settings.waitUntil = waitUntil;
     try {
-      return { lock: await readLocker(locker).take(key, settings, lifetime, waitUntil) };
+      const lock = await untilAborted(signal, settings, (settings) => readLocker(locker).take(key, settings));
+      if (lock.failure) this.report(lock.failure, input);
+      const end: End = async (success) => {
+        // A loss that is known is told by the answer.
+        const goesOn = waitUntil && !awaitsRelease && lock.held;
+        const left = leave(lock, settings, success);
+        if (goesOn && handOver(left, waitUntil)) left.catch((error) => this.report(error, input));
+        else await left;
+      };
+      return { lock, end };
     } catch (error) {
-      if (error instanceof LockBusyError) return answerBusy(error, this.#options.ifBusy, input);
+      if (error instanceof LockBusyError) return answerBusy(error, this.options.ifBusy, input);
       throw error;
     }
   }
 
-  /** After the handler. @throws LockLostError if it succeeded and the lock was lost meanwhile */
-  async leave(lock: HeldLock, success: boolean, { waitUntil, awaitsRelease, locker }: Invocation = {}) {
-    if (waitUntil && !awaitsRelease && lock.held) waitUntil(lock.end(success).catch(() => {}));
-    else await leave(lock, this.#settings(locker ?? this.#locker), success);
+  /** Tells of an error that nobody else would see. Never rejects. */
+  async report(error: LockError, input: Input): Promise<void> {
+    const { onError = (error: LockError) => console.error(error) } = this.options;
+    try {
+      await onError(error, ...input);
+    } catch {}
   }
 }
 
 /**
  * Runs the work under a lock.
- * @param hold puts off the end of a lock that the result still needs; undefined where it needs it no more
+ * @param key what the guard's `key` gave, where that was asked before
  */
 export async function run<Input extends unknown[], Response, T>(
   guard: Guard<Input, Response>,
   input: Input,
   about: Invocation,
   work: (lock: HeldLock) => T | Promise<T>,
-  hold: (result: T, end: End) => T | Promise<T> | undefined = () => undefined,
+  results?: Results<T>,
   key?: string,
 ): Promise<T | Response | null> {
   const entry = await guard.enter(input, about, key);
-  const { lock } = entry;
-  if (!lock) return entry.response;
-  const end: End = (success) => guard.leave(lock, success, about);
-  let result: T;
-  let held: T | Promise<T> | undefined;
+  return entry.lock ? underLock(entry, work, results) : entry.response;
+}
+
+/** Runs the work under a lock that was taken, and ends that. */
+export async function underLock<T>(
+  { lock, end }: Taken,
+  work: (lock: HeldLock) => T | Promise<T>,
+  { succeeded = () => true, gaveUp = () => false, hold, discard }: Results<T> = {},
+): Promise<T> {
+  const fail = async (error?: unknown) => {
+    if (gaveUp(error)) lock.stopRenewing();
+    else await end(false);
+  };
+  let result: T | undefined;
+  let success: boolean;
   try {
     result = await work(lock);
-    held = hold(result, end);
+    success = succeeded(result);
+    const lost = lock.signal.aborted && lock.lost;
+    const held = lost ? undefined : hold?.(result, (whole) => end(whole && success), lock);
+    if (held !== undefined) return held;
   } catch (error) {
-    await end(false);
+    discard?.(result);
+    await fail(error);
     throw error;
   }
-  if (held === undefined) await end(true);
-  return held ?? result;
+  try {
+    await (success ? end(true) : fail());
+  } catch (error) {
+    discard?.(result);
+    throw error;
+  }
+  return result;
 }
 
 /** What to answer while another holds the lock. @throws LockBusyError where that is wanted */
@@ -168,31 +244,65 @@ export async function answerBusy<Input extends unknown[], Response>(
 }
 
 /** @throws LockOptionError */
-export function readHandler(handler: unknown): void {
-  if (typeof handler !== "function") throw new LockOptionError("handler", show(handler), "a function");
+export function readHandler(handler: unknown, name = "handler"): void {
+  if (typeof handler !== "function") throw new LockOptionError(name, show(handler), "a function");
 }
 
-/** Puts the lock at `lock` of what the handler gets; hidden, so that logging that shows no token. */
-export function attach<T extends object>(target: T, lock: Lock): T & { lock: Lock } {
-  return Object.defineProperty(target as T & { lock: Lock }, "lock", { value: lock, configurable: true });
+/**
+ * Puts the lock at `lock` of what the handler gets; hidden, so that logging that shows no token. What is frozen is
+ * handed on through a view of it that has the lock.
+ */
+export function attach<T extends object, L>(target: T, lock: L): T & { lock: L } {
+  const hidden = { value: lock, configurable: true, enumerable: false, writable: true };
+  const attached = Reflect.defineProperty(target, "lock", hidden);
+  return attached ? (target as T & { lock: L }) : viewOf(target, lock);
 }
 
-/** A text of a platform as an owner: some of them come with a request. */
-export function asOwner(text: string | null | undefined): string | undefined {
-  return text?.replace(/[^ -~\xa0-\uffff]/g, "").slice(0, 200) || undefined;
+/** The target as it is, with another lock. */
+export function viewOf<T extends object, L>(target: T, lock: L): T & { lock: L } {
+  return new Proxy(target as T & { lock: L }, {
+    get(_, name) {
+      if (name === "lock") return lock;
+      const value = Reflect.get(target, name, target);
+      // A platform's object wants its methods called on itself.
+      return typeof value === "function" && !Object.hasOwn(target, name) ? value.bind(target) : value;
+    },
+  });
 }
 
-/** Nothing may go on past the function's own end, and the release wants a share of it too. */
-function cap(settings: Settings, lifetime: number): void {
-  // Whole ms, as all settings are: some of them go to Redis, which takes no others.
-  const usable = Math.floor(Math.max(20, lifetime - Math.min(1000, lifetime / 10)));
-  const most = {
-    ttl: Math.max(10, leaseFor(lifetime)),
-    wait: usable,
-    requestTimeout: Math.floor(usable / 2),
-  };
-  for (const name of ["ttl", "wait", "requestTimeout"] as const)
-    settings[name] = Math.min(settings[name], most[name]);
+/** A text of a platform, if it is one, as an owner: some of them come with a request, or from a test's mock. */
+export function asOwner(text: unknown): string | undefined {
+  return (typeof text === "string" && wellFormed(printable(text).slice(0, 200))) || undefined;
+}
+
+/** Lets the platform wait for the work. False if it does not: a hook of its that throws changes nothing else. */
+function handOver(work: Promise<unknown>, waitUntil: (work: Promise<unknown>) => unknown): boolean {
+  try {
+    Promise.resolve(waitUntil(work.catch(() => {}))).catch(() => {});
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Takes a lock, unless `leaving` aborts before it was got. Later that has no effect on the lock, whose own `signal`
+ * option has.
+ */
+async function untilAborted(
+  leaving: AbortSignal | undefined,
+  settings: Settings,
+  take: (settings: Settings) => Promise<HeldLock>,
+): Promise<HeldLock> {
+  if (!leaving) return take(settings);
+  // Not AbortSignal.any: not every runtime has it, and some of those that do never let go of its signals.
+  const either = new AbortController();
+  const follow = (signal: AbortSignal | undefined) => whenAborted(signal, () => either.abort(signal?.reason));
+  const forgetLeaving = follow(leaving);
+  const forgetOwn = follow(settings.signal);
+  const taking = take({ ...settings, signal: either.signal }).finally(forgetLeaving);
+  taking.then((lock) => whenAborted(lock.signal, forgetOwn), forgetOwn);
+  return taking;
 }
 
 function readLocker(locker: Locker | null): AdapterLocker {

@@ -14,10 +14,11 @@ export interface TickOptions {
   holdFor?: Duration | undefined;
 }
 
-/** What names a tick: that of EventBridge's rules and its Scheduler, and a Worker's. */
+/** What names a tick: that of EventBridge's rules and its Scheduler, a Worker's, and that of Vercel's Schedules. */
 export interface Tick {
   time?: unknown;
   scheduledTime?: unknown;
+  scheduledAt?: unknown;
 }
 
 /** EventBridge delivers again for up to 24 hours. */
@@ -51,14 +52,14 @@ export function oncePerTick(name: string, options: TickOptions = {}) {
 
 /** The tick a trigger is for, in ISO format, whole seconds. */
 function tickOf(trigger: unknown, period: number | undefined, offset: number): string {
-  const { time, scheduledTime } = Object(trigger) as Tick;
-  const said = new Date((scheduledTime ?? time) as string | number).getTime();
+  const { time, scheduledTime, scheduledAt } = Object(trigger) as Tick;
+  const said = new Date((scheduledTime ?? scheduledAt ?? time) as string | number | Date).getTime();
   if (said > 0) return iso(said);
   if (period === undefined) {
     throw new LockOptionError(
       "period",
       "a trigger without a time",
-      "how far apart the ticks are, or an event with a time or scheduledTime",
+      "how far apart the ticks are, or an event with a time, scheduledTime or scheduledAt",
     );
   }
   return iso(Math.round((Date.now() - offset) / period) * period + offset);

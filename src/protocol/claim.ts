@@ -1,7 +1,7 @@
 import { type Holder, redisKey, type Settings } from "../options.ts";
 import type { Command } from "../redis/client.ts";
 import type { Answer, Asker, Connection, Straggler } from "../redis/connection.ts";
-import type { Since } from "../time.ts";
+import { forever, leaseFor, type Since } from "../time.ts";
 import { encodePlain } from "./state.ts";
 
 /** One holder's claim to one lock: what every operation of the protocol is about. */
@@ -11,7 +11,7 @@ export interface Claim {
   /** The lock's key as the caller gave it. */
   readonly name: string;
   /** Milliseconds the function around the lock may still run; no lease is renewed past it. */
-  readonly lifetime: (() => number) | undefined;
+  readonly lifetime: () => number;
   /** Has done what nobody waits for: a platform may stop all else once there is an answer. */
   readonly background: (work: Promise<unknown>) => void;
   /** What tells this holder from all others. */
@@ -62,13 +62,14 @@ export interface Queued {
 /** @param elsewhere of a lock taken elsewhere: its token, and the lease it was taken with */
 export function newClaim(
   connection: Connection,
-  settings: Settings,
+  asked: Settings,
   name: string,
-  lifetime?: () => number,
-  background: Claim["background"] = () => {},
   elsewhere?: { token: string; ttl: number },
 ): Claim {
   const { runtime } = connection;
+  const since = runtime.sinceNow();
+  const lifetime = () => lifeLeft(asked.deadline, since);
+  const settings = capped(asked, lifetime());
   const { ttl, owner = "" } = settings;
   const token = elsewhere?.token ?? runtime.uuid();
   return {
@@ -76,14 +77,40 @@ export function newClaim(
     settings,
     name,
     lifetime,
-    background: (work) => background(work.catch(() => {})),
+    background: (work) => handOver(work, settings.waitUntil),
     token,
     key: redisKey(settings.prefix, name),
     shared: elsewhere !== undefined,
     plain: elsewhere ? "s2!" : encodePlain({ token, lease: ttl, since: runtime.wallClock(), owner }),
     asker: { signal: settings.signal, stragglers: [] },
-    since: runtime.sinceNow(),
+    since,
   };
+}
+
+/** Ms the caller may still run; no limit if its function does not know, as in a unit test. */
+function lifeLeft(deadline: Settings["deadline"], since: Since): number {
+  const left: unknown = typeof deadline === "function" ? deadline() : Number(deadline) - since();
+  return typeof left === "number" && !Number.isNaN(left) ? left : forever;
+}
+
+/** Nothing may go on past the caller's own end, and the release wants a share of the time too. */
+function capped(settings: Settings, left: number): Settings {
+  // Whole ms: some of them go to Redis, which takes no others.
+  const usable = Math.floor(Math.max(20, left - Math.min(1000, left / 10)));
+  return {
+    ...settings,
+    ttl: Math.min(settings.ttl, Math.max(10, leaseFor(left))),
+    wait: Math.min(settings.wait, usable),
+    requestTimeout: Math.min(settings.requestTimeout, Math.floor(usable / 2)),
+  };
+}
+
+/** Lets a platform wait for the work, if it can. A hook of its that throws changes nothing. */
+function handOver(work: Promise<unknown>, waitUntil: Settings["waitUntil"]): void {
+  const settled = work.catch(() => {});
+  try {
+    Promise.resolve(waitUntil?.(settled)).catch(() => {});
+  } catch {}
 }
 
 /** A waiter's channel. Only a part of its token: channels stand in URLs. */

@@ -12,6 +12,7 @@ const locker = lockerAt(backend.server);
 const held = (key: string) => backend.raw.exists(`lock:{${key}}`).then(Boolean);
 
 const env = { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token };
+const onError = () => {};
 const nowhere = { UPSTASH_REDIS_REST_URL: "http://127.0.0.1:9", UPSTASH_REDIS_REST_TOKEN: "none" };
 
 /** What a Worker gets beside its event. `settled` waits for all it is to wait for. */
@@ -124,11 +125,23 @@ describe("lockFetch", () => {
   test("answers 423 while another holds the lock, and 503 where Redis cannot be asked", async () => {
     const key = freshKey();
     const lock = await locker.acquire(key);
-    const handler = lockFetch({ key, requestTimeout: 200 }, () => new Response("in"));
+    const handler = lockFetch({ key, requestTimeout: 200, onError }, () => new Response("in"));
     const busy = await handler(request(), env, context());
     expect([busy.status, busy.headers.get("retry-after")]).toEqual([423, "10"]);
     expect((await handler(request(), nowhere, context())).status).toBe(503);
     await lock.release();
+  });
+
+  test("counts an answer of 5xx as a failure: nothing is kept, and the next try runs", async () => {
+    const handler = lockFetch(
+      { key: freshKey(), holdFor: "1h" },
+      () => new Response("sorry", { status: 500 }),
+    );
+    for (const _ of [1, 2]) {
+      const mine = context();
+      expect(await (await handler(request(), env, mine)).text()).toBe("sorry");
+      await mine.settled();
+    }
   });
 
   test("lets `ifBusy` answer, with what the handler would have got", async () => {
@@ -147,6 +160,70 @@ describe("lockFetch", () => {
     const response = await handler(request(), bindings, mine);
     expect(await response.json()).toEqual(["the other", "http://shop/orders/42", true, true]);
     await lock.release();
+  });
+});
+
+describe("what an event comes with", () => {
+  const message = () => ({ id: "1", ack: vi.fn(), retry: vi.fn() });
+  const events: [string, (key: string, env: object, ctx: never) => Promise<unknown>][] = [
+    [
+      "lockFetch",
+      (key, env, ctx) => lockFetch({ key }, () => new Response("in"))(new Request("http://shop"), env, ctx),
+    ],
+    ["lockScheduled", (key, env, ctx) => lockScheduled({ key }, () => {})({ ...tick }, env, ctx)],
+    [
+      "lockQueue",
+      (key, env, ctx) => lockQueue({ key }, () => {})({ queue: "orders", messages: [message()] }, env, ctx),
+    ],
+  ];
+
+  test.each(events)("of %s may be no context, a mock, or one that throws", async (_, run) => {
+    const fail = () => {
+      throw new Error("after the end of the event");
+    };
+    for (const ctx of [
+      undefined,
+      {},
+      { waitUntil: vi.fn() },
+      { waitUntil: fail },
+      { waitUntil: async () => fail() },
+    ]) {
+      const key = freshKey();
+      const answer = await run(key, env, ctx as never);
+      if (answer instanceof Response) expect(await answer.text()).toBe("in");
+      await vi.waitFor(async () => expect(await held(key)).toBe(false));
+    }
+  });
+
+  test.each(events)("of %s is refused where it has no env, by what is missed in that", async (_, run) => {
+    const event = run(freshKey(), undefined as never, context() as never);
+    await expect(event).rejects.toMatchObject({ code: "LOCK_OPTION", option: "url" });
+  });
+
+  test("is refused by name where it is no event", async () => {
+    const none = undefined as never;
+    for (const [option, event] of [
+      ["request", lockFetch({ key: "k" }, () => new Response())(none, env, context())],
+      ["controller", lockScheduled({ key: "k" }, () => {})(none, env, context())],
+      ["batch", lockQueue({ key: "k" }, () => {})(none, env, context())],
+      ["batch", lockQueue({ key: "k" }, () => {})({} as never, env, context())],
+    ] as const)
+      await expect(event).rejects.toMatchObject({ code: "LOCK_OPTION", option });
+  });
+
+  test("may be asked for the key in its own time", async () => {
+    const key = freshKey();
+    const seen: string[] = [];
+    const see = ({ lock }: { lock: Lock }) => void seen.push(lock.key);
+    const options = { key: async () => key };
+    await lockFetch(options, (request) => {
+      see(request);
+      return new Response(null);
+    })(new Request("http://shop"), env, context());
+    await vi.waitFor(async () => expect(await held(key)).toBe(false));
+    await lockScheduled(options, see)({ ...tick }, env, context());
+    await lockQueue(options, see)({ queue: "orders", messages: [message()] }, env, context());
+    expect(seen).toEqual([key, key, key]);
   });
 });
 
@@ -200,7 +277,10 @@ describe("behind an acquire whose replies were lost", () => {
   const work = () => new Response("in");
   const message = { id: "1", ack() {}, retry() {} };
   const runs: [string, (env: object, ctx: ReturnType<typeof context>) => Promise<unknown>][] = [
-    ["lockFetch", (env, ctx) => lockFetch(options, work)(new Request("http://shop"), env, ctx)],
+    [
+      "lockFetch",
+      (env, ctx) => lockFetch({ ...options, onError() {} }, work)(new Request("http://shop"), env, ctx),
+    ],
     ["lockScheduled", (env, ctx) => lockScheduled(options, work)({ ...tick }, env, ctx)],
     [
       "lockQueue",
@@ -236,7 +316,6 @@ describe("lockQueue", () => {
   }
   type Message = ReturnType<typeof batch>["messages"][0];
   const key = ({ body }: Message) => body;
-  const onError = () => {};
 
   test("acknowledges and retries each message alone", async () => {
     const keys = Array.from({ length: 6 }, freshKey);

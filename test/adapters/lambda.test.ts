@@ -5,12 +5,13 @@ import type {
   EventBridgeEvent,
   ScheduledEvent,
 } from "aws-lambda";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { type LambdaContext, type LockHandlerOptions, lockHandler } from "../../src/adapters/lambda.ts";
 import { LockBusyError, type LockEvent, LockLostError, LockOptionError } from "../../src/index.ts";
 import { engines, freshKey, lockerAt } from "../helpers/backends.ts";
 import { lambda } from "../helpers/lambda.ts";
 import { anything, startProxy } from "../helpers/proxy.ts";
+import { until } from "../helpers/waiter.ts";
 
 const backend = await (engines[0] as (typeof engines)[0]).start();
 afterAll(() => backend.close());
@@ -263,6 +264,26 @@ describe("one process", () => {
     for (const id of ids) expect(await held(id)).toBe(false);
   });
 
+  test("keeps the locks of invocations apart that share a context, as tests do, and those of one that asks for two", async () => {
+    const shared = lambda();
+    const both = Promise.withResolvers<void>();
+    let inside = 0;
+    const handler = lockHandler(byId(), async ({ id }, context) => {
+      if (++inside === 3) both.resolve();
+      await both.promise;
+      return context.lock.key === id && context.lock.held;
+    });
+    const around = lockHandler(byId(), async (event, context) => {
+      const runs = ["-1", "-2"].map((part) => handler({ id: event.id + part }, context));
+      return [...(await Promise.all(runs)), context.lock.key === event.id && context.lock.held];
+    });
+    const results = await Promise.all([
+      handler({ id: freshKey() }, shared),
+      around({ id: freshKey() }, shared),
+    ]);
+    expect(results).toEqual([true, [true, true, true]]);
+  });
+
   test("lets one of many invocations in that want the same lock", async () => {
     const id = freshKey();
     const refused: unknown[] = [];
@@ -287,6 +308,120 @@ describe("one process", () => {
       );
     });
     expect(await handler({ id: freshKey() }, lambda())).toEqual([false, false, false]);
+  });
+});
+
+describe("a context of a unit test", () => {
+  const call = (handler: unknown, ...input: unknown[]) =>
+    (handler as (...input: unknown[]) => unknown)(...input);
+  /** As a framework's own may be: its methods want it as their `this`. */
+  class Own {
+    #left = 30_000;
+    getRemainingTimeInMillis() {
+      return this.#left;
+    }
+  }
+
+  test.each<[string, unknown[]]>([
+    ["none", []],
+    ["undefined", [undefined]],
+    ["null", [null]],
+    ["an empty one", [{}]],
+    [
+      "automatic mocks",
+      [{ functionName: vi.fn(), awsRequestId: vi.fn(), getRemainingTimeInMillis: vi.fn() }],
+    ],
+    ["a time that is no number", [{ getRemainingTimeInMillis: () => Number.NaN }]],
+    ["a promise of a time", [{ getRemainingTimeInMillis: async () => 1000 }]],
+    ["a time that is no function", [{ getRemainingTimeInMillis: 1000 }]],
+    ["a frozen one", [Object.freeze(lambda())]],
+    ["a frozen one of a class", [Object.freeze(new Own())]],
+    ["one that was used before", [Object.assign(lambda(), { lock: "of another" })]],
+  ])("works: %s", async (_, context) => {
+    const id = freshKey();
+    const handler = lockHandler<Event, unknown>(byId(), async (_, context) => {
+      context.getRemainingTimeInMillis?.call?.(context);
+      expect(JSON.stringify(context)).not.toContain(context.lock.token);
+      return [context.lock.key, context.lock.held];
+    });
+    expect(await call(handler, { id }, ...context)).toEqual([id, true]);
+    expect(await held(id)).toBe(false);
+  });
+
+  test.each(["context", 5, true, () => {}])("is refused by name if it is none: %s", async (context) => {
+    const { requests } = backend.server.meter();
+    const handler = lockHandler(byId(), () => {});
+    await expect(call(handler, { id: "x" }, context)).rejects.toThrow(/^context: got /);
+    expect(backend.server.meter().requests).toBe(requests);
+  });
+});
+
+describe("a result that says that the work failed", () => {
+  const run = <Result>(id: string, work: () => Result) =>
+    lockHandler(byId<Result>({ holdFor: "1h" }), work)({ id }, lambda());
+
+  test.each<[string, unknown]>([
+    ["an answer of 500", { statusCode: 500 }],
+    ["one of 599 in a text", { statusCode: "599" }],
+    ["a Response of 503", new Response(null, { status: 503 })],
+    ["records that are to come again", { batchItemFailures: [{ itemIdentifier: "1" }] }],
+  ])("is handed on, and nothing is kept: %s", async (_, result) => {
+    const id = freshKey();
+    expect(await run(id, () => result)).toBe(result);
+    expect(await held(id)).toBe(false);
+  });
+
+  test.each<[string, unknown]>([
+    ["an answer of 499", { statusCode: 499 }],
+    ["no records that are to come again", { batchItemFailures: [] }],
+    ["nothing", undefined],
+    ["null", null],
+    ["a text", "500"],
+  ])("is none of these: %s", async (_, result) => {
+    const id = freshKey();
+    await run(id, () => result);
+    expect(await held(id)).toBe(true);
+  });
+
+  test("is handed on although the lock was lost as well", async () => {
+    const id = freshKey();
+    const result = await run(id, async () => {
+      await backend.raw.del(`lock:{${id}}`);
+      return { statusCode: 500 };
+    });
+    expect(result).toEqual({ statusCode: 500 });
+  });
+});
+
+test("a timeout around the work does not release the lock while that goes on", async () => {
+  const id = freshKey();
+  const events: string[] = [];
+  const handler = lockHandler(byId({ onEvent: ({ type }: LockEvent) => events.push(type) }), async () => {
+    // As middy's, which gives up on its handler.
+    throw Object.assign(new Error("[AbortError]: The operation was aborted."), { name: "TimeoutError" });
+  });
+  await expect(handler({ id }, lambda(500))).rejects.toMatchObject({ name: "TimeoutError" });
+  await until(async () => !(await held(id)));
+  expect(events).not.toContain("released");
+});
+
+describe("a key", () => {
+  test("may be a promise's", async () => {
+    const id = freshKey();
+    const key = async (event: Event) => {
+      await backend.raw.ping();
+      return event.id;
+    };
+    const handler = lockHandler(byId({ key }), (_, { lock }) => lock.key);
+    expect(await handler({ id }, lambda())).toBe(id);
+  });
+
+  test("whose promise fails is refused before any request", async () => {
+    const { requests } = backend.server.meter();
+    const failure = new Error("no id in the body");
+    const handler = lockHandler(byId({ key: () => Promise.reject(failure) }), () => {});
+    await expect(handler({ id: "x" }, lambda())).rejects.toMatchObject({ option: "key", cause: failure });
+    expect(backend.server.meter().requests).toBe(requests);
   });
 });
 

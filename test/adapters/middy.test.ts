@@ -1,6 +1,7 @@
-import { Readable } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import { inspect } from "node:util";
 import middy7 from "@middy/core";
 import httpErrorHandler7 from "@middy/http-error-handler";
 import { Lock as UpstashLock } from "@upstash/lock";
@@ -9,11 +10,13 @@ import httpErrorHandler5 from "middy-http-error-handler5";
 import httpErrorHandler6 from "middy-http-error-handler6";
 import middy5 from "middy5";
 import middy6 from "middy6";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { lockHandler } from "../../src/adapters/lambda.ts";
 import lockMiddleware, { type LockMiddlewareOptions } from "../../src/adapters/middy.ts";
 import { type Lock, LockBusyError, type LockEvent, LockLostError, LockOptionError } from "../../src/index.ts";
 import { type Backend, engines, freshKey, lockerAt } from "../helpers/backends.ts";
 import { anything, isJoin, startProxy } from "../helpers/proxy.ts";
+import { until } from "../helpers/waiter.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: three majors, three sets of types; test/types holds them to theirs
 type Middy = any;
@@ -120,6 +123,29 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
     expect(await lock.release()).toBe(true);
   });
 
+  test.each<[unknown, unknown]>([
+    [undefined, null],
+    [null, null],
+    [false, false],
+    [0, 0],
+    ["", ""],
+  ])("whatever `ifBusy` returns is the answer, and the handler never runs: %j", async (returned, answer) => {
+    const id = freshKey();
+    const lock = await lockerAt(backend.server).acquire(id);
+    const ran = vi.fn();
+    const busy = { acquire: async () => false, release: async () => false };
+    for (const ifBusy of [() => returned, async () => returned]) {
+      const handler = middy().use(locked({ ifBusy })).handler(ran);
+      expect(await handler({ id }, lambda())).toBe(answer);
+      const readyMade = middy()
+        .use(lockMiddleware({ lock: () => busy, ifBusy }))
+        .handler(ran);
+      expect(await readyMade({ id }, lambda())).toBe(answer);
+    }
+    expect(ran).not.toHaveBeenCalled();
+    await lock.release();
+  });
+
   test("releases nothing that it never took", async () => {
     const id = freshKey();
     const lock = await lockerAt(backend.server).acquire(id);
@@ -157,6 +183,25 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
     expect(performance.now() - started).toBeLessThan(5000);
     while (seen.length < 2) await delay(10);
     expect(seen).toEqual([true, expect.any(Boolean)]);
+  });
+
+  test.each([
+    ["throws", {}],
+    ["answers", { timeoutEarlyResponse: () => ({ statusCode: 504 }) }],
+  ])("nor does a lockHandler around a middy that %s then", async (_, options) => {
+    const id = freshKey();
+    const timedOut = Promise.withResolvers<void>();
+    const released = vi.fn();
+    const onEvent = ({ type }: LockEvent) => type === "released" && released();
+    const around = middy(options).handler(async () => {
+      await timedOut.promise;
+      return held(id);
+    });
+    const handler = lockHandler<Event, unknown, object>({ ...at(), key: ({ id }) => id, onEvent }, around);
+    await handler({ id }, lambda(400)).catch(() => {});
+    timedOut.resolve();
+    await until(async () => !(await held(id)));
+    expect(released).not.toHaveBeenCalled();
   });
 
   test("releases after an error of the handler that is only called TimeoutError", async () => {
@@ -214,7 +259,7 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
     const id = freshKey();
     const lock = await lockerAt(backend.server).acquire(id);
     const proxy = await startProxy(backend.server.url);
-    proxy.fail(isJoin, { hang: true }, { hang: true });
+    proxy.fail(isJoin, ...Array.from({ length: 9 }, () => ({ hang: true as const })));
     const handler = middy({ timeoutEarlyInMillis: 0 })
       .use(locked({ url: proxy.url, wait: "1h" }))
       .handler(() => {});
@@ -310,13 +355,187 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
     await expect(handler({ id: freshKey() }, durable)).rejects.toThrow(/durable function.*inside a step/);
   });
 
-  test("works with a context that knows nothing, as in a unit test", async () => {
+  test.each<[string, object | undefined]>([
+    ["none", undefined],
+    ["one that knows nothing", {}],
+    ["an automatic mock", { getRemainingTimeInMillis: vi.fn(), functionName: vi.fn() }],
+    ["a time that is no number", { getRemainingTimeInMillis: () => Number.NaN }],
+    ["a frozen one", Object.freeze(lambda())],
+  ])("works with the context of a unit test: %s", async (_, context) => {
     const id = freshKey();
-    const handler = middy()
+    // Of a time that it does not know, middy makes a timeout at once.
+    const handler = middy({ timeoutEarlyInMillis: 0 })
       .use(locked())
       .handler(async (_: Event, { lock }: Context) => lock.held);
-    expect(await handler({ id }, {})).toBe(true);
+    expect(await handler({ id }, context)).toBe(true);
     expect(await held(id)).toBe(false);
+  });
+
+  test("shows no token where the context is logged", async () => {
+    const handler = middy()
+      .use(locked())
+      .handler(async (_: Event, context: Context) => {
+        const { token } = context.lock;
+        return [inspect(context, { depth: 9 }), JSON.stringify(context), JSON.stringify({ ...context })].map(
+          (text) => text.includes(token),
+        );
+      });
+    const reused = { ...lambda(), lock: "of another middleware, enumerable" };
+    expect(await handler({ id: freshKey() }, lambda())).toEqual([false, false, false]);
+    expect(await handler({ id: freshKey() }, reused)).toEqual([false, false, false]);
+  });
+
+  test.each<[string, object]>([
+    ["an answer of 5xx", { statusCode: 503 }],
+    ["records that are to come again", { batchItemFailures: [{ itemIdentifier: "1" }] }],
+  ])("%s is no success: nothing is kept", async (_, result) => {
+    const id = freshKey();
+    const run = (result: object) =>
+      middy()
+        .use(locked({ holdFor: "1h" }))
+        .handler(async () => result)({ id }, lambda());
+    expect(await run(result)).toBe(result);
+    expect(await held(id)).toBe(false);
+    await run({ statusCode: 404, batchItemFailures: [] });
+    expect(await held(id)).toBe(true);
+  });
+
+  describe("beside others on one handler", () => {
+    /** Two locks of one request, with what happens to them. */
+    const two = (outer: object = {}, inner: object = {}) => {
+      const events: string[] = [];
+      const log =
+        (name: string) =>
+        ({ type }: LockEvent) =>
+          type !== "renewed" && events.push(`${name} ${type}`);
+      const key = (name: string) => (event: Event) => `${event.id}${name}`;
+      return {
+        events,
+        log,
+        outer: locked({ key: key("-outer"), onEvent: log("outer"), ...outer }),
+        inner: locked({ key: key("-inner"), onEvent: log("inner"), ...inner }),
+      };
+    };
+    const bothAtWork = ["outer acquired", "inner acquired", "inner released", "outer released"];
+
+    test("each of two locks is ended once, and the handler sees the inner one", async () => {
+      const id = freshKey();
+      const { events, outer, inner } = two();
+      const seen: string[] = [];
+      const handler = middy()
+        .use(outer)
+        .after(({ context }: { context: Context }) => void seen.push(context.lock.key))
+        .use(inner)
+        .handler(async (_: Event, { lock }: Context) => lock.key);
+      expect(await handler({ id }, lambda())).toBe(`${id}-inner`);
+      expect(events).toEqual(bothAtWork);
+      // What runs after the inner one's end is under the outer one.
+      expect(seen).toEqual([`${id}-outer`]);
+    });
+
+    test("each is ended once when the handler fails, and when it streams", async () => {
+      const failing = two();
+      const fails = middy()
+        .use(failing.outer)
+        .use(failing.inner)
+        .handler(() => Promise.reject(new Error("the card was declined")));
+      await expect(fails({ id: freshKey() }, lambda())).rejects.toThrow("declined");
+      expect(failing.events).toEqual(bothAtWork);
+
+      const streaming = two();
+      const streams = middy()
+        .use(streaming.outer)
+        .use(streaming.inner)
+        .handler(async () => Readable.from(["one"]));
+      const read: string[] = [];
+      for await (const chunk of await streams({ id: freshKey() }, lambda())) read.push(chunk);
+      expect(read).toEqual(["one"]);
+      expect(streaming.events).toEqual(bothAtWork);
+    });
+
+    test.each<[string, LockMiddlewareOptions<Event>["ifBusy"]]>([
+      ["skips", "skip"],
+      ["answers", () => ({ statusCode: 202 })],
+      ["throws", "throw"],
+    ])("where the second is busy and %s, the first lets go, and keeps nothing", async (_, ifBusy) => {
+      const id = freshKey();
+      const other = await lockerAt(backend.server).acquire(`${id}-inner`);
+      const { events, outer, inner } = two({ holdFor: "1h" }, { ifBusy });
+      const ran = vi.fn();
+      const handler = middy().use(outer).use(inner).handler(ran);
+      await handler({ id }, lambda()).catch(() => {});
+      expect(ran).not.toHaveBeenCalled();
+      expect(events).toEqual(["outer acquired", "inner busy", "outer released"]);
+      expect(await held(`${id}-outer`)).toBe(false);
+      await other.release();
+    });
+
+    test.each(["middy inside lockHandler", "lockHandler inside lockHandler", "lockHandler inside middy"])(
+      "and in any nesting: %s",
+      async (way) => {
+        const id = freshKey();
+        const { events, log, outer, inner } = two();
+        const wrap = (name: string, handler: (event: Event, context: Context) => unknown) =>
+          lockHandler<Event, unknown, object>(
+            { ...at(), key: ({ id }) => `${id}-${name}`, onEvent: log(name) },
+            handler as never,
+          );
+        const work = async (_: Event, { lock }: Context) => [lock.key, lock.held];
+        const innermost = way.startsWith("middy") ? middy().use(inner).handler(work) : wrap("inner", work);
+        const seen: unknown[] = [];
+        const middle = async (event: Event, context: Context) => {
+          const result = await innermost(event, context);
+          seen.push(context.lock.key, context.lock.held);
+          return result;
+        };
+        const handler = way.endsWith("lockHandler")
+          ? wrap("outer", middle)
+          : middy().use(outer).handler(middle);
+        expect(await handler({ id }, lambda())).toEqual([`${id}-inner`, true]);
+        expect(seen).toEqual([`${id}-outer`, true]);
+        expect(events).toEqual(bothAtWork);
+      },
+    );
+
+    test("an early response of another, registered later, leaves the lock to end by itself at most", async () => {
+      const id = freshKey();
+      const { outer } = two({ ttl: 200 });
+      const ran = vi.fn();
+      const handler = middy()
+        .use(outer)
+        .before(async () => ({ statusCode: 204 }))
+        .handler(ran);
+      // As long as the function may run, it would be renewed.
+      expect(await handler({ id }, lambda(900_000))).toEqual({ statusCode: 204 });
+      expect(ran).not.toHaveBeenCalled();
+      await until(async () => !(await held(`${id}-outer`)));
+    });
+
+    test("so does one after the handler, or for its error", async () => {
+      const { outer } = two({ ttl: 200 });
+      const early = async () => ({ statusCode: 200 });
+      for (const handler of [
+        middy().use(outer).after(early).handler(early),
+        middy()
+          .use(outer)
+          .onError(early)
+          .handler(() => Promise.reject(new Error("the card was declined"))),
+      ]) {
+        const id = freshKey();
+        expect(await handler({ id }, lambda(900_000))).toEqual({ statusCode: 200 });
+        await until(async () => !(await held(`${id}-outer`)));
+      }
+    });
+
+    test("a response that a later middleware changes is what the caller gets", async () => {
+      const handler = middy()
+        .use(locked())
+        .after((request: Middy) => {
+          request.response = { ...request.response, body: "changed" };
+        })
+        .handler(async () => ({ statusCode: 200 }));
+      expect(await handler({ id: freshKey() }, lambda())).toEqual({ statusCode: 200, body: "changed" });
+    });
   });
 
   test("takes a ready-made lock of @upstash/lock, and releases it", async () => {
@@ -405,6 +624,18 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
       },
     );
 
+    test("a source whose lock was lost before it is read is destroyed, and the caller is told", async () => {
+      const source = new PassThrough();
+      const handler = middy()
+        .use(locked({ renew: false, ttl: 100 }))
+        .handler(async (_: Event, { lock }: Context) => {
+          await new Promise((resolve) => lock.signal.addEventListener("abort", resolve));
+          return { statusCode: 200, body: source };
+        });
+      await expect(handler({ id: freshKey() }, lambda())).rejects.toBeInstanceOf(LockLostError);
+      expect(source.destroyed).toBe(true);
+    });
+
     test.each(kinds)("$kind that fails releases the lock and keeps its error", async ({ make }) => {
       const id = freshKey();
       async function* parts() {
@@ -424,6 +655,21 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
     });
   });
 });
+
+test.each(majors.slice(1))(
+  "middy $major tells of an early response: the lock before it is released, and not kept",
+  async ({ middy }) => {
+    const id = freshKey();
+    const events: string[] = [];
+    const handler = middy()
+      .use(locked({ ttl: "1h", holdFor: "2h", onEvent: ({ type }) => events.push(type) }))
+      .before(() => ({ statusCode: 204 }))
+      .handler(() => {});
+    await handler({ id }, lambda(900_000));
+    await until(async () => !(await held(id)));
+    expect(events).toEqual(["acquired", "released"]);
+  },
+);
 
 describe("a wrong option fails when the middleware is made", () => {
   test.each([

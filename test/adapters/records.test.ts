@@ -1,9 +1,10 @@
-import type { SQSRecord } from "aws-lambda";
+import type { DynamoDBRecord, KinesisStreamRecord, SQSRecord } from "aws-lambda";
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { type LockRecordsOptions, lockRecords } from "../../src/adapters/lambda.ts";
+import { type LambdaRecord, type LockRecordsOptions, lockRecords } from "../../src/adapters/lambda.ts";
 import { type Lock, LockBusyError, LockLostError, LockOptionError } from "../../src/index.ts";
 import { engines, freshKey, lockerAt } from "../helpers/backends.ts";
 import { lambda } from "../helpers/lambda.ts";
+import { until } from "../helpers/waiter.ts";
 
 const backend = await (engines[0] as (typeof engines)[0]).start();
 afterAll(() => backend.close());
@@ -235,6 +236,44 @@ describe("a record fails alone", () => {
     await busy.release();
   });
 
+  test("where `onError` rejects, which ends no process", async () => {
+    const unhandled = vi.fn();
+    process.on("unhandledRejection", unhandled);
+    const batch = [record("a", freshKey()), record("b", freshKey())];
+    const failures = await run(batch, () => Promise.reject(new Error("out of stock")), {
+      onError: () => Promise.reject(new Error("the error tracker is down")),
+    });
+    expect(failures).toEqual(["a", "b"]);
+    // Node tells of a rejection that nobody handled before it goes on to what is next.
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("unhandledRejection", unhandled);
+    expect(unhandled).not.toHaveBeenCalled();
+  });
+
+  test("and `onError` has ended before the answer, after which a function may not go on", async () => {
+    let told = false;
+    const onError = async () => {
+      await backend.raw.ping();
+      told = true;
+    };
+    await run([record("a", freshKey())], () => Promise.reject(new Error("out of stock")), { onError });
+    expect(told).toBe(true);
+  });
+
+  test("whose async key function rejects; all keys are made before any work", async () => {
+    const batch = ids(3).map((id) => record(id, freshKey()));
+    const happened: string[] = [];
+    const key = async ({ messageId, body }: SQSRecord) => {
+      await backend.raw.ping();
+      happened.push("key");
+      if (messageId === "message-1") throw new Error("no order in it");
+      return body;
+    };
+    const failures = await run(batch, () => happened.push("work"), { key });
+    expect(failures).toEqual(["message-1"]);
+    expect(happened).toEqual(["key", "key", "key", "work", "work"]);
+  });
+
   test("whatever it throws, and whatever `onError` does", async () => {
     const thrown = [
       undefined,
@@ -259,6 +298,207 @@ describe("a record fails alone", () => {
     expect(await run(batch, work, nowhere)).toEqual(ids(3));
     expect(work).not.toHaveBeenCalled();
   });
+});
+
+const kinesis = (sequenceNumber: string, partitionKey: string) =>
+  ({
+    eventSource: "aws:kinesis",
+    eventID: `shardId-000000000006:${sequenceNumber}`,
+    kinesis: { partitionKey, sequenceNumber },
+  }) as KinesisStreamRecord;
+const dynamodb = (SequenceNumber: string, id: string) =>
+  ({
+    eventSource: "aws:dynamodb",
+    eventID: `event ${SequenceNumber}`,
+    dynamodb: { Keys: { id: { S: id } }, SequenceNumber },
+  }) as DynamoDBRecord;
+
+describe.each<[string, (sequence: string, key: string) => LambdaRecord]>([
+  ["a Kinesis stream", kinesis],
+  ["a DynamoDB stream", dynamodb],
+])("a batch of %s", (_, make) => {
+  /** Processes so many records, each of a key of its own; resolves to the answer and to those that were begun. */
+  async function process(count: number, work: (index: number) => unknown, options: object = {}) {
+    const keys = Array.from({ length: count }, freshKey);
+    const Records = keys.map((key, i) => make(`100${i}`, key));
+    const begun: number[] = [];
+    const handler = lockRecords<LambdaRecord>(
+      { url, token, key: (record) => keys[Records.indexOf(record)] as string, ...options },
+      (record) => {
+        expect(record.lock.held).toBe(true);
+        const index = Records.indexOf(record);
+        begun.push(index);
+        return work(index);
+      },
+    );
+    return { ...(await handler({ Records }, lambda())), begun, keys };
+  }
+
+  test("is processed one after another, whatever the keys and `concurrency`", async () => {
+    let inside = 0;
+    const work = async () => {
+      expect(inside++).toBe(0);
+      await backend.raw.ping();
+      inside--;
+    };
+    const { batchItemFailures, begun } = await process(6, work, { concurrency: 5 });
+    expect(batchItemFailures).toEqual([]);
+    expect(begun).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  test("stops at the first failure, which is answered by its sequence number", async () => {
+    const work = (index: number) => (index === 2 ? Promise.reject(new Error("out of stock")) : undefined);
+    const { batchItemFailures, begun } = await process(5, work);
+    expect(batchItemFailures).toEqual([{ itemIdentifier: "1002" }]);
+    expect(begun).toEqual([0, 1, 2]);
+  });
+
+  test("stops at a busy record, and at one without a key", async () => {
+    const busy = await locker.acquire(freshKey());
+    const atBusy = await process(3, () => {}, { key: () => busy.key });
+    expect(atBusy).toMatchObject({ batchItemFailures: [{ itemIdentifier: "1000" }], begun: [] });
+    await busy.release();
+    const keyless = await process(3, () => {}, { key: async () => "" });
+    expect(keyless).toMatchObject({ batchItemFailures: [{ itemIdentifier: "1000" }], begun: [] });
+  });
+});
+
+test("records are told by what they are made of where they do not say where they come from", async () => {
+  const { eventSource, ...plain } = kinesis("1000", freshKey());
+  const handler = lockRecords<LambdaRecord>({ url, token, key: freshKey, onError() {} }, () => {
+    throw new Error("out of stock");
+  });
+  expect(eventSource).toBe("aws:kinesis");
+  expect(await handler({ Records: [plain as LambdaRecord] }, lambda())).toEqual({
+    batchItemFailures: [{ itemIdentifier: "1000" }],
+  });
+});
+
+test.each<[string, object | null, RegExp]>([
+  ["Kafka", { eventSource: "aws:kafka", records: { "orders-0": [{}] } }, /"aws:kafka"/],
+  ["S3", { Records: [{ eventSource: "aws:s3", s3: {} }] }, /"aws:s3"/],
+  ["SNS", { Records: [{ EventSource: "aws:sns", Sns: {} }] }, /"aws:sns"/],
+  ["a stream whose records have no number", { Records: [{ eventSource: "aws:dynamodb" }] }, /"aws:dynamodb"/],
+  ["nobody", { Records: [{ body: "x" }, null] }, /no Records/],
+  ["no event", null, /no Records/],
+])("an event of another kind is refused by name, before any work: %s", async (_, event, said) => {
+  const work = vi.fn();
+  const handler = lockRecords<LambdaRecord>({ url, token, key: "k" }, work);
+  const refused = handler(event as never, lambda());
+  await expect(refused).rejects.toThrow(LockOptionError);
+  await expect(refused).rejects.toThrow(/^event: got/);
+  await expect(refused).rejects.toThrow(said);
+  expect(work).not.toHaveBeenCalled();
+});
+
+describe("near the function's end", () => {
+  /** A function's clock in the hands of a test. */
+  const clock = (left: number) => {
+    const context = lambda(0, { getRemainingTimeInMillis: () => now.left });
+    const now = { left, context };
+    return now;
+  };
+  type Step = (index: number, lock: Lock) => unknown;
+  const start = (
+    records: LambdaRecord[],
+    keys: string[],
+    context: ReturnType<typeof lambda>,
+    work: Step,
+    more: object,
+  ) =>
+    lockRecords<LambdaRecord>(
+      { url, token, key: (record) => keys[records.indexOf(record)] as string, ...more },
+      (record) => work(records.indexOf(record), record.lock),
+    )({ Records: records }, context);
+
+  test.each<[string, (id: string, key: string) => LambdaRecord, string[]]>([
+    ["SQS", (id, key) => record(id, key), ["1002", "1003"]],
+    ["a stream", kinesis, ["1002"]],
+  ])("what is not begun is handed back, and what succeeded stays: %s", async (_, make, expected) => {
+    const keys = Array.from({ length: 4 }, freshKey);
+    const records = keys.map((key, i) => make(`100${i}`, key));
+    const time = clock(30_000);
+    const begun: number[] = [];
+    const onError = vi.fn();
+    const work = (index: number) => {
+      begun.push(index);
+      // It took nearly all the time there was.
+      if (index === 1) time.left = 1500;
+    };
+    const answer = await start(records, keys, time.context, work, { concurrency: 1, onError, holdFor: "1h" });
+    expect(answer.batchItemFailures.map(({ itemIdentifier }) => itemIdentifier)).toEqual(expected);
+    expect(begun).toEqual([0, 1]);
+    expect(onError).not.toHaveBeenCalled();
+    const kept = keys.map((key) => backend.raw.exists(`lock:{${key}}`));
+    expect(await Promise.all(kept)).toEqual([1, 1, 0, 0]);
+  });
+
+  test("what is still at work is handed back, told, and neither renewed nor released", async () => {
+    const keys = [freshKey(), freshKey()];
+    const records = keys.map((key, i) => record(`100${i}`, key));
+    const time = clock(30_000);
+    const events: string[] = [];
+    const onEvent = ({ type, key }: { type: string; key: string }) => key === keys[1] && events.push(type);
+    const onError = vi.fn();
+    const begun = Promise.withResolvers<Lock>();
+    const answer = start(
+      records,
+      keys,
+      time.context,
+      (index, lock) => {
+        if (index === 0) return;
+        begun.resolve(lock);
+        return new Promise(() => {});
+      },
+      { onError, onEvent, ttl: 300 },
+    );
+    const lock = await begun.promise;
+    time.left = 900;
+    expect(await answer).toEqual({ batchItemFailures: [{ itemIdentifier: "1001" }] });
+    expect(onError.mock.calls).toEqual([[expect.objectContaining({ name: "TimeoutError" }), records[1]]]);
+    await until(() => lock.signal.aborted);
+    expect(lock.signal.reason).toBeInstanceOf(LockLostError);
+    await until(async () => !(await backend.raw.exists(`lock:{${lock.key}}`)));
+    expect(events).not.toContain("released");
+  });
+
+  test("what waits for its lock is handed back, and not begun when it gets that", async () => {
+    const key = freshKey();
+    const busy = await locker.acquire(key, { ttl: "1m" });
+    const time = clock(30_000);
+    const events: string[] = [];
+    const work = vi.fn();
+    const answer = start([record("1000", key)], [key], time.context, work, {
+      wait: "1m",
+      onEvent: ({ type }: { type: string }) => events.push(type),
+      onError() {},
+    });
+    await until(() => events.includes("waiting"));
+    time.left = 900;
+    expect(await answer).toEqual({ batchItemFailures: [{ itemIdentifier: "1000" }] });
+    await busy.release();
+    await until(() => events.includes("released"));
+    expect(work).not.toHaveBeenCalled();
+    await until(async () => !(await backend.raw.exists(`lock:{${key}}`)));
+  });
+
+  test("a function that knows no time has no limit", async () => {
+    const key = freshKey();
+    const context = { getRemainingTimeInMillis: vi.fn() } as unknown as ReturnType<typeof lambda>;
+    const work = vi.fn();
+    expect(await start([record("1000", key)], [key], context, work, {})).toEqual({ batchItemFailures: [] });
+    expect(work).toHaveBeenCalledOnce();
+  });
+});
+
+test("frozen records and no context at all are worked with", async () => {
+  const batch = [Object.freeze(record("a", freshKey()))];
+  const seen: unknown[] = [];
+  const handler = lockRecords<SQSRecord>({ url, token, key: ({ body }) => body }, (record) => {
+    seen.push(record.lock.held, record.messageId, JSON.stringify(record).includes(record.lock.token));
+  });
+  expect(await handler({ Records: batch }, undefined as never)).toEqual({ batchItemFailures: [] });
+  expect(seen).toEqual([true, "a", false]);
 });
 
 test("each record has its own lock, hidden from what logs the record", async () => {

@@ -17,6 +17,9 @@ describe("oncePerTick", () => {
     [{ time: "2026-11-22T03:00:00+01:00" }],
     [{ scheduledTime: "2026-11-22T02:00:00Z", time: "2026-11-22T02:00:07Z" }],
     [{ scheduledTime: Date.UTC(2026, 10, 22, 2) }],
+    // Of Vercel's Schedules: the same for every delivery of an occurrence.
+    [{ name: "report", scheduledAt: "2026-11-22T02:00:00Z", executionId: "exec_1" }],
+    [{ scheduledAt: new Date("2026-11-22T02:00:00Z") }],
   ])("the tick is what the trigger says, however it says it: %j", (trigger) => {
     const { key } = oncePerTick("report", { period: "1h" });
     expect(key(trigger)).toBe("report@2026-11-22T02:00:00.000Z");
@@ -35,6 +38,17 @@ describe("oncePerTick", () => {
     const { key } = oncePerTick("report", options);
     const triggers = [new Request("http://a"), undefined, {}, { time: "soon" }, { time: null }];
     for (const trigger of triggers) expect(key(trigger)).toBe(`report@${tick}`);
+  });
+
+  test("a request does not say for which tick it is: anybody may send one", () => {
+    const clock = vi.spyOn(Date, "now").mockReturnValue(Date.parse("2026-11-22T02:00:00Z"));
+    onTestFinished(() => clock.mockRestore());
+    const request = new Request("http://a/cron?scheduledAt=2000-01-01T00:00:00Z&time=1", {
+      method: "POST",
+      headers: { scheduledAt: "2000-01-01T00:00:00Z", "x-vercel-scheduled-at": "2000-01-01T00:00:00Z" },
+      body: JSON.stringify({ scheduledAt: "2000-01-01T00:00:00Z", time: "2000-01-01T00:00:00Z" }),
+    });
+    expect(oncePerTick("report", { period: "1d" }).key(request)).toBe("report@2026-11-22T00:00:00.000Z");
   });
 
   test("a trigger that says no tick is refused where no period is known", async () => {

@@ -37,7 +37,7 @@ describe("charge", () => {
     const response = await charge("42");
     expect(response.status).toBe(423);
     expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
-    expect(await response.text()).toContain("order:42");
+    expect(await response.text()).toContain("held by another");
     expect(await lock.extend()).toBeTruthy();
   });
 

@@ -72,6 +72,16 @@ lockFetch(
   (_request: Request, _env: Env) => new Response(),
 );
 
+lockFetch(
+  {
+    key: async (request, env) => `${(await request.clone().json()) as string} ${env.ORDERS}`,
+    onError: (error, _request, env) => env.ORDERS.send(error.message),
+  },
+  (_request: Request, _env: Env) => new Response(),
+);
+lockScheduled({ key: async ({ cron }) => cron, onError: (error) => console.error(error) }, () => {});
+lockQueue({ key: async ({ id }) => id }, () => {});
+
 const scheduled = lockScheduled(
   {
     key: (controller, env: Env) => `${controller.cron} ${controller.scheduledTime} ${env.ORDERS}`,

@@ -69,6 +69,18 @@ lockFetch(
   (_request: NextRequest, _context: RouteContext) => new Response(),
 );
 
+// A key of what only the body tells, and a listener of what went wrong.
+const webhook = lockFetch(
+  {
+    key: async (request: NextRequest) => `event:${(await request.clone().json()).id}`,
+    onError: (error, request) => console.error(error.code, error.cause, request.nextUrl),
+  },
+  (request) => new Response(request.lock.key),
+);
+same<Same<typeof webhook, (request: NextRequest) => Promise<Response>>>();
+lockFetch({ key: "k", onError: async () => {} }, () => new Response());
+// @ts-expect-error: a listener is a function
+lockFetch({ key: "k", onError: "print" }, () => new Response());
 // @ts-expect-error: an answer is a Response
 lockFetch({ key: "k", ifBusy: () => ({ status: 423 }) }, () => new Response());
 // @ts-expect-error: and so is what the handler returns
@@ -77,6 +89,8 @@ lockFetch({ key: "k" }, () => "done");
 lockFetch({ ttl: "10s" }, () => new Response());
 // @ts-expect-error: a key is a text
 lockFetch({ key: (request: Request) => new URL(request.url) }, () => new Response());
+// @ts-expect-error: in its own time, too
+lockFetch({ key: async (request: Request) => new URL(request.url) }, () => new Response());
 // @ts-expect-error: no duration
 lockFetch({ key: "k", wait: "soon" }, () => new Response());
 // @ts-expect-error: misspelt

@@ -49,6 +49,10 @@ lock({
   },
 });
 lock({ key: (c: Context<Env>) => c.var.user });
+lock({
+  key: async (c) => `event:${(await c.req.json()).id}`,
+  onError: (error, c) => console.error(error, c.req.path),
+});
 // @ts-expect-error: an answer is a Response
 lock({ key: "k", ifBusy: () => "busy" });
 // @ts-expect-error: no key

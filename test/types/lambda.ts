@@ -7,8 +7,17 @@ import type {
   APIGatewayProxyResult,
   APIGatewayProxyStructuredResultV2,
   Context,
+  DynamoDBBatchResponse,
+  DynamoDBRecord,
+  DynamoDBStreamEvent,
+  DynamoDBStreamHandler,
   EventBridgeEvent,
   Handler,
+  KinesisStreamBatchResponse,
+  KinesisStreamEvent,
+  KinesisStreamHandler,
+  KinesisStreamRecord,
+  S3EventRecord,
   ScheduledHandler,
   SQSBatchResponse,
   SQSEvent,
@@ -136,6 +145,25 @@ const records = lockRecords(
 const asSqsHandler: SQSHandler = records;
 const response: Promise<SQSBatchResponse> = records({} as SQSEvent, {} as Context);
 
+// Records of streams.
+const ofKinesis = lockRecords(
+  { key: (record: KinesisStreamRecord) => `order:${record.kinesis.partitionKey}` },
+  (record) => `${record.kinesis.data} ${record.lock.key}`,
+);
+const asKinesisHandler: KinesisStreamHandler = ofKinesis;
+const kinesisResponse: Promise<KinesisStreamBatchResponse> = ofKinesis(
+  {} as KinesisStreamEvent,
+  {} as Context,
+);
+const ofDynamoDb = lockRecords(
+  { key: async (record: DynamoDBRecord) => `order:${record.dynamodb?.Keys?.id?.S}` },
+  (record) => `${record.eventName} ${record.lock.key}`,
+);
+const asDynamoDbHandler: DynamoDBStreamHandler = ofDynamoDb;
+const dynamoDbResponse: Promise<DynamoDBBatchResponse> = ofDynamoDb({} as DynamoDBStreamEvent, {} as Context);
+// @ts-expect-error: S3 sends no batches
+lockRecords({ key: (record: S3EventRecord) => record.s3.object.key }, () => {});
+
 // A record of the queue's own, of which SQS is but one.
 const own = lockRecords(
   { key: (record: SQSRecord & { order: string }) => record.order, onError: (_error, record) => record.order },
@@ -150,4 +178,21 @@ lockRecords({ key: "k", concurrency: "5" }, () => {});
 // @ts-expect-error: records of SQS have an id
 lockRecords({ key: (record: { body: string }) => record.body }, () => {});
 
-export { asHandlerV2, asSqsHandler, neverNull, response, scheduled, told, toldToSkip };
+// A key may be a promise's.
+lockHandler({ key: async (event: { id: string }) => event.id }, async (event) => event.id);
+// @ts-expect-error: a key is a text, also in a promise
+lockHandler({ key: async (event: { id: number }) => event.id }, async (event) => event.id);
+
+export {
+  asDynamoDbHandler,
+  asHandlerV2,
+  asKinesisHandler,
+  asSqsHandler,
+  dynamoDbResponse,
+  kinesisResponse,
+  neverNull,
+  response,
+  scheduled,
+  told,
+  toldToSkip,
+};

@@ -2,6 +2,7 @@
 import middy from "@middy/core";
 import type { ScheduledEvent } from "aws-lambda";
 import { Hono } from "hono";
+import type { Lock } from "serverless-lock";
 import { lockScheduled } from "serverless-lock/cloudflare";
 import { lockFetch } from "serverless-lock/fetch";
 import { lock } from "serverless-lock/hono";
@@ -25,6 +26,15 @@ onLambda({ time: 5 }, {} as Parameters<typeof onLambda>[1]);
 middy<ScheduledEvent>()
   .use(lockMiddleware({ ...tick, ttl: "1m" }))
   .handler(async (event, context) => `${event.time} ${context.lock.key}`);
+
+// What `handleSchedule` of `@vercel/schedules` hands on, which comes without a context.
+const onVercel = lockHandler(
+  { ...tick },
+  async (schedule: { scheduledAt: string }, { lock }: object & { lock: Lock }) => {
+    return `${schedule.scheduledAt} ${lock.key}`;
+  },
+);
+const dispatched: Promise<string | null> = onVercel({ scheduledAt: "2026-11-22T02:00:00Z" }, {});
 
 interface Env {
   REPORTS: string;
@@ -50,4 +60,4 @@ oncePerTick("report", { period: "every day" });
 // @ts-expect-error: an option of the adapter
 oncePerTick("report", { ttl: "10s" });
 
-export { always, answer, run, skip };
+export { always, answer, dispatched, run, skip };

@@ -1,0 +1,30 @@
+// What the other entries may use of the core, and the file that is bundled as the core: they import these names at run
+// time, whichever module they name in the source, and build.ts refuses any other.
+export { printable, show } from "./errors.ts";
+export * from "./index.ts";
+export { connectionOptions, leave, newLocker, openLocker } from "./locker.ts";
+export { defaults, readKey, readOptions, wellFormed } from "./options.ts";
+export { dequeueScript } from "./protocol/dequeue.ts";
+export { extendScript } from "./protocol/extend.ts";
+export { joinScript } from "./protocol/join.ts";
+export { releaseScript } from "./protocol/release.ts";
+export {
+  decodePlain,
+  decodeState,
+  encodePlain,
+  encodeState,
+  queueRoom,
+  shortOwner,
+} from "./protocol/state.ts";
+export {
+  askedTogether,
+  fenceLife,
+  lostRequestMargin,
+  pollAtLeastEvery,
+  pollEvery,
+  pollLaterPerPlace,
+  shortestGrant,
+  unheardCut,
+} from "./protocol/timing.ts";
+export { connect } from "./redis/connection.ts";
+export { forever, milliseconds, realRuntime, whenAborted } from "./time.ts";
