@@ -5,6 +5,7 @@ import {
   decodeState,
   encodePlain,
   encodeState,
+  isHeldBy,
   isState,
   ownerRoom,
   type State,
@@ -54,6 +55,18 @@ test("a state is read as it was written, and is told from a plain value", () => 
       const text = encodeState(value);
       expect(decodeState(text)).toEqual(value);
       expect([isState(text), decodePlain(text)]).toEqual([true, undefined]);
+    }),
+  );
+});
+
+test("a state is held by those of its holders' lines, and by nobody else", () => {
+  fc.assert(
+    fc.property(state, token, (value, stranger) => {
+      const text = encodeState(value);
+      for (const { token } of value.holders) expect(isHeldBy(text, token)).toBe(true);
+      const holders = value.holders.map(({ token }) => token);
+      for (const other of [stranger, ...value.waiters.map(({ token }) => token)])
+        expect(isHeldBy(text, other)).toBe(holders.includes(other));
     }),
   );
 });
