@@ -32,7 +32,7 @@ return ours`;
  */
 export async function dequeue(claim: Claim, late: boolean): Promise<boolean> {
   const { key, token, settings } = claim;
-  const keys = [key, `${key}:queue`, `${key}:gone:${token}`];
+  const keys = [key, `${key}:waiters`, `${key}:gone:${token}`];
   const args = [token, late ? 4 * settings.requestTimeout : 0];
   const { reply, repeated } = await runScript(claim, "dequeue", keys, args);
   if (reply !== 0 && reply !== 1) throw unexpected(reply);

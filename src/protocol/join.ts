@@ -144,7 +144,7 @@ export async function join(claim: Claim, sinceAsked?: Since): Promise<Taken> {
   // Only the first stay counts from there: whoever was away too long comes last.
   const ago = sinceAsked && (claim.standing ? 0 : Math.floor(sinceAsked()));
   claim.standing ||= ago !== undefined;
-  const keys = [key, `${key}:queue`, `${key}:gone:${token}`, ...(settings.fencing ? [`${key}:fence`] : [])];
+  const keys = [key, `${key}:waiters`, `${key}:gone:${token}`, ...(settings.fencing ? [`${key}:fence`] : [])];
   const args = [token, settings.owner ?? "", settings.ttl, ago ?? ""];
   const { reply, sinceSent } = await runScript(claim, "join", keys, args, asker);
   const [held, text, number, foreign, ticket, place, stay] = Array.isArray(reply) ? reply : [];

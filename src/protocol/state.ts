@@ -128,3 +128,8 @@ function readWaiter([, token = "", mode = "", weight, ticket, until, since, owne
 export function isState(value: string): boolean {
   return value.startsWith("s2!");
 }
+
+/** Whether a state has a line of that holder. */
+export function isHeldBy(state: string, token: string): boolean {
+  return isState(state) && state.includes(`\nh ${token} `);
+}

@@ -1,6 +1,6 @@
 import { ask, type Claim, type Taken, unexpected } from "./claim.ts";
 import { join } from "./join.ts";
-import { decodePlain, decodeState, isState } from "./state.ts";
+import { decodePlain, isHeldBy, isState } from "./state.ts";
 import { tryCommand } from "./support.ts";
 
 /**
@@ -20,7 +20,7 @@ export async function take(claim: Claim): Promise<Taken> {
     // Ours: an earlier request under this claim, whose reply was lost, had taken it.
     if (reply === plain) return { held: true };
     const there = typeof reply === "string" ? reply : "";
-    if (decodeState(there)?.holders.some((holder) => holder.token === token)) {
+    if (isHeldBy(there, token)) {
       claim.plain = "s2!";
       return { held: true };
     }

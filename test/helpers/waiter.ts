@@ -58,7 +58,7 @@ export async function vanished(raw: Redis, key: string): Promise<void> {
 
 /** All that stand in the queue, in order, also behind another library's lock. */
 export async function waitersOf(raw: Redis, key: string): Promise<Waiting[]> {
-  const values = await raw.mget(`lock:{${key}}`, `lock:{${key}}:queue`);
+  const values = await raw.mget(`lock:{${key}}`, `lock:{${key}}:waiters`);
   return values.flatMap((value) => decodeState(value ?? "")?.waiters ?? []);
 }
 

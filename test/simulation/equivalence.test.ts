@@ -10,7 +10,7 @@ import { lockKey } from "./server.ts";
 
 const epoch = Date.UTC(2100, 0, 1);
 const fence = `${lockKey}:fence`;
-const keysOf = (token: string) => [lockKey, `${lockKey}:queue`, `${lockKey}:gone:${token}`];
+const keysOf = (token: string) => [lockKey, `${lockKey}:waiters`, `${lockKey}:gone:${token}`];
 
 type Step =
   | { pass: number }
@@ -120,7 +120,7 @@ test("the model of the scripts gives the replies, sends the messages and keeps t
       seen.alone += messages.filter((message) => message.includes(":")).length;
       const all = JSON.stringify(wanted);
       seen.fences += all.includes(`${fence}"`) ? 1 : 0;
-      seen.beside += all.includes(`["${lockKey}:queue",`) ? 1 : 0;
+      seen.beside += all.includes(`["${lockKey}:waiters",`) ? 1 : 0;
     }),
     { numRuns: 300 },
   );

@@ -42,7 +42,7 @@ export function serverlessLock(variant?: string, title = "serverless-lock"): Lib
       // A grant may last longer than a lease, and a mark of having left four requests' limits.
       const most: Record<string, number> = {
         "": Math.max(longestTtl, grantOf(25)),
-        queue: grantOf(25),
+        waiters: grantOf(25),
         gone: 4 * requestTimeout,
         fence: 86_400_000,
       };
