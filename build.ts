@@ -14,12 +14,15 @@ const smallLua: Plugin = {
   name: "small Lua",
   setup({ onLoad }) {
     onLoad({ filter: /src.protocol.\w+\.ts$/ }, async ({ path }) => {
-      const scripts: Record<string, unknown> = await import(path);
-      const contents = readFileSync(path, "utf8").replace(
-        /^export const (\w+Script) = lua`[^`]*`/gm,
-        (_, name: string) =>
-          `export const ${name} = ${JSON.stringify(luamin.minify(scripts[name] as string))}`,
-      );
+      const modules: Record<string, () => string> = await import(path);
+      const contents = readFileSync(path, "utf8")
+        .replace(
+          /^export const (\w+Script) = \(\) => lua`[^`]*`/gm,
+          (_, name) =>
+            `export const ${name} = () => ${JSON.stringify(luamin.minify(modules[name]?.() ?? ""))}`,
+        )
+        // The parts of a script are in it.
+        .replace(/^export const (\w+Lua) = lua`[^`]*`/gm, 'export const $1 = ""');
       return { contents, loader: "ts" };
     });
   },

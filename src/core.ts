@@ -4,10 +4,7 @@ export { printable, show } from "./errors.ts";
 export * from "./index.ts";
 export { connectionOptions, leave, newLocker, openLocker } from "./locker.ts";
 export { defaults, readKey, readOptions, wellFormed } from "./options.ts";
-export { dequeueScript } from "./protocol/dequeue.ts";
-export { extendScript } from "./protocol/extend.ts";
-export { joinScript } from "./protocol/join.ts";
-export { releaseScript } from "./protocol/release.ts";
+export { protocolScript } from "./protocol/script.ts";
 export {
   decodePlain,
   decodeState,

@@ -70,7 +70,7 @@ describe("the build", () => {
       (text) => `${text}\nexport const found = { holder: 1, lease: 2, since: 3, reply: 4 };\n`,
     );
     expect(build()).toMatchObject({ status: 0 });
-    expect(readFileSync(join(folder, "dist/testing.js"), "utf8")).toMatch(
+    expect(readFileSync(join(folder, "dist/testing/index.js"), "utf8")).toMatch(
       /holder: 1,\s*lease: 2,\s*since: 3,\s*reply: 4/,
     );
   });

@@ -1,11 +1,11 @@
 import { type Claim, unexpected } from "./claim.ts";
-import { lua, prelude } from "./prelude.ts";
+import { lua } from "./lua.ts";
 import { runScript } from "./support.ts";
 
 // KEYS[1] the lock  KEYS[2] the queue behind another library's lock  KEYS[3] our tombstone
 // ARGV[1] our token  ARGV[2] for how many ms our tombstone stays, 0 for none
 // Leaves the queue, and gives the lock to the first live waiter if it is ours. Replies 1 when it was ours, else 0.
-export const dequeueScript = lua`${prelude}
+export const dequeueLua = lua`
 local token = ARGV[1]
 local there, beside = unpack(call('MGET', KEYS[1], KEYS[2]))
 local ours = 0
@@ -34,7 +34,7 @@ export async function dequeue(claim: Claim, late: boolean): Promise<boolean> {
   const { key, token, settings } = claim;
   const keys = [key, `${key}:waiters`, `${key}:gone:${token}`];
   const args = [token, late ? 4 * settings.requestTimeout : 0];
-  const { reply, repeated } = await runScript(claim, dequeueScript, keys, args);
+  const { reply, repeated } = await runScript(claim, "dequeue", keys, args);
   if (reply !== 0 && reply !== 1) throw unexpected(reply);
   return reply === 1 || repeated;
 }

@@ -1,13 +1,13 @@
 import type { Answer } from "../redis/connection.ts";
 import { type Claim, unexpected } from "./claim.ts";
-import { lua, prelude } from "./prelude.ts";
+import { lua } from "./lua.ts";
 import { isState } from "./state.ts";
 import { ifFull, runScript, tryCommand } from "./support.ts";
 
 // KEYS[1] the lock  ARGV[1] our token  ARGV[2] the lease in ms  ARGV[3] the token from then on
 // ARGV[4] 1 where another process may rely on a longer lease, which stays then
 // Replies our plain value, 's2!' where it is a state, and 0 when the lock is not ours. Asked again, does it again.
-export const extendScript = lua`${prelude}
+export const extendLua = lua`
 local there = call('GET', lock) or ''
 local token, since, owner = readPlain(there)
 local leaseEnd, longer
@@ -42,7 +42,7 @@ async function hold(claim: Claim, ttl: number, token: string, shared: boolean): 
     return compared;
   }
   // Others may wait, and have made a state of the value; or the reply is one that a lost request or the client made.
-  const answer = await runScript(claim, extendScript, [key], [claim.token, ttl, token, Number(shared)]);
+  const answer = await runScript(claim, "extend", [key], [claim.token, ttl, token, Number(shared)]);
   answer.repeated ||= compared?.repeated ?? false;
   const { reply } = answer;
   if (reply === 0) return undefined;

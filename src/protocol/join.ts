@@ -1,6 +1,6 @@
 import type { Since } from "../time.ts";
 import { type Claim, type Taken, unexpected } from "./claim.ts";
-import { lua, prelude } from "./prelude.ts";
+import { lua } from "./lua.ts";
 import { queueRoom } from "./state.ts";
 import { runScript } from "./support.ts";
 import {
@@ -23,7 +23,7 @@ import {
 // Takes the lock if it is free and nobody waits before us. Asked again by its holder, starts the lease anew.
 // Who waits stands in the queue first, so that a free lock is passed to whoever has waited longest.
 // Tickets and fencing tokens rise, also across a server's clock that steps back: max(previous + 1, server time).
-export const joinScript = lua`${prelude}
+export const joinLua = lua`
 local token, owner, ttl, ago = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local there, beside, tombstone, lastFence = unpack(call('MGET', unpack(KEYS)))
 if tombstone then return {0, ':', 0, 0} end
@@ -146,7 +146,7 @@ export async function join(claim: Claim, sinceAsked?: Since): Promise<Taken> {
   claim.standing ||= ago !== undefined;
   const keys = [key, `${key}:waiters`, `${key}:gone:${token}`, ...(settings.fencing ? [`${key}:fence`] : [])];
   const args = [token, settings.owner ?? "", settings.ttl, ago ?? ""];
-  const { reply, sinceSent } = await runScript(claim, joinScript, keys, args, asker);
+  const { reply, sinceSent } = await runScript(claim, "join", keys, args, asker);
   const [held, text, number, foreign, ticket, place, stay] = Array.isArray(reply) ? reply : [];
   if (typeof text !== "string") throw unexpected(reply);
   claim.since = sinceSent;

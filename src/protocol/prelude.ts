@@ -1,15 +1,13 @@
+import { lua } from "./lua.ts";
 import { ownerRoom } from "./state.ts";
 import { shortestGrant, unheardCut } from "./timing.ts";
 
-/** Lua as it is written: a backslash is Lua's own. */
-export const lua = String.raw;
-
 /**
- * Prelude of every script that meets a state: reads, changes and writes it (state.ts says what it looks like).
+ * What every operation on a state uses: reads, changes and writes it (state.ts says what it looks like).
  * The first KEYS is where the state is.
  * Holders and waiters stay texts. A queue of 1,000 is searched by patterns, and not taken apart.
  */
-export const prelude = lua`local call, lock = redis.call, KEYS[1]
+export const preludeLua = lua`local call, lock = redis.call, KEYS[1]
 local holders, queue, lastTicket, queueUntil = '', '', 0, 0
 local passed, granted, clock = 0
 
@@ -22,7 +20,8 @@ end
 -- An owner in a state takes at most ${ownerRoom} bytes. A character is kept whole or not at all.
 local function short(owner)
   if #owner <= ${ownerRoom} then return owner end
-  return (owner:sub(1, ${ownerRoom} + 1):gsub('[^\128-\191][\128-\191]*$', ''))
+  local cut = owner:sub(1, ${ownerRoom} + 1):gsub('[^\128-\191][\128-\191]*$', '')
+  return cut
 end
 
 local function setHolder(token, untilWhen, since, owner)

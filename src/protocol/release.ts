@@ -1,12 +1,12 @@
 import { type Claim, unexpected } from "./claim.ts";
 import { dequeue } from "./dequeue.ts";
-import { lua, prelude } from "./prelude.ts";
+import { lua } from "./lua.ts";
 import { isState } from "./state.ts";
 import { runScript, tryCommand } from "./support.ts";
 
 // KEYS[1] the lock  ARGV[1] our token
 // Gives the lock to the first live waiter. Replies 1 when it was ours, else 0.
-export const releaseScript = lua`${prelude}
+export const releaseLua = lua`
 local there = call('GET', lock) or ''
 if readPlain(there) == ARGV[1] then return call('DEL', lock) end
 if not readState(there) or holder() ~= ARGV[1] then return 0 end
@@ -34,7 +34,7 @@ export async function release(
     ? undefined
     : await tryCommand(claim, "compare", ["DELEX", key, "IFEQ", plain]);
   if (compared?.reply === 1) return true;
-  const { reply, repeated } = await runScript(claim, releaseScript, [key], [token]);
+  const { reply, repeated } = await runScript(claim, "release", [key], [token]);
   if (reply !== 0 && reply !== 1) throw unexpected(reply);
   // Any other reply than 0 the client made up: the command may have been executed.
   return reply === 1 || repeated || (compared !== undefined && (compared.repeated || compared.reply !== 0));

@@ -1,7 +1,4 @@
-import { dequeueScript } from "../protocol/dequeue.ts";
-import { extendScript } from "../protocol/extend.ts";
-import { joinScript } from "../protocol/join.ts";
-import { releaseScript } from "../protocol/release.ts";
+import { type Operation, protocolScript } from "../protocol/script.ts";
 import {
   decodePlain,
   decodeState,
@@ -45,12 +42,7 @@ export interface MemoryRedis {
  */
 export function createMemoryRedis(world: Surroundings): MemoryRedis {
   const data = createStrings(world.now);
-  const scripts = new Map([
-    [joinScript, join],
-    [releaseScript, release],
-    [dequeueScript, dequeue],
-    [extendScript, extend],
-  ]);
+  const operations = { join, release, dequeue, extend };
 
   function command(name: string, ...args: string[]): unknown {
     const [key = "", value = "", option, compared] = args;
@@ -70,10 +62,10 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       case "FLUSHALL":
         return data.clear();
       case "EVAL": {
-        const script = scripts.get(key.replace(/^#!lua flags=allow-key-locking\n/, ""));
-        if (!script) throw new Error("ERR unknown script");
+        if (!key.endsWith(protocolScript())) throw new Error("ERR unknown script");
         const afterKeys = 2 + Number(value);
-        return script(args.slice(2, afterKeys), args.slice(afterKeys));
+        const operation = operations[args.at(-1) as Operation];
+        return operation(args.slice(2, afterKeys), args.slice(afterKeys, -1));
       }
       default:
         throw new Error(`ERR unknown command '${name}'`);

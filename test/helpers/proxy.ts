@@ -190,13 +190,12 @@ export async function startProxy(target: string): Promise<FaultyProxy> {
 export const command = (name: string) => (words: unknown[]) => String(words[0]).toUpperCase() === name;
 export const anything = () => true;
 
-/** Matches a script of the protocol, which the number of its keys and of its arguments tells apart. */
-const script = (keys: number, args: number) => (words: unknown[]) =>
-  command("EVAL")(words) && Number(words[2]) === keys && words.length === 3 + keys + args;
-/** The fourth key is that of the fencing counter. */
-export const isJoin = (words: unknown[]) => script(3, 4)(words) || script(4, 4)(words);
+/** Matches an operation of the protocol's script. */
+const operation = (name: string) => (words: unknown[]) => command("EVAL")(words) && words.at(-1) === name;
+export const isJoin = operation("join");
 /** Of a holder, or of a waiter that leaves. */
-export const isReleaseScript = (words: unknown[]) => script(1, 1)(words) || script(3, 2)(words);
+export const isReleaseScript = (words: unknown[]) =>
+  operation("release")(words) || operation("dequeue")(words);
 
 function headersOf(request: IncomingMessage): Record<string, string> {
   const own = /^(host|connection|content-length|transfer-encoding)$/;

@@ -1,9 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { dequeueScript } from "../../src/protocol/dequeue.ts";
-import { extendScript } from "../../src/protocol/extend.ts";
-import { joinScript } from "../../src/protocol/join.ts";
-import { releaseScript } from "../../src/protocol/release.ts";
+import { type Operation, protocolScript } from "../../src/protocol/script.ts";
 import { createRealEngine, type Engine } from "./engine.ts";
 import { createModelEngine } from "./model.ts";
 import { lockKey } from "./server.ts";
@@ -15,13 +12,11 @@ const epoch = Date.UTC(2100, 0, 1);
 const fence = `${lockKey}:fence`;
 const keysOf = (token: string) => [lockKey, `${lockKey}:waiters`, `${lockKey}:gone:${token}`];
 
-const scripts = { join: joinScript, release: releaseScript, dequeue: dequeueScript, extend: extendScript };
-
 type Step =
   | { pass: number }
   | { listening: string[] }
   | { command: [string, ...string[]] }
-  | { script: keyof typeof scripts; keys: string[]; args: (string | number)[] };
+  | { script: Operation; keys: string[]; args: (string | number)[] };
 
 const tokens = Array.from({ length: 6 }, (_, i) => `0000000${i}-0000-4000-8000-000000000000`);
 const owners = [
@@ -85,7 +80,8 @@ async function stateOf({ command }: Engine): Promise<unknown[]> {
 
 function commandOf(step: Extract<Step, { command: unknown } | { script: unknown }>): [string, ...string[]] {
   if ("command" in step) return step.command;
-  return ["EVAL", scripts[step.script], `${step.keys.length}`, ...step.keys, ...step.args.map(String)];
+  const { script, keys, args } = step;
+  return ["EVAL", protocolScript(), `${keys.length}`, ...keys, ...args.map(String), script];
 }
 
 async function trace(engine: Engine, steps: Step[]): Promise<unknown[]> {
