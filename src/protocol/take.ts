@@ -17,11 +17,10 @@ export async function take(claim: Claim): Promise<Taken> {
     : undefined;
   if (told) {
     const { reply, sinceSent } = told;
-    // Ours: an earlier request under this claim, whose reply was lost, had taken it.
-    if (reply === plain) return { held: true };
     const there = typeof reply === "string" ? reply : "";
+    // Ours: an earlier request under this claim, whose reply was lost, had taken it. Since then others may have waited.
     if (isHeldBy(there, token)) {
-      claim.plain = "s2!";
+      claim.plain = isState(there) ? "s2!" : there;
       return { held: true };
     }
     // Just taken, or another's: then what is found later was taken after this request was sent.

@@ -43,12 +43,12 @@ export const variants = {
   "own value found on a retry counted from the retry": [
     {
       file: "protocol/take.ts",
-      replace: "if (reply === plain) return { held: true };",
-      by: "if (reply === plain) { claim.since = sinceSent; return { held: true }; }",
+      replace: "if (isHeldBy(there, token)) {",
+      by: "if (isHeldBy(there, token)) {\nclaim.since = sinceSent;",
     },
   ],
   "non-idempotent take": [
-    { file: "protocol/take.ts", replace: "if (reply === plain) return { held: true };", by: "" },
+    { file: "protocol/take.ts", replace: "if (isHeldBy(there, token)) {", by: "if (reply === undefined) {" },
   ],
   "a holder that is forgotten when the first waits": [
     {
