@@ -4,7 +4,6 @@ export { printable, show } from "./errors.ts";
 export * from "./index.ts";
 export { connectionOptions, leave, newLocker, openLocker } from "./locker.ts";
 export { defaults, readKey, readOptions, wellFormed } from "./options.ts";
-export { protocolScript } from "./protocol/script.ts";
 export {
   decodePlain,
   decodeState,
