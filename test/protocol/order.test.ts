@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { joinScript } from "../../src/protocol/join.ts";
+import { protocolScript } from "../../src/protocol/script.ts";
 import { decodeState } from "../../src/protocol/state.ts";
 import { createMemoryRedis } from "../../src/testing/memory-redis.ts";
 
@@ -24,7 +24,17 @@ test("nobody passes one that stood in the queue before it asked, and who clearly
       for (const { token, first, stood } of all) {
         now = stood;
         const keys = ["k", "k:waiters", `k:gone:${token}`];
-        redis.command("EVAL", joinScript, "3", ...keys, token, "", "1000", `${Math.floor(first)}`);
+        redis.command(
+          "EVAL",
+          protocolScript(),
+          "3",
+          ...keys,
+          token,
+          "",
+          "1000",
+          `${Math.floor(first)}`,
+          "join",
+        );
       }
       const queue = decodeState(`${redis.command("GET", "k")}`)?.waiters.map(({ token }) => token) ?? [];
       expect(queue).toHaveLength(all.length);
@@ -43,7 +53,19 @@ test("one whose first request was slow stands before those that asked after it",
   const redis = createMemoryRedis({ now: () => 1_800_000_000_000, publish: () => 0 });
   redis.command("SET", "k", "another library's", "NX", "PX", "60000");
   const join = (token: string, ago: number) =>
-    redis.command("EVAL", joinScript, "3", "k", "k:waiters", `k:gone:${token}`, token, "", "1000", `${ago}`);
+    redis.command(
+      "EVAL",
+      protocolScript(),
+      "3",
+      "k",
+      "k:waiters",
+      `k:gone:${token}`,
+      token,
+      "",
+      "1000",
+      `${ago}`,
+      "join",
+    );
   join("first", 0);
   join("slow", 200);
   join("last", 3);
