@@ -199,9 +199,9 @@ function isSignal(value: unknown): boolean {
 }
 
 /** Calls the listener; what it throws or rejects with changes nothing. */
-export async function emit(lock: { settings: Settings; name: string }, happening: Happening): Promise<void> {
+export async function emit({ settings, key }: { settings: Settings; key: string }, happening: Happening): Promise<void> {
   try {
-    await lock.settings.onEvent?.({ key: lock.name, ...happening });
+    await settings.onEvent?.({ key, ...happening });
   } catch {}
 }
 
