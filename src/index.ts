@@ -8,6 +8,6 @@ export {
 } from "./errors.ts";
 export type { Lock, LockHandle } from "./lock.ts";
 export { createLocker, type Locker, type LockerOptions, type Work } from "./locker.ts";
-export type { LockEvent, LockOptions, WithLockOptions } from "./options.ts";
+export type { LockEvent, LockOptions, LockSettings, WithLockOptions } from "./options.ts";
 export type { UpstashRedis } from "./redis/upstash.ts";
 export type { Duration } from "./time.ts";

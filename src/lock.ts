@@ -75,7 +75,7 @@ export interface HeldLock extends Lock {
   stopRenewing(): void;
 }
 
-const gone = "another has it, or it was deleted";
+export const gone = "another has it, or it was deleted";
 /** By it Node, Deno and Bun print a value. */
 const inspected = Symbol.for("nodejs.util.inspect.custom");
 

@@ -68,7 +68,7 @@ export function newClaim(
     settings,
     name,
     lifetime,
-    background: (work) => handOver(work, settings.waitUntil),
+    background: (work) => void handOver(work, settings.waitUntil),
     token,
     key: redisKey(settings.prefix, name),
     value: leaseValue(token, ttl, settings.owner),
@@ -79,7 +79,7 @@ export function newClaim(
 }
 
 /** Ms the caller may still run; no limit if its function does not know, as in a unit test. */
-function lifeLeft(deadline: Settings["deadline"], since: Since): number {
+export function lifeLeft(deadline: Settings["deadline"], since: Since): number {
   const left: unknown = typeof deadline === "function" ? deadline() : Number(deadline) - since();
   return typeof left === "number" && !Number.isNaN(left) ? left : forever;
 }
@@ -96,12 +96,15 @@ function capped(settings: Settings, left: number): Settings {
   };
 }
 
-/** Lets a platform wait for the work, if it can. A hook of its that throws changes nothing. */
-function handOver(work: Promise<unknown>, waitUntil: Settings["waitUntil"]): void {
+/** Lets a platform wait for the work. False if it does not: a hook of its that throws changes nothing else. */
+export function handOver(work: Promise<unknown>, waitUntil: Settings["waitUntil"]): boolean {
   const settled = work.catch(() => {});
   try {
     Promise.resolve(waitUntil?.(settled)).catch(() => {});
-  } catch {}
+    return waitUntil !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** `sl:<token>:<ttl>:<owner>`: who finds it learns the lease and the owner. */
