@@ -78,7 +78,7 @@ test("properties keep their names", async () => {
   const [object] = Object.values(await import("serverless-lock/testing"));
   expect(object).toBeDefined();
   const code = readFileSync("dist/core.js", "utf8");
-  const source = readFileSync("src/protocol/claim.ts", "utf8");
+  const source = readFileSync("src/protocol/attempt.ts", "utf8");
   const names = [...source.matchAll(/^ {2}(?:readonly )?(\w+)\??:/gm)].map(([, name]) => name as string);
   expect(names.length).toBeGreaterThan(5);
   expect(names.filter((name) => !code.includes(name))).toEqual([]);

@@ -1,4 +1,4 @@
-import { LockLostError, type LockUnavailableError } from "../errors.ts";
+import { LockLostError } from "../errors.ts";
 import { emit, readOptions } from "../options.ts";
 import { followAbandoned, giveUp } from "../protocol/abandon.ts";
 import type { Attempt } from "../protocol/attempt.ts";
@@ -53,7 +53,8 @@ export interface Lock {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-const gone = "another has it, or it was deleted";
+/** Why a lock was lost that somebody else ended. */
+export const gone = "another has it, or it was deleted";
 
 /** `resumed` and `unheld` locks are not known to be held: one may become so by `extend`, the other never. */
 type State = "held" | "released" | "lost" | "resumed" | "unheld";

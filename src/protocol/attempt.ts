@@ -1,6 +1,7 @@
+import { capped, handOver, timeLeft } from "../invocation.ts";
 import { redisKey, type Settings } from "../options.ts";
 import type { AbandonedRequest, Connection } from "../redis/connection.ts";
-import { forever, leaseFor, type Since } from "../time.ts";
+import type { Since } from "../time.ts";
 import { encodePlain, stateMark } from "./state.ts";
 
 /** One acquire: who asks for which lock, and how. What becomes of it is returned by the operations. */
@@ -51,33 +52,7 @@ export function newAttempt(
     shared: elsewhere !== undefined,
     age,
     remainingTime,
-    background: (work) => handOver(work, waitUntil),
+    background: (work) => void handOver(work, waitUntil),
     abandoned: [],
   };
-}
-
-/** Ms the caller may still run; no limit if its function does not know, as in a unit test. */
-function timeLeft(deadline: Settings["deadline"], age: Since): number {
-  const left: unknown = typeof deadline === "function" ? deadline() : Number(deadline) - age();
-  return typeof left === "number" && !Number.isNaN(left) ? left : forever;
-}
-
-/** Nothing may go on past the caller's own end, and the release wants a share of the time too. */
-function capped(settings: Settings, left: number): Settings {
-  // Whole ms: some of them go to Redis, which takes no others.
-  const usable = Math.floor(Math.max(20, left - Math.min(1000, left / 10)));
-  return {
-    ...settings,
-    ttl: Math.min(settings.ttl, Math.max(10, leaseFor(left))),
-    wait: Math.min(settings.wait, usable),
-    requestTimeout: Math.min(settings.requestTimeout, Math.floor(usable / 2)),
-  };
-}
-
-/** Lets a platform wait for the work, if it can. A hook of its that throws changes nothing. */
-function handOver(work: Promise<unknown>, waitUntil: Settings["waitUntil"]): void {
-  const settled = work.catch(() => {});
-  try {
-    Promise.resolve(waitUntil?.(settled)).catch(() => {});
-  } catch {}
 }
