@@ -4,7 +4,7 @@ import type { Connection } from "../redis/connection.ts";
 import { sleep, whenAborted } from "../time.ts";
 
 /** What a waiter hears: a message, "" once a subscription is confirmed, undefined when its stream has ended. */
-export type Heard = string | undefined;
+type Heard = string | undefined;
 
 /** What came over the stream and was not looked at yet. */
 export interface Inbox {

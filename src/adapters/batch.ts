@@ -28,7 +28,7 @@ export interface BatchOptions<Item, Rest extends unknown[]> extends LockTarget<[
 export type Process<Item, Rest extends unknown[]> = (item: Item & { lock: Lock }, ...rest: Rest) => unknown;
 
 /** The options that are the batch's own. */
-export const batchOptions = ["key", "locker", "concurrency", "onError"];
+const batchOptions = ["key", "locker", "concurrency", "onError"];
 
 interface Batch<Item, Rest extends unknown[]> {
   items: readonly Item[];

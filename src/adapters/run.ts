@@ -90,7 +90,7 @@ export interface Taken<L = Lock> {
 }
 
 /** The lock taken, or, while another holds it, the response in the handler's place. */
-export type Entry<Response> = Taken | { lock: undefined; response: Response | null };
+type Entry<Response> = Taken | { lock: undefined; response: Response | null };
 
 /** Takes the lock of one invocation. @param key what is locked, if that is known */
 export type Enter<Input extends unknown[], Response> = (

@@ -14,7 +14,7 @@ export interface Answer {
 export type AbandonedRequest = Promise<void>;
 
 /** How a request is sent. */
-export interface RequestOptions {
+interface RequestOptions {
   /** Gives the request up. */
   signal?: AbortSignal | undefined;
   /** Collects requests that were given up. Without it, they are ended at once. */
