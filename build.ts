@@ -1,102 +1,130 @@
-// Builds dist/: compiled by tsc, then each module that users import at run time put into one file, and what all share,
-// the core, into another, for an import costs some 0.8 ms a file (measured by bench/import.ts).
+// Builds dist/: the declarations by tsc; by esbuild each entry of package.json in one file, and what all of them share,
+// the core, in another, for an import costs some 0.8 ms a file (measured by bench/import.ts).
 import { execFileSync } from "node:child_process";
-import { globSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, globSync, readFileSync, rmSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
-import { type BuildOptions, build, type Plugin } from "esbuild";
+import { type BuildOptions, build, type Plugin, transformSync } from "esbuild";
 import luamin from "luamin";
+import manifest from "./package.json" with { type: "json" };
 
-const dist = resolve("dist");
-/** The folders whose modules are no part of the core. */
-const outside = ["adapters", "dev"].map((folder) => resolve(dist, folder));
-
-/**
- * Properties of objects that no user sees, which get a letter or two in dist/: a bundler shortens variables by itself,
- * and leaves properties alone. Never a name of the public API, an option, an event or a platform's object, nor one by
- * which an adapter reaches the core, which may be another version of it.
- */
-const internal = `ask asker awaitsRelease background connection contended exact fits foreign groupOf holder lacks lanes
-  later lease lifetime listen repeated reply resendsAfter runtime since sinceNow sinceSent standing stay stragglers
-  ticket uuid`;
+const core = resolve("src/core.ts");
 
 /** Lua goes over the wire with each request that runs it, and no bundler makes it smaller. */
 const smallLua: Plugin = {
   name: "small Lua",
   setup({ onLoad }) {
-    onLoad({ filter: /protocol.(extend|join|release)\.js$/ }, async ({ path }) => {
-      const scripts: Record<string, string> = await import(path);
-      const code = readFileSync(path, "utf8");
-      const contents = code.replace(
-        /(\w+Script) = `[^`]*`/,
-        (_, name: string) => `${name} = ${JSON.stringify(luamin.minify(scripts[name] as string))}`,
-      );
-      if (contents === code) throw new Error(`There is no Lua in ${path}`);
-      return { contents };
-    });
-  },
-};
-
-/** Modules of the core of which an entry uses something. */
-const reached = new Set<string>();
-
-const coreOutside: Plugin = {
-  name: "core outside",
-  setup({ onResolve }) {
-    onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
-      const file = resolve(resolveDir, path);
-      if (kind === "entry-point" || outside.includes(dirname(file))) return undefined;
-      reached.add(file);
-      return { path: `${relative(resolveDir, dist) || "."}/core.js`, external: true };
+    onLoad({ filter: /src.protocol.\w+\.ts$/ }, async ({ path }) => {
+      const modules: Record<string, () => string> = await import(path);
+      const contents = readFileSync(path, "utf8")
+        .replace(
+          /^export const (\w+Script) = \(\) => lua`[^`]*`/gm,
+          (_, name) =>
+            `export const ${name} = () => ${JSON.stringify(luamin.minify(modules[name]?.() ?? ""))}`,
+        )
+        // The parts of a script are in it.
+        .replace(/^export const (\w+Lua) = lua`[^`]*`/gm, 'export const $1 = ""');
+      return { contents, loader: "ts" };
     });
   },
 };
 
 const options = {
-  allowOverwrite: true,
   bundle: true,
   format: "esm",
   packages: "external",
-  // Names stay, for stack traces.
-  minifyWhitespace: true,
   platform: "node",
   target: "es2023",
+  sourcemap: true,
   logLevel: "warning",
   metafile: true,
 } satisfies BuildOptions;
-const mangleProps = new RegExp(`^(${internal.split(/\s+/).join("|")})$`);
 
-rmSync(dist, { recursive: true, force: true });
+const entries = entriesOf(manifest);
+rmSync("dist", { recursive: true, force: true });
 execFileSync("tsc", ["-p", "tsconfig.build.json"], { stdio: "inherit" });
-const entries = await build({
-  ...options,
-  entryPoints: [
-    "dist/index.js",
-    ...["middy", "lambda", "fetch", "cloudflare", "hono", "schedule"].map(
-      (name) => `dist/adapters/${name}.js`,
-    ),
-    "dist/testing.js",
-  ],
-  outdir: dist,
-  plugins: [coreOutside],
-  mangleProps,
-  mangleCache: {},
-});
-// Among what it uses of Node are names that are shortened elsewhere.
-const dev = await build({
-  ...options,
-  entryPoints: ["dist/dev/index.js", "dist/cli.js"],
-  outdir: dist,
-  splitting: true,
-  chunkNames: "dev/[name]-[hash]",
-  plugins: [coreOutside],
-});
-const core = await build({
-  ...options,
-  stdin: { contents: [...reached].map((file) => `export * from "${file}";`).join(""), resolveDir: dist },
-  outfile: "dist/core.js",
-  plugins: [smallLua],
-  mangleProps,
-  mangleCache: entries.mangleCache as Record<string, string>,
-});
-const built = [entries, dev, core].flatMap(({ metafile }) => Object.keys(metafile.outputs));
-for (const file of globSync("dist/**/*.js")) if (!built.includes(file)) rmSync(file);
+const shared = await build({ ...options, ...inAndOut(core), plugins: [smallLua] });
+const inCore = new Set(Object.keys(shared.metafile.inputs).map((file) => resolve(file)));
+const built = await Promise.all(
+  entries.map((entry) => build({ ...options, ...inAndOut(entry), plugins: [othersOutside(entry)] })),
+);
+await refuseUnknownNames();
+refuseUnused([shared, ...built].flatMap(({ metafile }) => Object.keys(metafile.inputs)));
+
+function inAndOut(source: string) {
+  return { entryPoints: [source], outfile: outputOf(source) };
+}
+
+/** `dist/adapters/middy.js` for `src/adapters/middy.ts`. */
+function outputOf(source: string): string {
+  return resolve("dist", relative("src", source)).replace(/\.ts$/, ".js");
+}
+
+/**
+ * The sources of what package.json exports and runs.
+ *
+ * @throws an Error that names each of them that has no source, or whose types and code are of two modules.
+ */
+function entriesOf({ exports, bin }: Pick<typeof manifest, "exports" | "bin">): string[] {
+  const wrong: string[] = [];
+  const sourceOf = (name: string, file: string) => {
+    const source = file.replace(/^(?:\.\/)?dist\/(.*)\.js$/, "src/$1.ts");
+    if (!existsSync(source) || source === file)
+      wrong.push(`${name} is ${file}, and there is no source of it`);
+    return source;
+  };
+  const exported = Object.entries(exports).flatMap(([name, target]) => {
+    if (typeof target === "string") return [];
+    if (target.types !== target.default.replace(/\.js$/, ".d.ts")) {
+      wrong.push(`${name} has the types of ${target.types}, and the code of ${target.default}`);
+    }
+    return [sourceOf(name, target.default)];
+  });
+  const run = Object.entries(bin).map(([name, file]) => sourceOf(name, file));
+  if (wrong.length > 0) throw new Error(`package.json and src disagree:\n  ${wrong.join("\n  ")}`);
+  return [...exported, ...run];
+}
+
+/** Leaves to their own files what an entry imports of the core and of other entries. */
+function othersOutside(entry: string): Plugin {
+  const pathTo = (source: string) => {
+    const path = relative(dirname(outputOf(entry)), outputOf(source));
+    return path.startsWith(".") ? path : `./${path}`;
+  };
+  return {
+    name: "others outside",
+    setup({ onResolve }) {
+      onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
+        if (kind === "entry-point") return undefined;
+        const file = resolve(resolveDir, path);
+        const other = inCore.has(file) ? core : entries.includes(relative(".", file)) && file;
+        return other ? { path: pathTo(other), external: true } : undefined;
+      });
+    },
+  };
+}
+
+/** @throws an Error after esbuild has shown each import of a name that src/core.ts does not export. */
+async function refuseUnknownNames(): Promise<void> {
+  const { bundle, format, packages, platform } = options;
+  const entryPoints = entries.map(outputOf);
+  await build({ bundle, format, packages, platform, entryPoints, outdir: "dist", write: false }).catch(() => {
+    throw new Error("src/core.ts does not export all that other entries use of the core.");
+  });
+}
+
+/** @throws an Error that names each module with code that is part of no entry. */
+function refuseUnused(inputs: string[]): void {
+  const used = new Set(inputs.map((file) => resolve(file)));
+  const unused = globSync("src/**/*.ts").filter((file) => !used.has(resolve(file)) && hasCode(file));
+  if (unused.length > 0) {
+    throw new Error(
+      `These modules are in no entry; is one missing in the exports of package.json?\n  ${unused.join("\n  ")}`,
+    );
+  }
+}
+
+/** Whether anything is left of a module without its types. */
+function hasCode(file: string): boolean {
+  const { code } = transformSync(readFileSync(file, "utf8"), { loader: "ts" });
+  return !/^\s*(export \{\s*\};?)?\s*$/.test(code);
+}

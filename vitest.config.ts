@@ -3,13 +3,13 @@ import { configDefaults, defineConfig, type Plugin } from "vitest/config";
 
 const folder = (name: string) => fileURLToPath(new URL(`${name}/`, import.meta.url));
 
-/** Gives tests the package as `npm run build` left it, where they ask for its source: build.ts changes names and Lua. */
+/** Gives tests the package as `npm run build` left it, where they ask for its source: build.ts makes one file of many, and the Lua small. */
 const asBuilt: Plugin = {
   name: "as built",
   enforce: "pre",
   async resolveId(source, importer) {
     const resolved = await this.resolve(source, importer, { skipSelf: true });
-    const [, module] = resolved?.id.match(/\/src\/(index|testing)\.ts$/) ?? [];
+    const [, module] = resolved?.id.match(/\/src\/(index|testing\/index)\.ts$/) ?? [];
     return module && resolved?.id.startsWith(folder("src")) ? `${folder("dist")}${module}.js` : resolved;
   },
 };

@@ -23,14 +23,19 @@ at each start) or of a Redis given by URL. Prints the two lines to export, and o
 Options:
   --port <port>     The port to listen on, 0 for a free one      (default: 8079)
   --host <address>  The address to listen on                     (default: 127.0.0.1)
-  --token <token>   The token that requests must carry           (default: a random one)
-  --redis <url>     The Redis to serve, redis:// or rediss://    (default: the embedded engine)
+  --token <token>   The token that requests must carry           (default: $UPSTASH_REDIS_REST_TOKEN if that is
+                    set, else a random one)
+  --redis <url>     The Redis to serve: redis://, rediss:// or unix:///path
+                    (default: $SERVERLESS_LOCK_DEV_REDIS if that is set, else the embedded engine)
   --latency <time>  A simulated round trip, such as 20ms         (default: 0)
   --jitter <time>   At most this much more, at random            (default: 0)
   --no-extensions   Hand on the engine's own errors for DELEX, SET … IFEQ and the script flag allow-key-locking,
                     as an older server would answer
   --help            Show this
   --version         Show the version
+
+What stands on a command line can be read by every user of the machine in its list of processes. A token, or a URL with a
+password, that others may not know goes into the environment.
 
 Faults, each with its probability from 0 to 1 (default: 0); a request meets one at most:
   --drop-request    Not executed, the connection is closed without an answer
@@ -66,10 +71,10 @@ async function dev(args: string[]): Promise<void> {
   if (values.help) return print(DEV_HELP);
   if (values.version) return print(`${version()}\n`);
   const server = await startDevServer(devOptions(values)).catch((error) => {
-    throw error instanceof LockOptionError ? new UsageError(inFlags(error)) : error;
+    throw error instanceof LockOptionError ? new UsageError(inFlags(error, values)) : error;
   });
   const stopped = new Promise<void>((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve());
   });
   print(`UPSTASH_REDIS_REST_URL=${server.url}\nUPSTASH_REDIS_REST_TOKEN=${server.token}\n`);
   await stopped;
@@ -86,11 +91,27 @@ function flagOf(name: string): string {
 const FAULT_NAMES = [...FAULT_KINDS, "delay", "seed"];
 const flags = Object.fromEntries(FAULT_NAMES.map((name) => [flagOf(name), { type: "string" } as const]));
 
-/** An option's error, with the option as the command line has it. */
-function inFlags({ option, message }: LockOptionError): string {
-  const names = option.split(" + ").map((name) => `--${flagOf(name)}`);
+/** An option's error, with the option as the command line or the environment has it. */
+function inFlags({ option, message }: LockOptionError, values: DevArgs): string {
+  const names = option
+    .split(" + ")
+    .map((name) => (isSecret(name) && values[name] === undefined ? SECRETS[name] : `--${flagOf(name)}`));
   return names.join(" + ") + message.slice(option.length);
 }
+
+/** The options that may be secrets, and the variables that they come from if the command line has none. */
+const SECRETS = { token: "UPSTASH_REDIS_REST_TOKEN", redis: "SERVERLESS_LOCK_DEV_REDIS" };
+
+function isSecret(name: string): name is keyof typeof SECRETS {
+  return Object.hasOwn(SECRETS, name);
+}
+
+/** An empty variable is as good as none. */
+function secret(name: keyof typeof SECRETS, values: DevArgs): string | undefined {
+  return values[name] ?? (process.env[SECRETS[name]] || undefined);
+}
+
+type DevArgs = ReturnType<typeof parseDevArgs>;
 
 function parseDevArgs(args: string[]) {
   try {
@@ -116,14 +137,14 @@ function parseDevArgs(args: string[]) {
   }
 }
 
-function devOptions(values: ReturnType<typeof parseDevArgs>): DevServerOptions {
-  const { port = "8079", host, token, redis, latency, jitter } = values;
+function devOptions(values: DevArgs): DevServerOptions {
+  const { port = "8079", host, latency, jitter } = values;
   const given: Record<string, unknown> = values;
   return {
     port: numberIfPlain(port) as number,
     host,
-    token,
-    redis,
+    token: secret("token", values),
+    redis: secret("redis", values),
     extensions: !values["no-extensions"],
     latency: numberIfPlain(latency),
     jitter: numberIfPlain(jitter),

@@ -1,8 +1,8 @@
 import { LockLostError, LockOptionError, LockUnavailableError, printable, show } from "./errors.ts";
 import { defaults, emit, readKey, readOptions, type Settings } from "./options.ts";
 import type { Claim } from "./protocol/claim.ts";
-import { extend } from "./protocol/extend.ts";
-import { keep, release as releaseClaim } from "./protocol/release.ts";
+import { extend, keep } from "./protocol/extend.ts";
+import { release as releaseClaim } from "./protocol/release.ts";
 import { RefusedError } from "./redis/client.ts";
 import { type Duration, forever, leaseFor, type Since, validity, whenAborted } from "./time.ts";
 

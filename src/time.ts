@@ -1,3 +1,5 @@
+/// <reference path="./globals.ts" preserve="true" />
+
 /** Milliseconds since a moment. */
 export type Since = () => number;
 
@@ -8,6 +10,8 @@ export interface Runtime {
    * that was suspended, the monotonic clock sees a wall clock that was set back.
    */
   sinceNow(): Since;
+  /** Ms since 1970. For people to read: nothing is decided by it. */
+  wallClock(): number;
   /** Calls back in `ms`, unless cancelled by what it returns. A `background` timer does not keep the process alive. */
   later(callback: () => void, ms: number, background?: boolean): () => void;
   /** From 0 up to 1. */
@@ -26,6 +30,7 @@ export const realRuntime: Runtime = {
     const mono = performance.now();
     return () => Math.max(Date.now() - wall, performance.now() - mono);
   },
+  wallClock: () => Date.now(),
   later(callback, ms, background) {
     const timer: unknown = setTimeout(callback, ms);
     // Only Node's, Deno's and Bun's timers keep a process alive; elsewhere a timer is a number.

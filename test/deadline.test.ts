@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { memoryLocker } from "../src/testing.ts";
+import { memoryLocker } from "../src/testing/index.ts";
 
 test("a deadline caps the lease and the wait", async () => {
   const locker = memoryLocker();

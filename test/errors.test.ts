@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
 import * as errors from "../src/errors.ts";
-import { memoryLocker } from "../src/testing.ts";
+import { memoryLocker } from "../src/testing/index.ts";
 
 const { LockBusyError, LockError, LockLostError, LockOptionError, LockUnavailableError } = errors;
 

@@ -229,7 +229,7 @@ describe("release, asked again", () => {
 
   test("after one whose reply was lost says true while the lease lasts", async () => {
     const key = freshKey();
-    const lock = await createLocker({ ...at(), requestTimeout: 100 }).acquire(key);
+    const lock = await createLocker({ ...at(), requestTimeout: 400 }).acquire(key);
     proxy.fail(command("DELEX"), { swallow: "reply" });
     proxy.fail(anything, { hang: true }, { hang: true });
     await expect(lock.release()).rejects.toBeInstanceOf(LockUnavailableError);

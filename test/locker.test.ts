@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 import { createLocker, LockLostError } from "../src/index.ts";
-import { memoryLocker } from "../src/testing.ts";
+import { memoryLocker } from "../src/testing/index.ts";
 
 const locker = () => createLocker({ url: "http://127.0.0.1:9", token: "t", ttl: "5s", renew: true });
 

@@ -3,7 +3,7 @@ import middy from "@middy/core";
 import { afterEach, expect, test, vi } from "vitest";
 import lockMiddleware from "../src/adapters/middy.ts";
 import { LockBusyError, LockLostError, LockOptionError } from "../src/index.ts";
-import { memoryLocker } from "../src/testing.ts";
+import { memoryLocker } from "../src/testing/index.ts";
 
 afterEach(() => {
   vi.useRealTimers();

@@ -1,6 +1,6 @@
 import { getEventListeners } from "node:events";
 import { expect, test, vi } from "vitest";
-import { memoryLocker } from "../src/testing.ts";
+import { memoryLocker } from "../src/testing/index.ts";
 import { realRuntime, whenAborted } from "../src/time.ts";
 
 test("a token is drawn anew each time, not from a cache that a snapshot of a process would copy", () => {

@@ -42,7 +42,7 @@ function bareFetch({ url, token }: Credentials): Contender {
     ours: false,
     async takeAndRelease(name) {
       const key = `lock:{${name}}`;
-      const value = `sl:${crypto.randomUUID()}:${ttl}:`;
+      const value = `s2:${crypto.randomUUID()}:${ttl}:${Date.now()}:`;
       expect(await send("SET", key, value, "NX", "GET", "PX", ttl), null);
       expect(await send("DELEX", key, "IFEQ", value), 1);
     },

@@ -20,12 +20,12 @@ const exported = Object.entries(adapters).flatMap(([module, names]) =>
   Object.entries(names).map(([part, name]) => ({ part: part as Exclude<Part, "core">, module, name })),
 );
 
-const adapterLimit = 1_500;
+const adapterLimit = 1_700;
 
 /** What is wanted, in bytes, minified and gzipped: of an adapter, what it adds to the core. */
 export const wanted = {
   /** The whole of `serverless-lock`, with its REST client and waiting. */
-  core: 7_000,
+  core: 8_000,
   ...Object.fromEntries(exported.map(({ part }) => [part, adapterLimit])),
 } as Record<Part, number>;
 

@@ -66,10 +66,17 @@ function decode(text: string): string {
 
 function parseJson(body: Buffer): unknown {
   try {
-    return JSON.parse(body.toString());
+    return JSON.parse(body.toString(), withAllDigits as (key: string, value: unknown) => unknown);
   } catch {
     return undefined;
   }
+}
+
+/** An integer above 2^53 stays the text that it came as, where the runtime tells (Node 21 and later). */
+function withAllDigits(_key: string, value: unknown, context?: { source?: string }): unknown {
+  if (typeof value !== "number" || !Number.isInteger(value) || Number.isSafeInteger(value)) return value;
+  const source = context?.source ?? "";
+  return /^-?\d+$/.test(source) ? source : value;
 }
 
 function toCommand(items: unknown[]): Command | undefined {

@@ -1,8 +1,11 @@
 import { createServer, type Socket } from "node:net";
 import type { Peers } from "./peers.ts";
+import { refusedNames } from "./refused.ts";
+import { createSocketPath } from "./socket-path.ts";
 
-/** The embedded engine, a Redis in this process that any client can talk to over TCP. */
+/** The embedded engine, a Redis in this process. */
 export interface Embedded {
+  /** `unix:///…`, as ioredis takes it: a socket that only this user can reach. */
   url: string;
   /** What the engine calls its own MONITOR. */
   monitorFeed: InstanceType<NonNullable<Peers["RedisServerState"]>>["monitorFeed"];
@@ -10,8 +13,10 @@ export interface Embedded {
 }
 
 /**
- * Starts the engine on a free port. Put together from its parts, because its own server listens on every network
- * interface, with no password, and waits at its end for each client to leave.
+ * Starts the engine on a Unix socket. A port would be a second way in: the engine knows no token, and takes the words of
+ * an HTTP request for commands, so that a web page could write to it.
+ * It is put together from its parts, because its own server listens on every network interface and waits at its end for
+ * each client to leave.
  */
 export async function startEmbedded(peers: Peers): Promise<Embedded> {
   const {
@@ -32,33 +37,43 @@ export async function startEmbedded(peers: Peers): Promise<Embedded> {
   }
   const state = new RedisServerState({ databaseCount: 16 });
   const executor = createRedisCommandExecutor();
-  const { executeRaw } = executor;
+  const { executeRaw, executePlanSync } = executor;
   // What the engine itself trips over (`INFO constructor`) would end the connection, and with it everybody's commands.
   executor.executeRaw = (...command) =>
     executeRaw
       .apply(executor, command)
       .catch(() => RedisResult.error("internal error of the embedded engine", "ERR"));
+  // The engine runs a plan in this way for a script alone. RESET or SELECT there would act on everybody's connection.
+  executor.executePlanSync = (plan, context) =>
+    refusedNames.has(plan.definition.name.toUpperCase())
+      ? RedisResult.error("This Redis command is not allowed from script", "ERR")
+      : executePlanSync.call(executor, plan, context);
   const sockets = new Set<Socket>();
+  let connections = 0;
   // Without noDelay, small replies wait some 40 ms for the client to acknowledge the one before.
   const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
-    const clientAddress = `${socket.remoteAddress}:${socket.remotePort}`;
+    // A Unix socket has no addresses, and MONITOR tells clients apart by theirs.
+    const clientAddress = `unix:${++connections}`;
     attachSession(new SocketConnectionTransport(socket), { state, executor, clientAddress });
   });
+  const socketPath = createSocketPath();
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
+    server.listen(socketPath.path, resolve);
+  }).catch((error) => {
+    socketPath.remove();
+    throw error;
   });
-  const address = server.address();
-  const port = typeof address === "object" ? address?.port : undefined;
   return {
-    url: `redis://127.0.0.1:${port}`,
+    url: `unix://${socketPath.path}`,
     monitorFeed: state.monitorFeed,
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const socket of sockets) socket.destroy();
       await closed;
+      socketPath.remove();
       state.close();
     },
   };

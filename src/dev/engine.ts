@@ -2,11 +2,20 @@ import { randomUUID } from "node:crypto";
 import type { Redis, RedisOptions } from "ioredis";
 import type { Command } from "./command.ts";
 import { startEmbedded } from "./embedded.ts";
-import { createExtensions, type Features, noExtensions } from "./extensions.ts";
+import {
+  createExtensions,
+  type Extensions,
+  type Features,
+  inTurn,
+  noExtensions,
+  withoutLockingFlag,
+} from "./extensions.ts";
 import { isMonitoring, type Monitor, monitorOf, monitorOfEmbedded } from "./monitor.ts";
 import type { Peers } from "./peers.ts";
 import type { RedisValue, Reply } from "./reply.ts";
+import { guardScript, withoutGuard } from "./script-guard.ts";
 import { runsScript, type ScriptWatch, watchScripts } from "./script-watch.ts";
+import { rewriteScripts } from "./scripts.ts";
 
 /** The Redis behind the server: one given by URL or the embedded one, both spoken to in the same way. */
 export interface Engine {
@@ -48,7 +57,13 @@ export async function openEngine(
     const monitor = embedded ? monitorOfEmbedded(embedded.monitorFeed) : await openMonitor(peers, url);
     const watch = monitor && watchScripts(main, monitor, randomUUID());
     closers.push(() => watch?.close());
-    const prepare = extensions ? createExtensions(await featuresOf(main)) : noExtensions;
+    const extended = extensions ? await extensionsFor(main) : noExtensions;
+    const guarded = rewriteScripts({
+      script: (text) => guardScript(text, "script"),
+      library: (text) => guardScript(text, "library"),
+      undo: withoutGuard,
+    });
+    const prepare = embedded ? extended : inTurn(guarded, extended);
     const readOnly = await readOnlyCommands(main);
     return {
       url,
@@ -137,6 +152,8 @@ function isRedisError(error: unknown): error is Error {
 async function connect(peers: Peers, url: string, options: RedisOptions = {}): Promise<Redis> {
   const redis = new peers.Redis(url, {
     lazyConnect: true,
+    // Integers as their digits: above 2^53 a number would be another one. Strings come as Buffers.
+    stringNumbers: true,
     // A command is sent once or refused at once: kept for later or sent again, it could run unasked or twice.
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
@@ -158,12 +175,15 @@ async function connect(peers: Peers, url: string, options: RedisOptions = {}): P
     return redis;
   } catch (error) {
     redis.disconnect();
-    const { hostname, port } = new URL(url);
     const why = last ?? (error as Error);
-    throw new Error(`Redis at ${hostname || "localhost"}:${port || 6379} cannot be used: ${why.message}`, {
-      cause: why,
-    });
+    throw new Error(`Redis at ${addressIn(url)} cannot be used: ${why.message}`, { cause: why });
   }
+}
+
+/** Where a Redis is, without its password. */
+function addressIn(url: string): string {
+  const { protocol, hostname, port, pathname } = new URL(url);
+  return protocol === "unix:" ? pathname : `${hostname || "localhost"}:${port || 6379}`;
 }
 
 /** Undefined where MONITOR is refused, by an ACL for instance: then a script is billed as one command. */
@@ -179,8 +199,10 @@ async function openMonitor(peers: Peers, url: string): Promise<Monitor | undefin
   return undefined;
 }
 
-/** Asks the engine what it has, by commands that leave nothing behind. */
-async function featuresOf(main: Redis): Promise<Features> {
+const asItIs = (text: string) => text;
+
+/** Makes up for what the engine lacks. It is asked by commands that leave nothing behind. */
+async function extensionsFor(main: Redis): Promise<Extensions> {
   const missing = `serverless-lock:${randomUUID()}`;
   const works = async (...command: Command) => "result" in (await reply(main, command));
   const [delex, setIfEq, allowKeyLocking, echo] = await Promise.all([
@@ -189,7 +211,9 @@ async function featuresOf(main: Redis): Promise<Features> {
     works("EVAL", "#!lua flags=allow-key-locking\nreturn 1", "0"),
     works("ECHO", ""),
   ]);
-  return { delex, setIfEq, allowKeyLocking, echo };
+  const extended = createExtensions({ delex, setIfEq, echo } satisfies Features);
+  if (allowKeyLocking) return extended;
+  return inTurn(extended, rewriteScripts({ script: withoutLockingFlag, library: asItIs, undo: asItIs }));
 }
 
 async function readOnlyCommands(main: Redis): Promise<Set<string>> {

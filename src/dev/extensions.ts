@@ -1,18 +1,16 @@
-import { createHash } from "node:crypto";
 import type { Command } from "./command.ts";
 import { notAvailable } from "./refused.ts";
-import type { RedisValue, Reply } from "./reply.ts";
+import type { Reply } from "./reply.ts";
 
 /** What of Upstash's commands the engine has by itself. */
 export interface Features {
   delex: boolean;
   setIfEq: boolean;
-  allowKeyLocking: boolean;
   echo: boolean;
 }
 
 /** A command as the engine gets it. */
-interface Prepared {
+export interface Prepared {
   /** The command to send, or the error to answer without asking the engine. */
   send: Command | { error: string };
   /** Turns the engine's reply into the one that the sent command's author expects. */
@@ -20,6 +18,16 @@ interface Prepared {
 }
 
 export type Extensions = (command: Command) => Prepared;
+
+/** The command goes through the first, what comes of it through the second, and the reply all the way back. */
+export function inTurn(first: Extensions, second: Extensions): Extensions {
+  return (command) => {
+    const outer = first(command);
+    if ("error" in outer.send) return outer;
+    const inner = second(outer.send);
+    return { send: inner.send, answer: (reply) => outer.answer(inner.answer(reply)) };
+  };
+}
 
 /** The first line of a script of ours: what it calls is billed as the one command that it stands for. */
 export const EXTENSION_MARK = "-- An extension of the dev server, not a command of its user.";
@@ -45,14 +53,12 @@ return ARGV[3] == "GET" and held`;
 
 /** Makes up for what the engine lacks. With nothing lacking, every command passes as it is. */
 export function createExtensions(has: Features): Extensions {
-  const scripts = has.allowKeyLocking ? undefined : scriptsWithoutFlag();
   return (command) => {
     const name = command[0].toUpperCase();
     if (!has.delex && name === "DELEX") return plain(delex(command));
     if (!has.setIfEq && name === "SET") return plain(conditionalSet(command) ?? command);
     if (!has.echo && name === "ECHO") return plain(echo(command));
-    const prepared = scripts?.(name, command) ?? plain(command);
-    return { ...prepared, answer: (reply) => inUpstashWords(name, prepared.answer(reply)) };
+    return { send: command, answer: (reply) => inUpstashWords(name, reply) };
   };
 }
 
@@ -113,68 +119,14 @@ function echo([, message, ...more]: Command): Prepared["send"] {
 }
 
 /**
- * Takes the flag `allow-key-locking` out of a script's first line, which engines other than Upstash refuse, and keeps
- * up the appearance that the script went through as it was: the same SHA, the same line numbers.
+ * Takes the flag `allow-key-locking` out of a script's first line: engines other than Upstash refuse it.
+ * The line stays, empty if need be, so that line numbers are right.
  */
-function scriptsWithoutFlag() {
-  // The SHA of a script as its author knows it, and as the engine knows it. Only scripts with the flag are in here.
-  const engineSha = new Map<string, string>();
-  const authorSha = new Map<string, string>();
-
-  function cleaned(text: string): string {
-    const clean = withoutFlag(text);
-    if (clean !== text) {
-      engineSha.set(sha1(text), sha1(clean));
-      authorSha.set(sha1(clean), sha1(text));
-    }
-    return clean;
-  }
-  const toEngine = (sha: string) => engineSha.get(sha.toLowerCase()) ?? sha;
-
-  return (name: string, command: Command): Prepared | undefined => {
-    const [verb, first = "", ...rest] = command;
-    const text = first.toString();
-    const isLoad = name === "SCRIPT" && text.toUpperCase() === "LOAD" && rest.length === 1;
-    if (name === "EVAL" || name === "EVAL_RO") {
-      return first === "" ? undefined : renamed([verb, cleaned(text), ...rest]);
-    }
-    if (name === "EVALSHA" || name === "EVALSHA_RO") return renamed([verb, toEngine(text), ...rest]);
-    if (isLoad) return renamed([verb, first, cleaned(String(rest[0]))]);
-    if (name === "SCRIPT" && text.toUpperCase() === "EXISTS") {
-      return plain([verb, first, ...rest.map((sha) => toEngine(sha.toString()))]);
-    }
-    return undefined;
-  };
-
-  /** Sends the command; where the reply is or the error names the engine's SHA, the author's takes its place. */
-  function renamed(send: Command): Prepared {
-    return {
-      send,
-      answer(reply) {
-        if ("error" in reply) {
-          return { error: reply.error.replace(/\b[0-9a-f]{40}\b/, (sha) => authorSha.get(sha) ?? sha) };
-        }
-        return { result: withAuthorSha(send, reply.result) };
-      },
-    };
-  }
-
-  function withAuthorSha([name]: Command, result: RedisValue): RedisValue {
-    if (name.toUpperCase() !== "SCRIPT" || !Buffer.isBuffer(result)) return result;
-    const sha = authorSha.get(result.toString());
-    return sha === undefined ? result : Buffer.from(sha);
-  }
-}
-
-function withoutFlag(text: string): string {
+export function withoutLockingFlag(text: string): string {
   return text.replace(/^#!lua[ \t]+flags=([^\s]*)[ \t]*(?=\r?\n|$)/, (line, list: string) => {
     const flags = list.split(",");
     const others = flags.filter((flag) => flag !== "allow-key-locking");
     if (others.length === flags.length) return line;
     return others.length === 0 ? "" : `#!lua flags=${others.join(",")}`;
   });
-}
-
-function sha1(text: string): string {
-  return createHash("sha1").update(text).digest("hex");
 }

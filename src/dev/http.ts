@@ -114,8 +114,11 @@ export function addRoutes(app: Hono, { engine, subscriptions, network, counter }
     if (!commands.every(engine.onlyReads)) syncToken.change();
     c.header("upstash-sync-token", syncToken.read());
     const base64 = c.req.header("upstash-encoding")?.toLowerCase() === "base64";
-    if (Array.isArray(answer)) return c.json(answer.map((reply) => toJson(reply, base64)) as object);
-    return c.json(toJson(answer, base64) as object, "error" in answer ? 400 : 200);
+    const json = (text: string, status: 200 | 400) =>
+      c.body(text, status, { "Content-Type": "application/json" });
+    if (Array.isArray(answer))
+      return json(`[${answer.map((reply) => toJson(reply, base64)).join(",")}]`, 200);
+    return json(toJson(answer, base64), "error" in answer ? 400 : 200);
   }
 
   return app;

@@ -11,8 +11,9 @@ export interface DevServerOptions {
   /** The token a request must carry. Default: a random one. */
   token?: string | undefined;
   /**
-   * URL of the Redis to serve, `redis://…` or `rediss://…`. Default: an embedded engine, empty at each start.
-   * Such a Redis is watched with MONITOR, which is how the commands inside scripts are counted.
+   * URL of the Redis to serve, `redis://…`, `rediss://…` or `unix:///path`. Default: an embedded engine, empty at each
+   * start. Such a Redis is watched with MONITOR, which is how the commands inside scripts are counted; over `unix:`
+   * those of other clients' scripts are counted too, for MONITOR gives all clients there the same address.
    */
   redis?: string | undefined;
   /**
@@ -85,7 +86,7 @@ function token(value: unknown): string {
 
 function redisUrl(value: unknown): string {
   const protocol = typeof value === "string" && URL.canParse(value) ? new URL(value).protocol : "";
-  if (typeof value === "string" && (protocol === "redis:" || protocol === "rediss:")) return value;
+  if (typeof value === "string" && ["redis:", "rediss:", "unix:"].includes(protocol)) return value;
   // Whatever is not a plain word might hold a password.
   const safe = typeof value === "string" && value.includes("@") ? "another URL" : show(value);
   throw new LockOptionError("redis", safe, "a URL such as redis://127.0.0.1:6379");

@@ -17,7 +17,10 @@ export interface DevServer {
   url: string;
   /** What goes into `UPSTASH_REDIS_REST_TOKEN`. */
   token: string;
-  /** The Redis behind it, for a client that looks at the data directly. */
+  /**
+   * The Redis behind it, for a client that looks at the data directly, such as ioredis: the URL that was given, or a
+   * `unix:///…` of the embedded engine, which only this user's processes can reach.
+   */
   redisUrl: string;
   /** What was used so far, as Upstash bills it. */
   meter(): Meter;

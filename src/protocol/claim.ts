@@ -2,6 +2,7 @@ import { type Holder, redisKey, type Settings } from "../options.ts";
 import type { Command } from "../redis/client.ts";
 import type { Answer, Asker, Connection, Straggler } from "../redis/connection.ts";
 import { forever, leaseFor, type Since } from "../time.ts";
+import { encodePlain } from "./state.ts";
 
 /** One holder's claim to one lock: what every operation of the protocol is about. */
 export interface Claim {
@@ -17,8 +18,6 @@ export interface Claim {
   readonly token: string;
   /** Where it is in Redis. */
   readonly key: string;
-  /** What identifies the holder there. */
-  readonly value: string;
   /** Whether another process may rely on the same lease: then it is never made shorter. */
   readonly shared: boolean;
   /** Who takes the lock, and where its requests are left that were given up and may still be executed. */
@@ -27,8 +26,11 @@ export interface Claim {
   since: Since;
   /** Whether it ever asked to stand in the queue. */
   standing?: boolean;
-  /** Whether others wait behind it, or may: then only a script can release the lock. */
-  contended?: boolean;
+  /**
+   * What is at the lock when it is the claim's: a plain value, or "s2!" where it may be a state. Then only a script
+   * can release the lock.
+   */
+  plain: string;
 }
 
 /** Held, or busy, with what is known of the holder and of the place in its queue. */
@@ -43,15 +45,21 @@ export type Taken =
       held: false;
       /** What is known of the holder, and how many wait before us, if we stand in the queue. */
       holder: Holder & { place: number | undefined };
-      /** The number of this stay in the queue. */
-      ticket: string;
-      /** Ms for which we stand there, from when the answered request was sent. */
-      stay: number;
-      /** Whether the holder is one that does not know the queue. */
-      foreign: boolean;
+      /** Undefined where we do not stand in the queue. */
+      queued: Queued | undefined;
     };
 
-/** @param elsewhere of a lock taken elsewhere: its token, and the lease that its value tells */
+/** A stay in the queue. */
+export interface Queued {
+  /** Its number. */
+  ticket: number;
+  /** For how many ms we count as alive, from when the answered request was sent. */
+  stay: number;
+  /** Whether the holder is one that does not know the queue. */
+  foreign: boolean;
+}
+
+/** @param elsewhere of a lock taken elsewhere: its token, and the lease it was taken with */
 export function newClaim(
   connection: Connection,
   asked: Settings,
@@ -62,7 +70,8 @@ export function newClaim(
   const since = runtime.sinceNow();
   const lifetime = () => lifeLeft(asked.deadline, since);
   const settings = capped(asked, lifetime());
-  const { token, ttl } = elsewhere ?? { token: runtime.uuid(), ttl: settings.ttl };
+  const { ttl, owner = "" } = settings;
+  const token = elsewhere?.token ?? runtime.uuid();
   return {
     connection,
     settings,
@@ -71,8 +80,8 @@ export function newClaim(
     background: (work) => void handOver(work, settings.waitUntil),
     token,
     key: redisKey(settings.prefix, name),
-    value: leaseValue(token, ttl, settings.owner),
     shared: elsewhere !== undefined,
+    plain: elsewhere ? "s2!" : encodePlain({ token, lease: ttl, since: runtime.wallClock(), owner }),
     asker: { signal: settings.signal, stragglers: [] },
     since,
   };
@@ -107,32 +116,9 @@ export function handOver(work: Promise<unknown>, waitUntil: Settings["waitUntil"
   }
 }
 
-/** `sl:<token>:<ttl>:<owner>`: who finds it learns the lease and the owner. */
-export function leaseValue(token: string, ttl: number, owner = ""): string {
-  return `sl:${token}:${ttl}:${owner}`;
-}
-
-/** Whether what is at the lock is the claim's; then it also says whether others may wait. */
-export function isOurs(claim: Claim, there: unknown, value = claim.value): boolean {
-  const ours = typeof there === "string" && /^sl[:!?]/.test(there) && there.slice(3) === value.slice(3);
-  if (ours) claim.contended = there[2] !== ":";
-  return ours;
-}
-
-/**
- * Reads another holder's value; one of another library says nothing.
- * @param left ms left of its lease, where the server said so
- */
-export function busy(there: string, left = 0, ticket = "", place?: number, stay = 0): Taken {
-  const [ours, ttl, owner] = /^sl.[^:]*:(\d+):(.*)$/.exec(there) ?? [];
-  const retryAfter = left > 0 ? left : Number(ttl) || undefined;
-  return {
-    held: false,
-    holder: { owner: owner || undefined, retryAfter, place },
-    ticket,
-    stay,
-    foreign: !ours,
-  };
+/** A waiter's channel. Only a part of its token: channels stand in URLs. */
+export function channelOf({ token }: Claim): string {
+  return `sl:${token.slice(0, 18)}`;
 }
 
 /** Asks Redis something about the claim. */

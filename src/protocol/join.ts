@@ -1,56 +1,138 @@
 import type { Since } from "../time.ts";
-import { busy, type Claim, isOurs, type Taken, unexpected } from "./claim.ts";
-import { queueKeys, queueScript } from "./queue.ts";
+import { type Claim, type Taken, unexpected } from "./claim.ts";
+import { lua } from "./lua.ts";
+import { queueRoom } from "./state.ts";
 import { runScript } from "./support.ts";
+import {
+  askedTogether,
+  fenceLife,
+  lostRequestMargin,
+  pollAtLeastEvery,
+  pollEvery,
+  pollLaterPerPlace,
+} from "./timing.ts";
 
-// KEYS[1] the lock  KEYS[2] its queue  KEYS[3] who is alive  KEYS[4] our mark of having left
-// KEYS[5] the fencing counter, if a token is wanted
-// ARGV[1] our value  ARGV[2] the lease in ms
-// ARGV[3] '' not to stand in the queue, else how many ms ago we first asked
-// Replies {what is at the lock now, its PTTL, fencing token or ticket, how many wait before us, our stay}: for so
-// many ms we stand in the queue, 1.25 s at its head and up to 6.25 s far back, and 2.5 s for requests that get lost.
-// The queue's keys outlive every stay in it, and vanish by themselves when nobody waits.
-// Takes the lock if it is free and nobody waits before us; asked again by its holder, starts the lease anew.
+// KEYS[1] the lock  KEYS[2] the queue behind another library's lock  KEYS[3] our tombstone
+// KEYS[4] the fencing counter, if a token is wanted
+// ARGV[1] our token  ARGV[2] our owner  ARGV[3] the lease in ms
+// ARGV[4] '' not to stand in the queue, else how many ms ago we first asked
+// Replies
+//   {1, our plain value or 's2!', fencing token} when we hold the lock;
+//   {0, ':' and the holder's owner, ms left of its lease, 1 for another library's, else 0} when we do not, and
+//   {…, our ticket, how many wait before us, for how many ms we count as alive} when we stand in the queue.
+// Takes the lock if it is free and nobody waits before us. Asked again by its holder, starts the lease anew.
 // Who waits stands in the queue first, so that a free lock is passed to whoever has waited longest.
-// A fencing token is max(previous + 1, server time in ms): it rises although the counter is lost or the clock
-// set back. A ticket is made the same way, less what passed since we asked: the queue is in the order of asking.
-export const joinScript = `${queueScript}
-local ttl=tonumber(ARGV[2])
-if ARGV[3]~='' and call('EXISTS',KEYS[4])==1 then return {'',0} end
-local function above(last,ago) return string.format('%.0f',math.max(now(),(last or 0)+1)-(ago or 0)) end
-local ticket,place,stay
-if ARGV[3]~='' and not ours() then
-ticket=call('ZSCORE',queue,me)
-if not ticket then
-ticket=above(call('ZRANGE',queue,-1,-1,'WITHSCORES')[2],ARGV[3])
-call('ZADD',queue,ticket,me)
+// Tickets and fencing tokens rise, also across a server's clock that steps back: max(previous + 1, server time).
+export const joinLua = lua`
+local token, owner, ttl, ago = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local there, beside, tombstone, lastFence = unpack(call('MGET', unpack(KEYS)))
+if tombstone then return {0, ':', 0, 0} end
+
+local function held(value)
+  if not KEYS[4] then return {1, value} end
+  local fence = math.max(now(), (lastFence or 0) + 1)
+  call('SET', KEYS[4], fence, 'PX', ${fenceLife})
+  return {1, value, fence}
 end
-place=call('ZRANK',queue,me)
-stay=2500+math.max(1250,math.min(6250,place*250))
-call('ZADD',alive,'GT',now()+stay,me)
-call('PEXPIRE',queue,20000)
-call('PEXPIRE',alive,20000)
+
+local plain, plainSince, plainOwner = readPlain(there or '')
+if plain == token then
+  if call('PTTL', lock) < ttl then call('PEXPIRE', lock, ttl) end
+  return held(there)
 end
-if not held then pass() end
-if not held then
-held='sl:'..me
-call('SET',lock,held,'PX',ttl)
-elseif ours() then
-drop(me)
-if call('PTTL',lock)<ttl then call('PEXPIRE',lock,ttl) end
+
+local state = there and not plain and readState(there)
+local foreign = there and not plain and not state
+-- Those who waited behind another library's holder. They come along once it is gone.
+if state then beside = nil end
+if beside then readState(beside) end
+
+-- Where a newcomer stands: at the end, but before all at the end who clearly asked later, and whose request was
+-- only faster. Nobody passes one that stood there before it first asked.
+local function newPlace(asked)
+  local function later(theirs)
+    return tonumber(theirs) > asked + ${askedTogether} and tonumber(theirs) <= now()
+  end
+  local last = queue:sub(-130):match('\nw %S+ %S+ %d+ %d+ %d+ (%d+) [^\n]*$')
+  if not last or not later(last) then return #queue + 1 end
+  local place
+  for from, theirs in queue:gmatch('()\nw %S+ %S+ %d+ %d+ %d+ (%d+)') do
+    place = later(theirs) and (place or from) or nil
+  end
+  return place
 end
-if ours() then
-if not KEYS[5] then return {held,0} end
-local fence=above(call('GET',KEYS[5]))
-call('SET',KEYS[5],fence,'PX',86400000)
-return {held,0,fence}
+
+-- Drops the dead where there is room for no more.
+local function hasRoom()
+  if #queue >= ${queueRoom} then
+    queue = queue:gsub('\nw %S+ %S+ %d+ %d+ (%d+)[^\n]*', function(alive)
+      if tonumber(alive) <= now() then return '' end
+    end)
+  end
+  return #queue < ${queueRoom}
 end
-if not ticket then return {held,call('PTTL',lock)} end
-if held:match('^sl:[^:]+:%d+:') then
-held='sl!'..held:sub(4)
-call('SET',lock,held,'KEEPTTL')
+
+-- Stands in the queue, in the place it had. Returns ticket, place and stay; nothing where there is no room.
+local function stand()
+  local from, behind, ticket, alive, asked = find(token)
+  if not from then
+    if not hasRoom() then return end
+    asked = now() - ago
+    from = newPlace(asked)
+    lastTicket = math.max(now(), lastTicket + 1)
+    behind, ticket, alive = from, lastTicket, 0
+  end
+  local before = queue:sub(1, from - 1)
+  local _, place = before:gsub('\n', '')
+  local pause = math.max(${pollEvery}, math.min(${pollAtLeastEvery}, place * ${pollLaterPerPlace}))
+  local stay = ${lostRequestMargin} + pause
+  alive = math.max(alive, now() + stay)
+  queueUntil = math.max(queueUntil, alive)
+  local line = table.concat({'\nw', token, 'x 1', ticket, alive, asked, short(owner)}, ' ')
+  queue = before .. line .. queue:sub(behind)
+  return ticket, place, stay
 end
-return {held,call('PTTL',lock),ticket,place,stay}`;
+
+if foreign then
+  local left = call('PTTL', lock)
+  local busy = {0, ':', left, 1}
+  if not ago then return busy end
+  lock = KEYS[2]
+  busy[5], busy[6], busy[7] = stand()
+  if busy[5] then write() end
+  return busy
+end
+
+local function store()
+  local value = write()
+  if beside then call('DEL', KEYS[2]) end
+  return value
+end
+
+if plain then setHolder(plain, now() + call('PTTL', lock), plainSince, short(plainOwner)) end
+
+local holding, leaseEnd, since = holder()
+if holding == token then
+  setHolder(token, math.max(leaseEnd, now() + ttl), since, short(owner))
+  return held(store())
+end
+
+local ticket, place, stay
+if ago then ticket, place, stay = stand() end
+pass()
+if granted and granted.token == token then granted, holders = nil, '' end
+if holders == '' then
+  setHolder(token, now() + ttl, now(), queue == '' and owner or short(owner))
+  return held(store())
+end
+if ticket or granted then
+  store()
+  tell()
+end
+local _, busyUntil, _, busyOwner = holder()
+local busy = {0, ':' .. busyOwner, busyUntil - now(), 0}
+if ticket then busy[5], busy[6], busy[7] = ticket, place - passed, stay end
+return busy`;
 
 /**
  * Takes the lock, or, if asked to, stands in its queue for one stay more, in the place it had. Idempotent. A grant
@@ -58,21 +140,23 @@ return {held,call('PTTL',lock),ticket,place,stay}`;
  * @param sinceAsked since we asked first, to stand in the queue
  */
 export async function join(claim: Claim, sinceAsked?: Since): Promise<Taken> {
-  const { key, value, settings, asker } = claim;
+  const { key, token, settings, asker } = claim;
   // Only the first stay counts from there: whoever was away too long comes last.
   const ago = sinceAsked && (claim.standing ? 0 : Math.floor(sinceAsked()));
   claim.standing ||= ago !== undefined;
-  const keys = [...queueKeys(claim), ...(settings.fencing ? [`${key}:fence`] : [])];
-  const { reply, sinceSent } = await runScript(
-    claim,
-    joinScript,
-    keys,
-    [value, settings.ttl, ago ?? ""],
-    asker,
-  );
-  const [there, left, number, place, stay] = Array.isArray(reply) ? reply : [];
-  if (typeof left !== "number") throw unexpected(reply);
+  const keys = [key, `${key}:waiters`, `${key}:gone:${token}`, ...(settings.fencing ? [`${key}:fence`] : [])];
+  const args = [token, settings.owner ?? "", settings.ttl, ago ?? ""];
+  const { reply, sinceSent } = await runScript(claim, "join", keys, args, asker);
+  const [held, text, number, foreign, ticket, place, stay] = Array.isArray(reply) ? reply : [];
+  if (typeof text !== "string") throw unexpected(reply);
   claim.since = sinceSent;
-  if (isOurs(claim, there)) return { held: true, fence: number && Number(number) };
-  return busy(`${there}`, left, `${number}`, place, stay);
+  if (held === 1) {
+    claim.plain = text;
+    return { held: true, fence: number };
+  }
+  if (typeof number !== "number") throw unexpected(reply);
+  const queued =
+    ticket === undefined ? undefined : { ticket: Number(ticket), stay: Number(stay), foreign: foreign === 1 };
+  const retryAfter = number > 0 ? number : undefined;
+  return { held: false, holder: { owner: text.slice(1) || undefined, retryAfter, place }, queued };
 }

@@ -1,6 +1,7 @@
 import { type Command, isFull, RefusedError } from "../redis/client.ts";
 import type { Answer, Asker } from "../redis/connection.ts";
 import { ask, type Claim } from "./claim.ts";
+import { type Operation, protocolScript } from "./script.ts";
 
 /** What a server says of a command, or of a script's first line, that it does not know. */
 const unknown = /unknown command|syntax error|command is not available|shebang|near '#'/i;
@@ -27,21 +28,21 @@ export async function tryCommand(
 }
 
 /**
- * Runs a script. Its first line keeps Upstash from locking the whole database for it; every key it touches
+ * Runs an operation of the script. Its first line keeps Upstash from locking the whole database for it; every key it touches
  * must be in `keys`. A stock Redis refuses that line, and is not shown it again ("flags").
  */
 export async function runScript(
   claim: Claim,
-  script: string,
+  operation: Operation,
   keys: string[],
   args: (string | number)[],
   asker?: Asker,
 ): Promise<Answer> {
-  const evaluate = (text: string) => ["EVAL", text, keys.length, ...keys, ...args];
-  const flagged = evaluate(`#!lua flags=allow-key-locking\n${script}`);
+  const evaluate = (script: string) => ["EVAL", script, keys.length, ...keys, ...args, operation];
+  const flagged = evaluate(`#!lua flags=allow-key-locking\n${protocolScript()}`);
   // A Redis that is full runs no script with a first line; without one it runs what needs no memory.
   const answer = await tryCommand(claim, "flags", flagged, asker).catch(ifFull);
-  return answer ?? ask(claim, evaluate(script), asker);
+  return answer ?? ask(claim, evaluate(protocolScript()), asker);
 }
 
 /** Undefined where a command was refused since Redis is full: what needs no memory may still be executed. */

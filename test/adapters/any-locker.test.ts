@@ -19,7 +19,7 @@ import {
   LockLostError,
   LockUnavailableError,
 } from "../../src/index.ts";
-import { memoryLocker } from "../../src/testing.ts";
+import { memoryLocker } from "../../src/testing/index.ts";
 import { lambda } from "../helpers/lambda.ts";
 
 type Work = (lock: Lock) => unknown;

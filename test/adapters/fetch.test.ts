@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vite
 import { lockFetch } from "../../src/adapters/fetch.ts";
 import { type DevServer, startDevServer } from "../../src/dev/index.ts";
 import { createLocker, type Lock, LockLostError, LockOptionError } from "../../src/index.ts";
-import { memoryLocker } from "../../src/testing.ts";
+import { decodeState } from "../../src/protocol/state.ts";
+import { memoryLocker } from "../../src/testing/index.ts";
 
 let dev: DevServer;
 let at: { url: string; token: string };
@@ -22,8 +23,9 @@ const isFree = async () => {
 };
 const waiters = async () => {
   const headers = { authorization: `Bearer ${at.token}` };
-  const response = await fetch(`${at.url}/zcard/lock:{${key}}:queue`, { headers });
-  return ((await response.json()) as { result: unknown }).result;
+  const response = await fetch(`${at.url}/get/lock:{${key}}`, { headers });
+  const { result } = (await response.json()) as { result: string | null };
+  return decodeState(result ?? "")?.waiters.length ?? 0;
 };
 /** Another ends the lock, and its holder asks for more time. */
 async function lose(lock: Lock): Promise<void> {

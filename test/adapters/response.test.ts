@@ -2,7 +2,7 @@ import { getEventListeners } from "node:events";
 import { describe, expect, test, vi } from "vitest";
 import { type LockFetchOptions, lockFetch } from "../../src/adapters/fetch.ts";
 import type { Lock } from "../../src/index.ts";
-import { memoryLocker } from "../../src/testing.ts";
+import { memoryLocker } from "../../src/testing/index.ts";
 
 /** A handler of requests whose client may leave, and whose platform may wait. */
 function adapter(options: Partial<LockFetchOptions> = {}) {

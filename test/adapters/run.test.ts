@@ -8,7 +8,7 @@ import {
   type Taken,
 } from "../../src/adapters/run.ts";
 import { type Lock, type LockEvent, LockLostError, LockOptionError } from "../../src/index.ts";
-import { memoryLocker } from "../../src/testing.ts";
+import { memoryLocker } from "../../src/testing/index.ts";
 
 type Order = { id: string };
 const order: Order = { id: "42" };

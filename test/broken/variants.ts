@@ -8,8 +8,12 @@ export interface Patch {
 /** The package with one safeguard taken out: what checks the package has to notice each. */
 export const variants = {
   "release without comparison": [
-    { file: "protocol/release.ts", replace: '["DELEX", key, "IFEQ", value]', by: '["DEL", key]' },
-    { file: "protocol/release.ts", replace: "if not ours() then return 0 end\n", by: "" },
+    { file: "protocol/release.ts", replace: '["DELEX", key, "IFEQ", plain]', by: '["DEL", key]' },
+    {
+      file: "protocol/release.ts",
+      replace: "if not readState(there) or holder() ~= ARGV[1] then return 0 end",
+      by: "if not readState(there) then return 0 end",
+    },
   ],
   "validity counted from the reply": [
     {
@@ -26,24 +30,45 @@ export const variants = {
       by: "claim.since = runtime.sinceNow();\nif (fencing || validity(lease)",
     },
   ],
-  "short grant taken for a whole one": [
-    { file: "waiting/turn.ts", replace: 'mark === "?" ? stay - shorter : stay', by: "stay" },
+  "cut grant taken for a whole one": [
+    { file: "waiting/turn.ts", replace: "queued.stay - unheardCut", by: "queued.stay" },
   ],
   "no tickets": [
-    { file: "waiting/turn.ts", replace: "if (message === ticket + mark) {", by: "if (message) {" },
+    {
+      file: "waiting/turn.ts",
+      replace: "readGrant(claim, queued.ticket, message)",
+      by: "readGrant(claim, Number.parseInt(message, 10), message)",
+    },
   ],
   "own value found on a retry counted from the retry": [
     {
       file: "protocol/take.ts",
-      replace: "if (isOurs(claim, reply)) return { held: true };",
-      by: "if (isOurs(claim, reply)) { claim.since = sinceSent; return { held: true }; }",
+      replace: "if (reply === plain) return { held: true };",
+      by: "if (reply === plain) { claim.since = sinceSent; return { held: true }; }",
     },
   ],
   "non-idempotent take": [
+    { file: "protocol/take.ts", replace: "if (reply === plain) return { held: true };", by: "" },
+  ],
+  "a holder that is forgotten when the first waits": [
     {
-      file: "protocol/take.ts",
-      replace: "if (isOurs(claim, reply)) return { held: true };",
-      by: "",
+      file: "protocol/join.ts",
+      replace: "setHolder(plain, now() + call('PTTL', lock), plainSince, short(plainOwner))",
+      by: "setHolder(plain, now(), plainSince, short(plainOwner))",
+    },
+  ],
+  "a dead holder's lock passed on by nobody": [
+    {
+      file: "protocol/prelude.ts",
+      replace: "tonumber(leaseEnd) > now() then return end",
+      by: "true then return end",
+    },
+  ],
+  "a dead waiter's grant passed on by nobody but the next release": [
+    {
+      file: "protocol/join.ts",
+      replace: "pass()\nif granted and granted.token == token",
+      by: "if holders == '' then pass() end\nif granted and granted.token == token",
     },
   ],
 } satisfies Record<string, Patch[]>;

@@ -2,11 +2,17 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { describe, expect, test } from "vitest";
+import { startDevServer } from "../../src/dev/index.ts";
 import { freePort } from "../helpers/redis-server.ts";
 import { until } from "./suite.ts";
 
+/** With none of our own variables: a token in them would be taken. */
 function cli(...args: string[]) {
-  const child = spawn(process.execPath, ["src/cli.ts", ...args]);
+  return cliIn({}, ...args);
+}
+
+function cliIn(env: Record<string, string>, ...args: string[]) {
+  const child = spawn(process.execPath, ["src/cli.ts", ...args], { env: { PATH: process.env.PATH, ...env } });
   const output = { out: "", err: "" };
   child.stdout.on("data", (chunk) => {
     output.out += chunk;
@@ -32,6 +38,7 @@ describe("the command line", () => {
   test("tells the options of dev", async () => {
     const { code, out } = await cli("dev", "--help").ended;
     expect(code).toBe(0);
+    expect(out).toContain("UPSTASH_REDIS_REST_TOKEN");
     for (const option of ["port", "host", "token", "redis", "latency", "jitter", "no-extensions"]) {
       expect(out).toContain(`--${option}`);
     }
@@ -54,6 +61,47 @@ describe("the command line", () => {
     const { code, out, err } = await cli(...args).ended;
     expect([code, out]).toEqual([2, ""]);
     expect(err).toContain(message);
+  });
+
+  test("takes its secrets from the environment, so that no list of processes shows them", async () => {
+    const redis = await startDevServer();
+    const env = { UPSTASH_REDIS_REST_TOKEN: "t0k3n", SERVERLESS_LOCK_DEV_REDIS: redis.redisUrl };
+    const { child, output, ended } = cliIn(env, "dev", "--port", "0");
+    await until(() => output.out.includes("TOKEN=t0k3n\n"));
+    const url = /^UPSTASH_REDIS_REST_URL=(\S+)\n/.exec(output.out)?.[1];
+    await fetch(`${url}/set/a/b`, { headers: { authorization: "Bearer t0k3n" } });
+    const behind = await fetch(`${redis.url}/get/a?_token=${redis.token}`);
+    expect(await behind.json()).toEqual({ result: "b" });
+    expect(child.spawnargs.join(" ")).not.toContain("t0k3n");
+    child.kill("SIGHUP");
+    expect((await ended).code).toBe(0);
+    await redis.close();
+  });
+
+  test("prefers what the command line says, and takes an empty variable for none", async () => {
+    for (const [env, args, token] of [
+      [{ UPSTASH_REDIS_REST_TOKEN: "other" }, ["--token", "t0k3n"], /^t0k3n$/],
+      [{ UPSTASH_REDIS_REST_TOKEN: "", SERVERLESS_LOCK_DEV_REDIS: "" }, [], /^[\w-]{32}$/],
+    ] as const) {
+      const { child, output, ended } = cliIn(env, "dev", "--port", "0", ...args);
+      await until(() => output.out.includes("TOKEN="));
+      expect(/TOKEN=(.*)\n/.exec(output.out)?.[1]).toMatch(token);
+      child.kill();
+      await ended;
+    }
+  });
+
+  test.each([
+    [{ UPSTASH_REDIS_REST_TOKEN: "hunter 2" }, "UPSTASH_REDIS_REST_TOKEN: got an unsuitable string"],
+    [
+      { SERVERLESS_LOCK_DEV_REDIS: "localhost" },
+      'SERVERLESS_LOCK_DEV_REDIS: got "localhost", expected a URL',
+    ],
+  ])("names the variable %o that it refuses", async (env, message) => {
+    const { code, err } = await cliIn(env, "dev").ended;
+    expect(code).toBe(2);
+    expect(err).toContain(message);
+    expect(err).not.toContain("hunter");
   });
 
   test("exits with 1 when it cannot start", async () => {

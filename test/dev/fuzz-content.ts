@@ -1,4 +1,6 @@
+import { createHash } from "node:crypto";
 import fc from "fast-check";
+import { refusedNames } from "../../src/dev/refused.ts";
 
 // What a request says, in bytes: one character, one byte (latin1), so that a counterexample can be read and sent alike.
 
@@ -87,3 +89,59 @@ export const oddPath = fc.oneof(
   upTo(40_000).map((length) => `/get/${"x".repeat(length)}`),
   bytes,
 );
+
+/** What no script may call, spelt in any way, and a command that it may. */
+const called = mostly(
+  [5, 1],
+  fc
+    .tuple(fc.constantFrom(...refusedNames), fc.boolean())
+    .map(([name, lower]) => (lower ? name.toLowerCase() : name)),
+  oneOf("GET | set | TIME"),
+);
+/** Ways to write `redis.call`, after what they need. */
+const callee = mostly(
+  [3, 1, 1],
+  oneOf("redis.call | redis.pcall | redis . call | redis['call'] | redis['pc' .. 'all'] | (redis).call"),
+  oneOf(
+    "_G.redis.call | _G['red' .. 'is'].call | server.call | getfenv(0).redis.call | rawget(_G, 'redis').call",
+  ),
+  oneOf("getmetatable(redis).__index.call | loadstring('return red' .. 'is.call')() | select(1, redis.call)"),
+);
+const before = oneOf(
+  " | local c = redis.call; | local r = redis; | -- a comment\n | --[[ ]] | #!lua flags=allow-key-locking\n",
+  "local s = [[\n-- ]]; | local s = '\\\n-- '; | local redis = redis; | -- redis.call('GET')\n",
+);
+const args = oneOf(
+  "'0', '1' | KEYS[1] | 'NO', 'ONE' | unpack(ARGV, 2) | '127.0.0.1', '1', 'k', '0', '50' | 'GET', '*' | ",
+);
+const callIn = (name: string) =>
+  oneOf(
+    `'${name}' | "${name}" | ARGV[1] | '${name}' .. '' | '${name.slice(0, 2)}' .. '${name.slice(2)}' | unpack(ARGV)`,
+  );
+const around = oneOf(
+  "return @ | local ok, e = pcall(function() return @ end) return tostring(e) | return {@, @}",
+  "return coroutine.wrap(function() return @ end)() | for i = 1, 2 do local x = @ end return 1",
+);
+/** Scripts and functions that try to call it, and the commands that run them. */
+export const scriptCommands = called
+  .chain((name) => fc.tuple(fc.constant(name), before, callee, callIn(name), args, around))
+  .chain(([name, head, run, what, rest, frame]) => {
+    const call = `${run}(${[what, rest].filter((part) => part !== "").join(", ")})`;
+    const script = `${head} ${frame.replaceAll("@", call)}`;
+    const library = `#!lua name=fuzzed\nlocal redis = redis redis.register_function('fuzzed', function(KEYS, ARGV) ${script.replace(/^#!.*\n/, "")} end)`;
+    const sha = createHash("sha1").update(script).digest("hex");
+    const asked = ["1", "k", name, "0", "1"];
+    return fc.constantFrom(
+      [["EVAL", script, ...asked]],
+      [["eval_ro", script, ...asked]],
+      [
+        ["SCRIPT", "LOAD", script],
+        ["EVALSHA", sha, ...asked],
+      ],
+      [
+        ["FUNCTION", "LOAD", "REPLACE", library],
+        ["FCALL", "fuzzed", ...asked],
+      ],
+      [["MULTI"], ["EVAL", script, ...asked]],
+    );
+  });

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { body, bytes, mostly, oddPath, oneOf, path } from "./fuzz-content.ts";
+import { body, bytes, mostly, oddPath, oneOf, path, scriptCommands } from "./fuzz-content.ts";
 
 export interface FuzzedRequest {
   method: string;
@@ -122,6 +122,23 @@ export const properConversation = (credentials: string[]): fc.Arbitrary<Conversa
     requests: fc
       .array(properRequest(credentials), { minLength: 1, maxLength: 5 })
       .map((all) => all.with(-1, closing(all.at(-1) as FuzzedRequest))),
+    ending: fc.constant("server"),
+  });
+/** Requests that run scripts and functions, in each of the ways in which commands can come. */
+export const scriptConversation = (credentials: string[]): fc.Arbitrary<Conversation> =>
+  fc.record<Conversation>({
+    requests: fc
+      .tuple(scriptCommands, oneOf("/ | /pipeline | /multi-exec"), fc.constantFrom(...credentials))
+      .map(([commands, path, credentials]) => {
+        const bodies = path === "/" ? commands : [commands];
+        const all = bodies.map(
+          (body): FuzzedRequest => ({
+            ...{ method: "POST", path, version: "HTTP/1.1", credentials, headers: ["host: localhost"] },
+            ...{ body: JSON.stringify(body), framing: "length" },
+          }),
+        );
+        return all.with(-1, closing(all.at(-1) as FuzzedRequest));
+      }),
     ending: fc.constant("server"),
   });
 /** Requests of which a server may understand nothing. */

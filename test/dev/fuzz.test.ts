@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { Redis as IORedis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type DevServer, startDevServer } from "../../src/dev/index.ts";
+import { refusedNames } from "../../src/dev/refused.ts";
 import { engines } from "./engines.ts";
 import {
   type Conversation,
@@ -10,6 +11,7 @@ import {
   properConversation,
   render,
   rightCredentials,
+  scriptConversation,
   wrongCredentials,
 } from "./fuzz-requests.ts";
 import { until } from "./suite.ts";
@@ -191,6 +193,25 @@ describe.each([
           for (const { status } of answers) expect([200, 400, 405]).toContain(status);
           expectOneEach(answers, conversation);
         });
+      });
+
+      test("no script runs what requests may not, however it asks", async () => {
+        const redis = new IORedis(server.redisUrl);
+        const monitor = await redis.monitor();
+        const called: string[] = [];
+        monitor.on("monitor", (_time, [name = ""]: string[], source: string) => {
+          if (source === "lua") called.push(name.toUpperCase());
+        });
+        await fuzz(scriptConversation(rightCredentials), (answers) => {
+          for (const { status } of answers) expect([200, 400]).toContain(status);
+        });
+        await redis.eval("return redis.call('STRLEN', KEYS[1])", 1, "k");
+        await until(() => called.includes("STRLEN"));
+        expect(called.filter((name) => refusedNames.has(name))).toEqual([]);
+        // What is allowed was run.
+        expect(called).toContain("GET");
+        monitor.disconnect();
+        redis.disconnect();
       });
 
       test("odd requests are answered alike where at all, and disturb nobody", async () => {

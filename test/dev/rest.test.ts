@@ -87,6 +87,28 @@ describe.each(engines)("the REST API, on $name", ({ available, open }) => {
         expect((await post("/", ["MGET", "a", "none"])).body).toEqual({ result: ["b", null] });
       });
 
+      test.each(["9007199254740993", "9223372036854775807", "-9223372036854775808"])(
+        "answers the integer %s with all its digits, however it comes",
+        async (number) => {
+          const raw = async (path: string, body: unknown, headers = {}) => {
+            const text = typeof body === "string" ? body : JSON.stringify(body);
+            const authorization = `Bearer ${server.token}`;
+            const init = { method: "POST", headers: { authorization, ...headers }, body: text };
+            return (await fetch(server.url + path, init)).text();
+          };
+          // As a number in the request, too.
+          expect(await raw("/", `["INCRBY","n",${number}]`)).toBe(`{"result":${number}}`);
+          expect(await raw("/get/n", "")).toBe(`{"result":"${number}"}`);
+          const asked = ["INCRBY", "n", "0"];
+          expect(await raw("/", asked, base64)).toBe(`{"result":${number}}`);
+          expect(await raw("/pipeline", [asked, asked])).toBe(`[{"result":${number}},{"result":${number}}]`);
+          expect(await raw("/multi-exec", [asked])).toBe(`[{"result":${number}}]`);
+          expect(await raw("/incrby/n/0", "")).toBe(`{"result":${number}}`);
+          const bitfield = ["BITFIELD", "b", "SET", "i64", "0", number, "GET", "i64", "0"];
+          expect(await raw("/", bitfield)).toBe(`{"result":[0,${number}]}`);
+        },
+      );
+
       test("takes numbers and booleans as their text", async () => {
         await post("/", ["MSET", "n", 1.5, "b", true]);
         expect((await post("/", ["MGET", "n", "b"])).body).toEqual({ result: ["1.5", "true"] });

@@ -173,9 +173,8 @@ describe.skipIf(!hasRedisServer)("a real Redis", () => {
   });
 
   const rights = {
-    "those of README":
-      "+set +get +del +pexpire +pttl +exists +time +zadd +zrem +zscore +zrange +zrank +pubsub +publish +eval",
-    "those of a lock that nobody waits for": "+set +get +del +pexpire +eval",
+    "those of README": "+set +get +del +pexpire +time +eval +mget +pttl +publish",
+    "those of a lock that nobody waits for": "+set +get +del +pexpire +time +eval",
   };
   test.each(Object.entries(rights))(
     "with a user of few rights, %s, takes, renews and releases",

@@ -190,11 +190,12 @@ export async function startProxy(target: string): Promise<FaultyProxy> {
 export const command = (name: string) => (words: unknown[]) => String(words[0]).toUpperCase() === name;
 export const anything = () => true;
 
-/** Matches the scripts of the queue, which the number of their arguments after the keys tells apart. */
-const script = (args: number) => (words: unknown[]) =>
-  command("EVAL")(words) && Number(words[2]) >= 4 && words.length === 3 + Number(words[2]) + args;
-export const isJoin = script(3);
-export const isReleaseScript = script(2);
+/** Matches an operation of the protocol's script. */
+const operation = (name: string) => (words: unknown[]) => command("EVAL")(words) && words.at(-1) === name;
+export const isJoin = operation("join");
+/** Of a holder, or of a waiter that leaves. */
+export const isReleaseScript = (words: unknown[]) =>
+  operation("release")(words) || operation("dequeue")(words);
 
 function headersOf(request: IncomingMessage): Record<string, string> {
   const own = /^(host|connection|content-length|transfer-encoding)$/;

@@ -1,5 +1,6 @@
 import type { Redis } from "ioredis";
 import type { Lock, LockEvent, Locker, LockOptions } from "../../src/index.ts";
+import { decodeState, type Waiter as Waiting } from "../../src/protocol/state.ts";
 
 /** Someone who waits for a lock. */
 export interface Waiter {
@@ -55,16 +56,37 @@ export async function vanished(raw: Redis, key: string): Promise<void> {
   await until(async () => (await raw.keys(`lock:{${key}}*`)).every((name) => name.endsWith(":fence")));
 }
 
+/** All that stand in the queue, in order, also behind another library's lock. */
+export async function waitersOf(raw: Redis, key: string): Promise<Waiting[]> {
+  const values = await raw.mget(`lock:{${key}}`, `lock:{${key}}:waiters`);
+  return values.flatMap((value) => decodeState(value ?? "")?.waiters ?? []);
+}
+
 /** Who stands in the queue, in order: the owners they gave. */
 export async function queueOf(raw: Redis, key: string): Promise<string[]> {
-  const members = await raw.zrange(`lock:{${key}}:queue`, 0, -1);
-  return members.map((member) => member.split(":").slice(2).join(":"));
+  return (await waitersOf(raw, key)).map(({ owner }) => owner);
+}
+
+/** The channel on which a waiter is told of its grant. */
+export function channelOf({ token }: Waiting): string {
+  return `sl:${token.slice(0, 18)}`;
+}
+
+/** Who has a lock that others wait for, and ms left of its lease. */
+export async function holderOf(
+  raw: Redis,
+  key: string,
+): Promise<{ owner: string; left: number } | undefined> {
+  const [value, time] = await Promise.all([raw.get(`lock:{${key}}`), raw.time()]);
+  const [holder] = decodeState(value ?? "")?.holders ?? [];
+  return (
+    holder && { owner: holder.owner, left: holder.until - Number(time[0]) * 1000 - Number(time[1]) / 1000 }
+  );
 }
 
 /** Resolves once the stream of everyone in the queue is open. */
 export async function listening(raw: Redis, key: string): Promise<void> {
-  const members = await raw.zrange(`lock:{${key}}:queue`, 0, -1);
-  const channels = members.map((member) => `sl:${member.slice(0, 18)}`);
+  const channels = (await waitersOf(raw, key)).map(channelOf);
   await until(async () => {
     const counts = (await raw.pubsub("NUMSUB", ...channels)) as (string | number)[];
     return counts.every((count, i) => i % 2 === 0 || Number(count) > 0);

@@ -104,7 +104,7 @@ test("an error of a client that quotes its command shows no token", async () => 
   const error = await createLocker({ redis: redis as never, requestTimeout: 50 })
     .acquire(key)
     .catch((error) => error);
-  const token = /sl:([^:]+)/.exec(commands.join(" "))?.[1] as string;
+  const token = /s2:([^:]+)/.exec(commands.join(" "))?.[1] as string;
   const { inspect } = await import("node:util");
   expect(token).toHaveLength(36);
   expect(inspect(error, { depth: 9, showHidden: true })).not.toContain(token);

@@ -35,6 +35,7 @@ export class Contender {
   readonly #abort = new AbortController();
   #verdict: Verdict | undefined;
   #finished = false;
+  #waits = false;
 
   constructor(around: Surroundings, process: SimulatedProcess, locker: Locker, part: Part, name: string) {
     this.#around = around;
@@ -49,6 +50,11 @@ export class Contender {
     timeline.schedule(part.start, () => void run(), process);
     if (part.abortAfter !== undefined)
       timeline.schedule(part.start + part.abortAfter, () => this.#giveUp(), process);
+  }
+
+  /** Whether it is alive, stands in the queue, and will go on to. */
+  get waits(): boolean {
+    return this.#waits && this.#verdict === undefined && !this.#abort.signal.aborted && this.#process.running;
   }
 
   /** What it was told has to fit what happened to it. */
@@ -75,11 +81,14 @@ export class Contender {
     const { wait, ttl, renew, fencing, holdFor } = this.#part;
     const name = this.#name;
     const asked = timeline.now;
+    const self = this;
     const options: LockOptions = {
       ...{ wait, ttl, renew, fencing, holdFor, owner: name, signal, requestTimeout: 1000 },
       onEvent(event) {
         if (event.type === "acquired" && event.granted) tally.count("handedOver");
-        if (event.type === "waiting") tally.count("timesWaiting");
+        if (event.type !== "waiting") return;
+        tally.count("timesWaiting");
+        self.#waits = true;
       },
     };
     let lock: Awaited<ReturnType<Locker["acquire"]>>;

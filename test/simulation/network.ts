@@ -36,6 +36,8 @@ export class Network {
   readonly #faults: Faults;
   readonly #tally: Tally;
   readonly #subscriptions = new Set<Subscription>();
+  /** When the weather clears: from then on nothing gets lost or late. */
+  clearsAt = Number.POSITIVE_INFINITY;
 
   constructor(timeline: Timeline, random: Random, server: Server, faults: Faults, tally: Tally) {
     this.#timeline = timeline;
@@ -157,13 +159,14 @@ export class Network {
     fault: "lostRequests" | "lostReplies" | "repetitions" | "brokenStreams" | "lostMessages",
     chance: number,
   ) {
-    const strikes = this.#random.chance(chance);
+    const strikes = this.#random.chance(chance) && this.#timeline.now < this.clearsAt;
     if (strikes) this.#tally.count(fault);
     return strikes;
   }
 
   #latency(): number {
-    if (!this.#random.chance(this.#faults.delay)) return this.#random.between(1, 40);
+    if (!this.#random.chance(this.#faults.delay) || this.#timeline.now >= this.clearsAt)
+      return this.#random.between(1, 40);
     this.#tally.count("delays");
     // Half of it within a request's limit.
     return this.#random.between(100, this.#random.chance(0.5) ? 1000 : 8000);

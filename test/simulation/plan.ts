@@ -51,6 +51,8 @@ export interface Plan {
   seed: number;
   engine: EngineName;
   weather: keyof typeof weathers;
+  /** When the weather becomes calm, in ms. */
+  clearsAt: number;
   /** Whether the server has the commands that Upstash has and Redis before 8.4 lacks. */
   extended: boolean;
   processes: ProcessPlan[];
@@ -138,6 +140,7 @@ export function plans(engines: EngineName[]): fc.Arbitrary<Plan> {
     seed: fc.noShrink(fc.integer()),
     engine: fc.constantFrom(...engines),
     weather: fc.constantFrom(...(Object.keys(weathers) as (keyof typeof weathers)[])),
+    clearsAt: fc.constantFrom(5000, 20_000, 48 * 3_600_000),
     extended: fc.boolean(),
     processes: fc.array(process, { minLength: 4, maxLength: 4 }),
     server: fewOf(serverMishap),

@@ -10,6 +10,9 @@ import { createWorld, type World } from "./world.ts";
 /** Two days: all is over by then, and every key has run out, the fencing counter last. */
 const end = 48 * 3_600_000;
 
+/** In ms: how long a fault is felt. A request may be late by 8 s, and is given up after 2 s; then it is asked anew. */
+const aftermath = 12_000;
+
 /**
  * Plays one history. Resolves to what happened in it that must not happen, if anything did.
  * @param log told of every step
@@ -47,7 +50,12 @@ export async function play(
 
   const around = { ...world, library, referee, tally, ...circumstances(plan, processes) };
   const contenders = enter(plan, processes, around);
-  const quiet = await timeline.run(end, referee.check);
+  network.clearsAt = plan.clearsAt;
+  const calmFrom = lastFault(plan) + aftermath;
+  const quiet = await timeline.run(end, () => {
+    referee.check();
+    referee.checkLiveness(timeline.now >= calmFrom && contenders.some(({ waits }) => waits));
+  });
   const left = (await server.ask("KEYS", "*")) as string[];
   if (left.length > 0) referee.fail(`left behind: ${left.join(", ")}`);
   if (!quiet) referee.fail("something is still to happen, when all should be over");
@@ -55,6 +63,13 @@ export async function play(
   for (const contender of contenders) contender.check();
   tally.count("histories");
   return referee.violation;
+}
+
+/** When the last thing goes wrong that goes wrong by itself. */
+function lastFault({ weather, clearsAt, processes, server }: Plan): number {
+  const mishaps = [...processes.flatMap((process) => process.mishaps), ...server];
+  const constant = weather === "calm" || weather === "without streams";
+  return Math.max(constant ? 0 : clearsAt, ...mishaps.map(({ at, ms }) => at + ms));
 }
 
 function circumstances(plan: Plan, processes: SimulatedProcess[]) {

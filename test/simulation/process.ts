@@ -37,6 +37,7 @@ export class SimulatedProcess implements Owner {
         const mono = this.#mono;
         return () => Math.max(this.#wall - wall, this.#mono - mono);
       },
+      wallClock: () => this.#wall,
       later: (callback, ms) => {
         const fire = () => {
           this.#timers.delete(timer);

@@ -1,3 +1,4 @@
+import { pollLaterPerPlace } from "../../src/protocol/timing.ts";
 import type { SimulatedProcess } from "./process.ts";
 import type { Server } from "./server.ts";
 import type { Timeline } from "./timeline.ts";
@@ -13,6 +14,12 @@ interface Holder {
 /** In ms: some requests, one after the other. */
 const timeToCleanUp = 1000;
 
+/**
+ * In ms: for how long a lock may be free while somebody waits for it, once nothing goes wrong any more. As long as the
+ * ninth waiter, the last of a history, pauses between two requests, which are two round trips of 80 ms beside.
+ */
+const longestFree = 9 * pollLaterPerPlace + 160;
+
 /** What must never happen, whatever else does. */
 export class Referee {
   /** The first thing seen that must not happen. */
@@ -25,6 +32,8 @@ export class Referee {
   /** Since when those are done who have no business at the lock any more. */
   readonly #done = new Map<string, number>();
   #highestFence = 0;
+  /** Since when nothing has gone wrong, and somebody has waited all the time. */
+  #waitedForSince = Number.POSITIVE_INFINITY;
 
   constructor(timeline: Timeline, server: Server) {
     this.#timeline = timeline;
@@ -50,6 +59,23 @@ export class Referee {
     if (now > (this.#done.get(name) ?? Number.POSITIVE_INFINITY) + timeToCleanUp)
       this.fail(`${name} was done, and the lock is still its`);
   };
+
+  /**
+   * Once the last fault is over, a live waiter is served as soon as the lock is free.
+   * @param waits whether one that lives waits, and nothing goes wrong any more
+   */
+  checkLiveness(waits: boolean): void {
+    const { now } = this.#timeline;
+    const last = this.#server.occupations.at(-1);
+    const taken = last !== undefined && last.until > now;
+    const before = taken ? this.#server.occupations.at(-2) : last;
+    const freeSince = Math.max(this.#waitedForSince, before?.until ?? 0);
+    const freeUntil = taken ? last.from : now;
+    if (freeUntil - freeSince > longestFree)
+      this.fail(`the lock was free for more than ${longestFree} ms while somebody waited`);
+    if (!waits) this.#waitedForSince = Number.POSITIVE_INFINITY;
+    else if (this.#waitedForSince > now) this.#waitedForSince = now;
+  }
 
   robs(name: string): void {
     this.#robbed.add(name);

@@ -1,3 +1,4 @@
+import { decodePlain, decodeState } from "../../src/protocol/state.ts";
 import type { Command } from "../../src/redis/client.ts";
 import type { Engine } from "./engine.ts";
 import type { Library } from "./library.ts";
@@ -112,21 +113,32 @@ export class Server {
   async #observe(): Promise<void> {
     const { now } = this.#timeline;
     const last = this.occupations.at(-1);
-    const value = await this.#engine.command("GET", lockKey);
-    const name = typeof value === "string" ? nameIn(value) : undefined;
-    const ms = name === undefined ? 0 : Number(await this.#engine.command("PTTL", lockKey));
+    const there = await this.#occupant();
     if (last && last.until > now) {
-      last.until = last.name === name ? now + ms : now;
-      if (last.name === name) return;
+      last.until = last.name === there?.name ? there.until : now;
+      if (last.name === there?.name) return;
     }
-    if (name !== undefined) this.occupations.push({ name, from: now, until: now + ms });
+    if (there && there.until > now) this.occupations.push({ ...there, from: now });
+  }
+
+  /** Who has the lock, and until when of true time. */
+  async #occupant(): Promise<{ name: string; until: number } | undefined> {
+    const value = await this.#engine.command("GET", lockKey);
+    if (typeof value !== "string") return undefined;
+    const state = decodeState(value);
+    if (state) {
+      const [holder] = state.holders;
+      return holder && { name: nameOf(holder), until: holder.until - epoch - this.#clockOffset };
+    }
+    const plain = decodePlain(value);
+    const left = Number(await this.#engine.command("PTTL", lockKey));
+    return { name: plain ? nameOf(plain) : value, until: this.#timeline.now + left };
   }
 }
 
 /** A contender goes by its owner; a foreigner's value is its name. A lock that is kept is no holder's any more. */
-function nameIn(value: string): string {
-  const [, kept, owner] = /^sl.[^:.]*(\.kept)?:\d+:(.*)$/.exec(value) ?? [];
-  return kept ? `${owner}, kept` : (owner ?? value);
+function nameOf({ token, owner }: { token: string; owner: string }): string {
+  return token.endsWith(".kept") ? `${owner}, kept` : owner;
 }
 
 function describe([name, ...words]: Command): string {

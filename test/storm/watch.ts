@@ -37,12 +37,12 @@ export function startWatch(
 
   async function look(): Promise<void> {
     const sent = now();
-    const values = await redis.mget(names);
+    const [values, time] = results(await redis.multi().mget(names).time().exec());
     const got = now();
     const unsure: Promise<void>[] = [];
-    for (const [i, value] of values.entries()) {
+    for (const [i, value] of (values as (string | null)[]).entries()) {
       const key = keys[i] as string;
-      const id = value === null ? undefined : library.identify(value);
+      const id = value === null ? undefined : library.identify(value, serverTime(time));
       const before = current.get(key);
       if (before?.id === id) {
         if (!before) continue;
@@ -64,10 +64,11 @@ export function startWatch(
   /** How long it will be there, as far as is known. */
   async function readEnd(seen: Current, name: string): Promise<void> {
     const sent = now();
-    const [value, left] = (await redis.multi().get(name).pttl(name).exec()) ?? [];
+    const [value, left, time] = results(await redis.multi().get(name).pttl(name).time().exec());
+    const at = serverTime(time);
     // Another may have it by now.
-    if (typeof value?.[1] !== "string" || library.identify(value[1]) !== seen.id) return;
-    const pttl = left?.[1] as number;
+    if (typeof value !== "string" || library.identify(value, at) !== seen.id) return;
+    const pttl = library.left?.(value, at) ?? (left as number);
     if (seen.looks === 1) seen.pttl = pttl;
     seen.read = sent;
     seen.end = Math.max(seen.end, now() + pttl);
@@ -106,4 +107,14 @@ export function startWatch(
       redis.disconnect();
     },
   };
+}
+
+function results(replies: [error: Error | null, result: unknown][] | null): unknown[] {
+  return (replies ?? []).map(([, result]) => result);
+}
+
+/** What TIME replied, in ms. */
+function serverTime(reply: unknown): number {
+  const [seconds, microseconds] = reply as [string, string];
+  return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
 }

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createLocker, type Locker } from "../../src/index.ts";
 import { type Backend, clients, engines, freshKey } from "../helpers/backends.ts";
 import { type FaultyProxy, isJoin, startProxy } from "../helpers/proxy.ts";
+import { Version1 } from "../helpers/version-1.ts";
 import { acquired, until, vanished, wait } from "../helpers/waiter.ts";
 
 const [rest, upstash] = clients as [(typeof clients)[0], (typeof clients)[0]];
@@ -133,6 +134,54 @@ describe.each(pairs)("a mixed fleet, ours through $client on $engine", ({ missin
       await backend.raw.eval(deleteIfEqual, 1, name, "another library's");
       expect(await Promise.all(served)).toEqual([true, true, true]);
       expect(order).toEqual([0, 1, 2]);
+      await vanished(backend.raw, key);
+    });
+
+    test("lets a holder of version 1 keep and release its own, with waiters of both versions behind it", async () => {
+      const key = freshKey();
+      const old = new Version1(backend.raw, key, "11111111-0000-4000-8000-000000000000");
+      const oldWaiter = new Version1(backend.raw, key, "22222222-0000-4000-8000-000000000000");
+      expect(await old.tryAcquire()).toBe(true);
+      const held = await backend.raw.get(`lock:{${key}}`);
+      expect(await locker.tryAcquire(key)).toBe(null);
+      const waiter = wait(locker, key);
+      await waiter.standing;
+      expect(await backend.raw.get(`lock:{${key}}`)).toBe(held);
+      expect(await oldWaiter.join()).toBe(false);
+      expect(acquired(waiter)).toBe(undefined);
+      // Handed over by its own release to the waiter of its own version.
+      expect(await old.release()).toBe(true);
+      expect(acquired(waiter)).toBe(undefined);
+      expect(await oldWaiter.join()).toBe(true);
+      expect(await oldWaiter.release()).toBe(true);
+      await (await waiter.lock).release();
+      await vanished(backend.raw, key);
+    });
+
+    test("never has two in while a fleet is changed from version 1 to this one", async () => {
+      const key = freshKey();
+      let inside = 0;
+      const served = { old: 0, new: 0 };
+      const section = async (who: keyof typeof served) => {
+        expect(++inside).toBe(1);
+        await delay(Math.random() * 3);
+        served[who]++;
+        inside--;
+      };
+      const old = async (i: number) => {
+        for (let round = 0; round < 8; round++) {
+          const client = new Version1(backend.raw, key, `${i}000000${round}-0000-4000-8000-000000000000`);
+          await until(() => client.join());
+          await section("old");
+          expect(await client.release()).toBe(true);
+        }
+      };
+      const current = async () => {
+        for (let round = 0; round < 8; round++)
+          await locker.withLock(key, { wait: "1h" }, () => section("new"));
+      };
+      await Promise.all([old(1), current(), old(2), current(), old(3), current()]);
+      expect(served).toEqual({ old: 24, new: 24 });
       await vanished(backend.raw, key);
     });
   });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Backend, engines, freshKey, lockerAt } from "../helpers/backends.ts";
 import { type Child, runChild } from "../helpers/child.ts";
 import { type StreamFault, startProxy } from "../helpers/proxy.ts";
-import { queueOf, until, vanished, wait } from "../helpers/waiter.ts";
+import { channelOf, holderOf, queueOf, until, vanished, wait, waitersOf } from "../helpers/waiter.ts";
 
 const onTwo = engines.filter(({ engine }) => !engine.includes("DELEX"));
 
@@ -58,11 +58,8 @@ describe.each(onTwo)("processes that wait on $engine", ({ engine, missing, start
       expect(await queueOf(backend.raw, key)).toEqual(["killed", "next"]);
       await holder.release();
       // Granted to the dead one, for as long as that was to count as alive.
-      const [granted, left] = await Promise.all([
-        backend.raw.get(`lock:{${key}}`),
-        backend.raw.pttl(`lock:{${key}}`),
-      ]);
-      if (granted?.includes("killed")) expect(left).toBeLessThanOrEqual(4000);
+      const granted = await holderOf(backend.raw, key);
+      if (granted?.owner === "killed") expect(granted.left).toBeLessThanOrEqual(4000);
       await (await next.lock).release();
       await vanished(backend.raw, key);
     });
@@ -76,7 +73,8 @@ describe.each(onTwo)("processes that wait on $engine", ({ engine, missing, start
       await child.line("waiting");
       const next = wait(locker, key, { owner: "next" });
       await next.standing;
-      const [first] = (await backend.raw.zrange(`lock:{${key}}:queue`, 0, 0)) as [string];
+      const [first] = await waitersOf(backend.raw, key);
+      if (!first) throw new Error("nobody stands in the queue");
       return { key, holder, child, first, next };
     }
 
@@ -85,8 +83,7 @@ describe.each(onTwo)("processes that wait on $engine", ({ engine, missing, start
       child.process.kill("SIGKILL");
       await child.ended;
       const serverNow = async () => Number((await backend.raw.time())[0]) * 1000;
-      const alive = async () => Number(await backend.raw.zscore(`lock:{${key}}:alive`, first));
-      await until(async () => (await alive()) < (await serverNow()));
+      await until(async () => first.until < (await serverNow()));
       await holder.release();
       const held = await backend.raw.get(`lock:{${key}}`);
       expect(held).not.toContain("killed");
@@ -97,15 +94,16 @@ describe.each(onTwo)("processes that wait on $engine", ({ engine, missing, start
     test.concurrent("a waiter killed a moment ago is given the lock for a short while: nobody listens", async () => {
       const { key, holder, child, first, next } = await queueOfTwo();
       const listeners = async () => {
-        const [, count] = (await backend.raw.pubsub("NUMSUB", `sl:${first.slice(0, 18)}`)) as unknown[];
+        const [, count] = (await backend.raw.pubsub("NUMSUB", channelOf(first))) as unknown[];
         return Number(count);
       };
       await until(async () => (await listeners()) === 1);
       child.process.kill("SIGKILL");
       await until(async () => (await listeners()) === 0);
       await holder.release();
-      expect(await backend.raw.get(`lock:{${key}}`)).toContain("killed");
-      expect(await backend.raw.pttl(`lock:{${key}}`)).toBeLessThanOrEqual(2250);
+      const granted = await holderOf(backend.raw, key);
+      expect(granted?.owner).toBe("killed");
+      expect(granted?.left).toBeLessThanOrEqual(2250);
       await (await next.lock).release();
       await vanished(backend.raw, key);
     });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { createLocker } from "../../src/index.ts";
 import { type Backend, clients, engines, freshKey, lockerAt } from "../helpers/backends.ts";
 import { type FaultyProxy, isJoin, type StreamFault, startProxy } from "../helpers/proxy.ts";
-import { acquired, queueOf, until, vanished, wait } from "../helpers/waiter.ts";
+import { acquired, channelOf, queueOf, until, vanished, wait, waitersOf } from "../helpers/waiter.ts";
 
 let backend: Backend;
 beforeAll(async () => {
@@ -24,8 +24,7 @@ const it = test.extend<{ proxy: FaultyProxy }>({
 });
 
 const value = (key: string) => backend.raw.get(`lock:{${key}}`);
-const channels = async (key: string) =>
-  (await backend.raw.zrange(`lock:{${key}}:queue`, 0, -1)).map((member) => `sl:${member.slice(0, 18)}`);
+const channels = async (key: string) => (await waitersOf(backend.raw, key)).map(channelOf);
 
 /** Resolves right after a waiter was answered: it asks again 750 ms later at the soonest. */
 async function afterAPoll(proxy: FaultyProxy): Promise<void> {
@@ -112,14 +111,15 @@ describe.each(builds)("the stream of $client", ({ connect }) => {
     await waiter.standing;
     await until(() => proxy.streams.some(({ confirmed }) => confirmed));
     const [channel] = (await channels(key)) as [string];
-    const [, ticket] = await backend.raw.zrange(`lock:{${key}}:queue`, 0, -1, "WITHSCORES");
+    const ticket = (await waitersOf(backend.raw, key))[0]?.ticket ?? 0;
     const others = [
       "",
       ":",
       "!",
       "1:",
-      `${Number(ticket) - 1}:`,
-      `${Number(ticket) + 1}!`,
+      `${ticket}:`,
+      `${ticket - 1}:3750:${ticket}`,
+      `${ticket + 1}!`,
       "nil",
       "null",
       "{}",

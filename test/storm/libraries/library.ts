@@ -73,8 +73,13 @@ export interface Library {
   open(place: Place, client: string): Promise<Session>;
   /** The key of a lock in Redis. */
   redisKey(key: string): string;
-  /** Whose lock it is, by what stands there: an attempt's id, or a mark. Never a token. */
-  identify(value: string): string;
+  /**
+   * Whose lock it is, by what stands there: an attempt's id, or a mark. Never a token. Undefined for nobody's.
+   * @param now server time in ms
+   */
+  identify(value: string, now: number): string | undefined;
+  /** Ms left of the lease, if the value says more of it than how long the key lives. */
+  left?(value: string, now: number): number | undefined;
   /** How long a key may live at most, in ms; undefined for one it should never leave. */
   lifetime(redisKey: string, longestTtl: number): number | undefined;
 }

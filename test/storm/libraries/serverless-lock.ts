@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { Redis } from "@upstash/redis";
 import { createLocker, LockBusyError, LockUnavailableError } from "../../../src/index.ts";
+import { decodePlain, decodeState } from "../../../src/protocol/state.ts";
 import {
   type Attempt,
   type Held,
@@ -27,15 +28,21 @@ export function serverlessLock(variant?: string, title = "serverless-lock"): Lib
     // Who waits may stand in the queue without knowing, after a lost reply: then a grant lasts its stay.
     lease: (ttl, wait) => (wait > 0 ? Math.max(ttl, grantOf(0)) : ttl),
     redisKey: (key) => `lock:{${key}}`,
-    // `sl:<token>:<ttl>:<owner>`, or `sl!` where others wait.
-    identify: (value) => value.slice(3).split(":").slice(2).join(":"),
+    identify(value, now) {
+      const state = decodeState(value);
+      const holder = state?.holders.find(({ until }) => until > now);
+      return state ? holder?.owner : (decodePlain(value)?.owner ?? value);
+    },
+    left(value, now) {
+      const [holder] = decodeState(value)?.holders ?? [];
+      return holder && holder.until - now;
+    },
     lifetime(redisKey, longestTtl) {
       const [, kind = ""] = /^lock:\{[^}]*\}:?([a-z]*)/.exec(redisKey) ?? [];
       // A grant may last longer than a lease, and a mark of having left four requests' limits.
       const most: Record<string, number> = {
         "": Math.max(longestTtl, grantOf(25)),
-        queue: 20_000,
-        alive: 20_000,
+        waiters: grantOf(25),
         gone: 4 * requestTimeout,
         fence: 86_400_000,
       };

@@ -1,0 +1,28 @@
+// What the other entries may use of the core, and the file that is bundled as the core: they import these names at run
+// time, whichever module they name in the source, and build.ts refuses any other.
+export { printable, show } from "./errors.ts";
+export * from "./index.ts";
+export { connectionOptions, finisher, lossOf, newLocker } from "./locker.ts";
+export { defaults, readKey, readOptions, wellFormed } from "./options.ts";
+export { handOver, lifeLeft } from "./protocol/claim.ts";
+export { protocolScript } from "./protocol/script.ts";
+export {
+  decodePlain,
+  decodeState,
+  encodePlain,
+  encodeState,
+  queueRoom,
+  shortOwner,
+} from "./protocol/state.ts";
+export {
+  askedTogether,
+  fenceLife,
+  lostRequestMargin,
+  pollAtLeastEvery,
+  pollEvery,
+  pollLaterPerPlace,
+  shortestGrant,
+  unheardCut,
+} from "./protocol/timing.ts";
+export { connect } from "./redis/connection.ts";
+export { forever, leaseFor, milliseconds, realRuntime, whenAborted } from "./time.ts";

@@ -1,0 +1,94 @@
+import { createHash } from "node:crypto";
+import type { Command } from "./command.ts";
+import type { Extensions, Prepared } from "./extensions.ts";
+import type { RedisValue, Reply } from "./reply.ts";
+
+/** How a text is changed for the engine, and back. */
+export interface Rewrite {
+  script(text: string): string;
+  library(text: string): string;
+  /** A library's text as its author knows it. */
+  undo(text: string): string;
+}
+
+/**
+ * Hands scripts and libraries to the engine in another text, and keeps up the appearance that they went through as they
+ * were: the same SHA, the same line numbers, the same code in FUNCTION LIST.
+ */
+export function rewriteScripts({ script, library, undo }: Rewrite): Extensions {
+  // The SHA of a script as its author knows it, and as the engine knows it. Only changed scripts are in here.
+  const engineSha = new Map<string, string>();
+  const authorSha = new Map<string, string>();
+
+  function changed(text: string): string {
+    const engineText = script(text);
+    if (engineText !== text) {
+      engineSha.set(sha1(text), sha1(engineText));
+      authorSha.set(sha1(engineText), sha1(text));
+    }
+    return engineText;
+  }
+  const shaForEngine = (sha: string) => engineSha.get(sha.toLowerCase()) ?? sha;
+
+  return (command) => {
+    const [verb, first = "", ...rest] = command;
+    const name = verb.toUpperCase();
+    const text = first.toString();
+    const subcommand = text.toUpperCase();
+    const code = rest.at(-1)?.toString() ?? "";
+    if (name === "EVAL" || name === "EVAL_RO") {
+      return first === "" ? plain(command) : withAuthorSha([verb, changed(text), ...rest]);
+    }
+    if (name === "EVALSHA" || name === "EVALSHA_RO") {
+      return withAuthorSha([verb, shaForEngine(text), ...rest]);
+    }
+    if (name === "SCRIPT" && subcommand === "LOAD" && rest.length === 1) {
+      return { ...plain([verb, first, changed(code)]), answer: answerOfLoad };
+    }
+    if (name === "SCRIPT" && subcommand === "EXISTS") {
+      return plain([verb, first, ...rest.map((sha) => shaForEngine(sha.toString()))]);
+    }
+    if (name === "FUNCTION" && subcommand === "LOAD" && rest.length > 0) {
+      return plain([verb, first, ...rest.slice(0, -1), library(code)]);
+    }
+    if (name === "FUNCTION" && subcommand === "LIST") {
+      return { ...plain(command), answer: (reply) => mapped(reply, undo) };
+    }
+    return plain(command);
+  };
+
+  /** Sends the command. The author's SHA takes the place of the engine's in an error. */
+  function withAuthorSha(send: Command): Prepared {
+    return {
+      send,
+      answer: (reply) =>
+        "error" in reply
+          ? { error: reply.error.replace(/\b[0-9a-f]{40}\b/, (sha) => authorSha.get(sha) ?? sha) }
+          : reply,
+    };
+  }
+
+  function answerOfLoad(reply: Reply): Reply {
+    return mapped(reply, (sha) => authorSha.get(sha) ?? sha);
+  }
+}
+
+function plain(send: Command): Prepared {
+  return { send, answer: (reply) => reply };
+}
+
+/** The reply with each of its strings changed. */
+function mapped(reply: Reply, change: (text: string) => string): Reply {
+  const map = (value: RedisValue): RedisValue => {
+    if (Array.isArray(value)) return value.map(map);
+    if (!Buffer.isBuffer(value)) return value;
+    const text = value.toString();
+    const other = change(text);
+    return other === text ? value : Buffer.from(other);
+  };
+  return "error" in reply ? reply : { result: map(reply.result) };
+}
+
+function sha1(text: string): string {
+  return createHash("sha1").update(text).digest("hex");
+}

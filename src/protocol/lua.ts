@@ -1,0 +1,2 @@
+/** Lua as it is written: a backslash is Lua's own. */
+export const lua = String.raw;
