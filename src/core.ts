@@ -5,7 +5,6 @@ export * from "./index.ts";
 export { handOver, timeLeft } from "./invocation.ts";
 export { connectionOptions, finisher, lossOf, newLocker } from "./locker.ts";
 export { defaults, readKey, readOptions, wellFormed } from "./options.ts";
-export { protocolScript } from "./protocol/script.ts";
 export {
   decodePlain,
   decodeState,

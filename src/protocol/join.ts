@@ -82,14 +82,16 @@ local function stand()
     lastTicket = math.max(now(), lastTicket + 1)
     behind, ticket, alive = from, lastTicket, 0
   end
-  local before = queue:sub(1, from - 1)
-  local _, place = before:gsub('\n', '')
+  local place, line = 0, queue:find('\nw ', 1, true)
+  while line and line < from do
+    place, line = place + 1, queue:find('\nw ', line + 1, true)
+  end
   local pause = math.max(${pollEvery}, math.min(${pollAtLeastEvery}, place * ${pollLaterPerPlace}))
   local stay = ${lostRequestMargin} + pause
   alive = math.max(alive, now() + stay)
   queueUntil = math.max(queueUntil, alive)
-  local line = table.concat({'\nw', token, 'x 1', ticket, alive, asked, short(owner)}, ' ')
-  queue = before .. line .. queue:sub(behind)
+  local ours = table.concat({'\nw', token, 'x 1', ticket, alive, asked, short(owner)}, ' ')
+  queue = queue:sub(1, from - 1) .. ours .. queue:sub(behind)
   return ticket, place, stay
 end
 

@@ -132,7 +132,7 @@ export function isState(value: string): boolean {
   return value.startsWith(stateMark);
 }
 
-/** Whether a state has a line of that holder. */
-export function isHeldBy(state: string, token: string): boolean {
-  return isState(state) && state.includes(`\nh ${token} `);
+/** Whether a value is that holder's. */
+export function isHeldBy(value: string, token: string): boolean {
+  return value.startsWith(`s2:${token}:`) || (isState(value) && value.includes(`\nh ${token} `));
 }

@@ -32,9 +32,8 @@ async function readThere(attempt: Attempt, there: unknown, sinceSent: Since): Pr
   // Just taken: what is found later was taken after this request was sent.
   if (there === null) return granted(attempt, value, sinceSent);
   if (typeof there !== "string") throw unexpected(there);
-  // An earlier request of ours, whose reply was lost, had taken it.
-  if (there === value) return granted(attempt, value, age);
-  if (isHeldBy(there, token)) return granted(attempt, stateMark, age);
+  // An earlier request of ours, whose reply was lost, had taken it. Since then others may have waited.
+  if (isHeldBy(there, token)) return granted(attempt, isState(there) ? stateMark : there, age);
   return isState(there) && !settings.wait ? join(attempt) : busy(there);
 }
 

@@ -43,16 +43,12 @@ export const variants = {
   "own value found on a retry counted from the retry": [
     {
       file: "protocol/try-lock.ts",
-      replace: "granted(attempt, value, age)",
-      by: "granted(attempt, value, sinceSent)",
+      replace: "stateMark : there, age)",
+      by: "stateMark : there, sinceSent)",
     },
   ],
   "non-idempotent take": [
-    {
-      file: "protocol/try-lock.ts",
-      replace: "if (there === value) return granted(attempt, value, age);",
-      by: "",
-    },
+    { file: "protocol/try-lock.ts", replace: "if (isHeldBy(there, token))", by: "if (there === undefined)" },
   ],
   "a holder that is forgotten when the first waits": [
     {
