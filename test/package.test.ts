@@ -42,14 +42,15 @@ describe("an error that nobody catches", () => {
   );
 
   test("is traced to the source by its map", () => {
-    expect(uncaught("--enable-source-maps")).toMatch(/src.acquire\.ts:\d+\n/);
+    expect(uncaught("--enable-source-maps")).toMatch(/src.acquire.acquire\.ts:\d+\n/);
   });
 });
 
 test("no file has a line that fills a terminal, but for the Lua, which goes over the wire as it is", () => {
   for (const file of globSync("dist/**/*.js")) {
     for (const line of readFileSync(file, "utf8").split("\n")) {
-      if (!/Script = \(\) => "/.test(line)) expect(line.length, `${file}: ${line.slice(0, 80)}`).toBeLessThan(1_000);
+      if (!/Script = \(\) => "/.test(line))
+        expect(line.length, `${file}: ${line.slice(0, 80)}`).toBeLessThan(1_000);
     }
   }
 });

@@ -6,7 +6,7 @@ import type { Backend } from "./backends.ts";
 type Listener = (data: { message: string }) => void;
 
 /** The package's model of Redis as one more engine, behind an instance of the shape of `@upstash/redis`. */
-export function memoryBackend(): Backend & { options: LockerOptions } {
+function memoryBackend(): Backend & { options: LockerOptions } {
   const channels = new Map<string, Listener>();
   const memory = createMemoryRedis({
     now: () => Date.now(),
