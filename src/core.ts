@@ -2,7 +2,8 @@
 // time, whichever module they name in the source, and build.ts refuses any other.
 export { printable, show } from "./errors.ts";
 export * from "./index.ts";
-export { connectionOptions, leave, newLocker, openLocker } from "./locker.ts";
+export { handOver, timeLeft } from "./invocation.ts";
+export { connectionOptions, finisher, lossOf, newLocker } from "./locker.ts";
 export { defaults, readKey, readOptions, wellFormed } from "./options.ts";
 export {
   decodePlain,
@@ -23,4 +24,4 @@ export {
   unheardCut,
 } from "./protocol/timing.ts";
 export { connect } from "./redis/connection.ts";
-export { forever, milliseconds, realRuntime, whenAborted } from "./time.ts";
+export { forever, leaseFor, milliseconds, realRuntime, whenAborted } from "./time.ts";

@@ -1,15 +1,17 @@
-import { acquire } from "./acquire.ts";
-import { LockBusyError, LockOptionError, show } from "./errors.ts";
-import { type HeldLock, holdLock, type Lock, type LockHandle, readHandle } from "./lock.ts";
+import { acquire } from "./acquire/acquire.ts";
+import { LockBusyError, LockLostError, LockOptionError, show } from "./errors.ts";
+import { type LockHandle, readHandle } from "./lease/handle.ts";
+import { gone, type Lock, resumeLock } from "./lease/held-lock.ts";
 import {
   defaults,
   type LockOptions,
+  type LockSettings,
   readKey,
   readOptions,
   type Settings,
   type WithLockOptions,
 } from "./options.ts";
-import { newClaim } from "./protocol/claim.ts";
+import { newAttempt } from "./protocol/attempt.ts";
 import { type Connection, connect } from "./redis/connection.ts";
 import { restClient } from "./redis/rest.ts";
 import { type UpstashRedis, upstashClient } from "./redis/upstash.ts";
@@ -27,8 +29,13 @@ export interface LockerOptions extends LockOptions {
 
 export type Work<T> = (lock: Lock) => T | Promise<T>;
 
-/** Takes locks. Keeps no connection and no state of any lock: one for a whole module is right. */
+/**
+ * Takes locks. Keeps no connection and no state of any lock: one for a whole module is right. Its members need no
+ * `this`: `{ ...locker, acquire }` is a locker, too.
+ */
 export interface Locker {
+  /** The defaults of every call, checked. Frozen. */
+  readonly options: LockSettings;
   /**
    * Takes the lock; release it in a `finally`, or declare it with `await using`.
    * @throws LockBusyError when another holds it, after `wait`
@@ -55,29 +62,16 @@ export interface Locker {
 
 /** @throws LockOptionError when an option is wrong, or no URL and token are to be found */
 export function createLocker(options: LockerOptions = {}): Locker {
-  return openLocker(options);
-}
-
-/** @param others names of options that belong to the caller */
-export function openLocker(options: LockerOptions, others: readonly string[] = []): AdapterLocker {
-  const settings = readOptions(defaults, options, [...connectionOptions, ...others]);
+  const settings = readOptions(defaults, options, connectionOptions);
   return newLocker(connect(readClient(options), realRuntime), settings);
 }
 
-/** A locker as adapters see it. */
-export interface AdapterLocker extends Locker {
-  readonly settings: Settings;
-  /** @param settings already checked */
-  take(key: string, settings: Settings): Promise<HeldLock>;
-}
-
-export function newLocker(connection: Connection, settings: Settings): AdapterLocker {
-  const take = async (key: string, asked: Settings) => acquire(newClaim(connection, asked, readKey(key)));
+export function newLocker(connection: Connection, settings: Settings): Locker {
+  const take = async (key: string, asked: Settings) => acquire(newAttempt(connection, asked, readKey(key)));
   const acquireLock: Locker["acquire"] = async (key, options) => take(key, readOptions(settings, options));
 
   return {
-    settings,
-    take,
+    options: Object.freeze({ ...settings }),
     acquire: acquireLock,
     tryAcquire: (key, options) =>
       acquireLock(key, options).catch((error) => {
@@ -89,14 +83,15 @@ export function newLocker(connection: Connection, settings: Settings): AdapterLo
       if (typeof work !== "function") throw new LockOptionError("work", show(work), "a function");
       const asked = readOptions({ ...settings, renew: settings.renew ?? forever }, rest[0]);
       const lock = await take(key, asked);
+      const finish = finisher(lock, asked);
       let result: T;
       try {
         result = await work(lock);
       } catch (error) {
-        await leave(lock, asked, false);
+        await finish(false);
         throw error;
       }
-      await leave(lock, asked, true);
+      await finish(true);
       return result;
     },
     resume(handle, options) {
@@ -109,23 +104,39 @@ export function newLocker(connection: Connection, settings: Settings): AdapterLo
       // The window counts from acquire. Of two that are given, the shorter holds.
       const windows = [holdFor, asked.holdFor].filter((each) => each > 0);
       asked.holdFor = Math.min(...windows, windows.length ? forever : 0);
-      const claim = newClaim(connection, asked, key, { token, ttl: theirs.ttl });
-      return holdLock(claim, "resumed", { fence });
+      return resumeLock(newAttempt(connection, asked, key, { token }), fence);
     },
   };
 }
 
 /**
- * Ends the lock after its work: the one place that says which error wins. A release that cannot be asked for
- * is an event, no error, since the work was done under the lock.
+ * Releases a lock after its work. An error of the work wins over all others.
  * @throws LockLostError if the work succeeded and the lock was lost meanwhile
  * @throws LockUnavailableError if it succeeded and the lock could not be kept for `holdFor`: it may be done again
  */
-export async function leave(lock: HeldLock, settings: Settings, success: boolean): Promise<void> {
-  await lock.end(success).catch((error) => {
-    if (success && settings.holdFor > 0) throw error;
-  });
-  if (success && lock.lost && settings.onLost === "throw") throw lock.lost;
+export type Finish = (success: boolean) => Promise<void>;
+
+/** Makes the `Finish` of a lock, before its work starts: the one place that says which error wins. */
+export function finisher(lock: Lock, { holdFor, onLost }: Pick<LockSettings, "holdFor" | "onLost">): Finish {
+  // Not with `ifUnavailable: "proceed"`: what was never held cannot be lost.
+  const { held } = lock;
+  return async (success) => {
+    let stillHeld = true;
+    try {
+      stillHeld = await lock.release({ failed: !success });
+    } catch (error) {
+      // Without a window to keep, the work is done all the same. An event tells of the release.
+      if (success && holdFor > 0) throw error;
+    }
+    if (!success || onLost === "ignore") return;
+    const loss = lossOf(lock) ?? (held && !stillHeld && new LockLostError(lock.key, gone));
+    if (loss) throw loss;
+  };
+}
+
+/** Why the lock was lost, if that is known. */
+export function lossOf({ signal }: Partial<Pick<Lock, "signal">>): LockLostError | undefined {
+  return signal?.aborted && signal.reason instanceof LockLostError ? signal.reason : undefined;
 }
 
 export const connectionOptions = ["url", "token", "redis"];

@@ -77,11 +77,13 @@ export interface WithLockOptions extends LockOptions {
   onLost?: "throw" | "ignore" | undefined;
 }
 
-/** The options once checked: durations in ms, defaults filled in. */
+/** A locker's options as `locker.options` shows them: checked, durations in ms, defaults filled in. */
+export type LockSettings = Readonly<Settings>;
+
 export interface Settings {
   ttl: number;
   wait: number;
-  /** Ms, or undefined where nobody chose. */
+  /** Ms from acquire: 0 for `false`, Infinity for `true`. Undefined where nobody chose. */
   renew: number | undefined;
   holdFor: number;
   signal: AbortSignal | undefined;
@@ -199,9 +201,12 @@ function isSignal(value: unknown): boolean {
 }
 
 /** Calls the listener; what it throws or rejects with changes nothing. */
-export async function emit(lock: { settings: Settings; name: string }, happening: Happening): Promise<void> {
+export async function emit(
+  { settings, key }: { settings: Settings; key: string },
+  happening: Happening,
+): Promise<void> {
   try {
-    await lock.settings.onEvent?.({ key: lock.name, ...happening });
+    await settings.onEvent?.({ key, ...happening });
   } catch {}
 }
 

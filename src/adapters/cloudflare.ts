@@ -1,9 +1,19 @@
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
-import type { Lock } from "../lock.ts";
-import { createLocker, type Locker } from "../locker.ts";
-import { type BatchOptions, batchOptions, batchProcessor } from "./batch.ts";
+import type { Lock } from "../lease/held-lock.ts";
+import { createLocker } from "../locker.ts";
+import { type BatchOptions, batchProcessor } from "./batch.ts";
 import { ofRequest, type ResponseOptions, respondTo } from "./response.ts";
-import { type AdapterOptions, asOwner, attach, Guard, type Invocation, readHandler, run } from "./run.ts";
+import {
+  type AdapterOptions,
+  asOwner,
+  attach,
+  type Invocation,
+  type LockSource,
+  type LockTarget,
+  locking,
+  readFunction,
+  runUnder,
+} from "./run.ts";
 
 /** What is used of the `ctx` of a Worker. */
 export interface WorkerContext {
@@ -33,7 +43,7 @@ type FromEnv<Options, Env> = Omit<Options, "locker"> & {
    * What makes the locker of an `env`, once for an isolate, or a locker.
    * @default one of `env.UPSTASH_REDIS_REST_URL` and `_TOKEN`, or `env.KV_REST_API_URL` and `_TOKEN`
    */
-  locker?: Locker | ((env: Env) => Locker) | undefined;
+  locker?: LockSource | ((env: Env) => LockSource) | undefined;
 };
 
 /**
@@ -53,10 +63,11 @@ export function lockFetch<R extends Request, Env extends object, Context extends
   options: FromEnv<ResponseOptions<[request: R, env: Env, ctx: Context]>, Env>,
   handler: (request: R & { lock: Lock }, env: Env, ctx: Context) => Response | Promise<Response>,
 ): (request: R, env: Env, ctx: Context) => Promise<Response> {
-  const { guard, lockerOf } = guardFromEnv<Env, [R, Env, Context], Response>(options, handler);
+  readFunction(handler, "handler");
+  const enterOf = fromEnv(options, (own) => locking<[R, Env, Context], Response>(own));
   return async function lockedFetch(request, env, ctx) {
-    const about = { ...ofRequest(request, [ctx]), locker: lockerOf(env) };
-    return respondTo(guard, handler, about, request, env, ctx);
+    const own = options as ResponseOptions<[R, Env, Context]>;
+    return respondTo(own, enterOf(env), handler, ofRequest(request, [ctx]), request, env, ctx);
   };
 }
 
@@ -73,12 +84,16 @@ export function lockScheduled<
   options: FromEnv<AdapterOptions<[controller: Schedule, env: Env, ctx: Context], unknown>, Env>,
   handler: (controller: Schedule & { lock: Lock }, env: Env, ctx: Context) => unknown,
 ): (controller: Schedule, env: Env, ctx: Context) => Promise<void> {
-  const { guard, lockerOf } = guardFromEnv<Env, [Schedule, Env, Context], unknown>(options, handler);
+  readFunction(handler, "handler");
+  const enterOf = fromEnv(options, (own) => locking<[Schedule, Env, Context], unknown>(own));
   return async function lockedScheduled(controller, env, ctx) {
     if (Object(controller) !== controller)
       throw new LockOptionError("controller", show(controller), "what `scheduled` gets");
-    const about = inBackground(`scheduled ${controller.cron}`, lockerOf(env), ctx);
-    await run(guard, [controller, env, ctx], about, (lock) => handler(attach(controller, lock), env, ctx));
+    const about = inBackground(`scheduled ${controller.cron}`, ctx);
+    const entry = await enterOf(env)([controller, env, ctx], about);
+    if (!entry.lock) return;
+    await runUnder(entry, (lock) => handler(attach(controller, lock), env, ctx));
+    await entry.finish(true);
   };
 }
 
@@ -98,32 +113,27 @@ export function lockQueue<
   options: FromEnv<BatchOptions<Message, [env: Env, ctx: Context]>, Env>,
   processMessage: (message: Message & { lock: Lock }, env: Env, ctx: Context) => unknown,
 ): (batch: WorkerBatch<Message>, env: Env, ctx: Context) => Promise<void> {
-  const { guard, lockerOf } = guardFromEnv<Env, [Message, Env, Context], unknown>(
-    options,
-    processMessage,
-    batchOptions,
-  );
-  const process = batchProcessor<Message, [Env, Context]>(guard, options, processMessage);
+  const processorOf = fromEnv(options, (own) => batchProcessor<Message, [Env, Context]>(own, processMessage));
   return async function lockedQueue(batch, env, ctx) {
     const { queue, messages } = Object(batch) as typeof batch;
     if (!Array.isArray(messages)) throw new LockOptionError("batch", "no messages", "what `queue` gets");
-    const about = inBackground(`queue ${queue}`, lockerOf(env), ctx);
-    const settled = (message: Message, failure?: { error: unknown }) => {
-      if (failure) message.retry(retryOf(failure.error));
-      else message.ack();
-    };
-    await process({ items: messages, rest: [env, ctx], about, settled });
+    const { process, tell } = processorOf(env);
+    await process({
+      items: messages,
+      rest: [env, ctx],
+      about: inBackground(`queue ${queue}`, ctx),
+      succeeded: (message) => message.ack(),
+      failed(message, error) {
+        message.retry(retryOf(error));
+        return tell(error, message);
+      },
+    });
   };
 }
 
 /** What is known of an invocation that nobody waits for. */
-function inBackground(owner: string, locker: Locker | undefined, ctx: WorkerContext): Invocation {
-  return {
-    owner: asOwner(owner),
-    locker,
-    waitUntil: (work) => ctx.waitUntil(work),
-    awaitsRelease: true,
-  };
+function inBackground(owner: string, ctx: WorkerContext): Invocation {
+  return { owner: asOwner(owner), waitUntil: (work) => ctx.waitUntil(work) };
 }
 
 function retryOf(error: unknown): { delaySeconds?: number } {
@@ -131,30 +141,30 @@ function retryOf(error: unknown): { delaySeconds?: number } {
   return { delaySeconds: Math.min(longestDelay, Math.ceil(error.retryAfter / 1000)) };
 }
 
-/** The guard, and what gives it the locker of an `env`, made when that is seen first; null where it has one. */
-function guardFromEnv<Env extends object, Input extends unknown[], Result>(
-  options: FromEnv<AdapterOptions<Input, Result>, Env>,
-  handler: unknown,
-  own?: readonly string[],
-) {
-  readHandler(handler);
+/** What `make` makes of the options, with the locker of each `env` in them, made when that is seen first. */
+function fromEnv<Env extends object, Options extends LockTarget<never>, Made>(
+  options: FromEnv<Options, Env>,
+  make: (options: Options) => Made,
+): (env: Env) => Made {
   const { locker = lockerFromEnv, redis, url, token } = options;
-  const settled = redis || url || token || typeof locker !== "function";
-  const made = new WeakMap<Env, Locker>();
-  return {
-    guard: new Guard(options as AdapterOptions<Input, Result>, own, settled ? undefined : null),
-    lockerOf(env: Env): Locker | undefined {
-      if (settled) return undefined;
-      // A test may bring none.
-      const key = Object(env) as Env;
-      const known = made.get(key) ?? locker(env);
-      made.set(key, known);
-      return known;
-    },
+  const withLocker = (locker: LockSource) => make({ ...options, locker } as unknown as Options);
+  if (redis || url || token || typeof locker !== "function") {
+    const made = make(options as Options);
+    return () => made;
+  }
+  // Options are checked before any `env` is seen.
+  withLocker({ acquire: () => Promise.reject() });
+  const ofEnv = new WeakMap<object, Made>();
+  return (env) => {
+    // A test may bring none.
+    const key = Object(env);
+    const made = ofEnv.get(key) ?? withLocker(locker(env));
+    ofEnv.set(key, made);
+    return made;
   };
 }
 
-function lockerFromEnv(env: object): Locker {
+function lockerFromEnv(env: object): LockSource {
   const names = Object(env) as Record<string, string | undefined>;
   return createLocker({
     url: names.UPSTASH_REDIS_REST_URL || names.KV_REST_API_URL,

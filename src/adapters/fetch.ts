@@ -1,6 +1,6 @@
-import type { Lock } from "../lock.ts";
+import type { Lock } from "../lease/held-lock.ts";
 import { ofRequest, type ResponseOptions, respondTo } from "./response.ts";
-import { Guard, readHandler } from "./run.ts";
+import { locking, readFunction } from "./run.ts";
 
 export type LockFetchOptions<Input extends unknown[] = [request: Request]> = ResponseOptions<Input>;
 
@@ -20,9 +20,9 @@ export function lockFetch<R extends Request, Rest extends unknown[]>(
   options: LockFetchOptions<[request: R, ...rest: Rest]>,
   handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
 ): (request: R, ...rest: Rest) => Promise<Response> {
-  const guard = new Guard<[R, ...Rest], Response>(options);
-  readHandler(handler);
+  const enter = locking<[R, ...Rest], Response>(options);
+  readFunction(handler, "handler");
   return async function lockedFetch(request, ...rest) {
-    return respondTo(guard, handler, ofRequest(request, rest), request, ...rest);
+    return respondTo(options, enter, handler, ofRequest(request, rest), request, ...rest);
   };
 }

@@ -1,7 +1,7 @@
 import type { Context, MiddlewareHandler } from "hono";
-import type { Lock } from "../lock.ts";
+import type { Lock } from "../lease/held-lock.ts";
 import { attempt, ofRequest, type ResponseOptions, respond } from "./response.ts";
-import { Guard } from "./run.ts";
+import { locking } from "./run.ts";
 
 export type LockOptions = ResponseOptions<[c: Context]>;
 
@@ -17,10 +17,10 @@ export type LockOptions = ResponseOptions<[c: Context]>;
  * @throws LockOptionError here, when an option is wrong
  */
 export function lock(options: LockOptions): MiddlewareHandler<{ Variables: { lock: Lock } }> {
-  const guard = new Guard<[Context], Response>(options);
+  const enter = locking<[Context], Response>(options);
   return async function lockMiddleware(c, next) {
     const about = ofRequest(c.req.raw, [attempt(() => c.executionCtx)]);
-    const response = await respond(guard, [c], about, {
+    const response = await respond(options, enter, [c], about, {
       outer: c.get("lock"),
       place: (lock) => c.set("lock", lock),
       async work() {

@@ -1,6 +1,6 @@
 import { LockOptionError, show } from "../errors.ts";
 import { forever } from "../time.ts";
-import { asOwner, attach, type Invocation, viewOf } from "./run.ts";
+import { asOwner, attach, type Invocation, type Taken, viewOf } from "./run.ts";
 
 /** What is used and handed on of Lambda's context, as `@types/aws-lambda` describes it. */
 export interface LambdaContext {
@@ -36,7 +36,7 @@ export function lockedContext<Context extends object, L>(context: Context, lock:
  * @throws LockOptionError in a durable function: that runs its handler again at every replay, and between
  * two of them it does not run at all
  */
-export function invocation(context: Partial<LambdaContext>): Invocation {
+export function invocation(context: Partial<LambdaContext>): Invocation & { lifetime: () => number } {
   if (Symbol.for("@aws/durable-execution-sdk-js/durable-context") in context || "lambdaContext" in context) {
     throw new LockOptionError("context", "that of a durable function", "a plain one: lock inside a step");
   }
@@ -46,11 +46,6 @@ export function invocation(context: Partial<LambdaContext>): Invocation {
     lifetime: () => remainingTime(context),
     owner: typeof functionName === "string" ? asOwner(names.join(" ").trim()) : undefined,
   };
-}
-
-/** Of so many ms, those that are kept for the release and the answer. */
-export function endShare(lifetime: number): number {
-  return Math.min(1000, lifetime / 10);
 }
 
 /** Milliseconds the function may still run: no limit if the context does not know, as in a unit test. */
@@ -69,6 +64,17 @@ export function gaveUp(error: unknown, context: Partial<LambdaContext>): boolean
   const { name, message } = Object(error) as Partial<Error>;
   const timedOut = name === "TimeoutError" && `${message}`.startsWith("[AbortError]");
   return timedOut || remainingTime(context) < 20;
+}
+
+/** A lock that is not released after such a failure: its lease runs out while the handler may go on. */
+export function outlived<L>(taken: Taken<L>, context: Partial<LambdaContext>): Taken<L> {
+  return {
+    ...taken,
+    async finish(success, error) {
+      if (!success && gaveUp(error, context)) taken.pace();
+      else await taken.finish(success);
+    },
+  };
 }
 
 /** Whether a result says that the work was done: not an answer of 5xx, nor records that are to come again. */

@@ -1,5 +1,6 @@
 import { LockBusyError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
-import type { HeldLock, Lock } from "../lock.ts";
+import type { Lock } from "../lease/held-lock.ts";
+import type { Finish } from "../locker.ts";
 import {
   gaveUp,
   invocation,
@@ -8,8 +9,8 @@ import {
   readContext,
   succeeded,
 } from "./lambda-context.ts";
-import { type AdapterOptions, answerBusy, type End, Guard } from "./run.ts";
-import { discard, heldToEnd } from "./stream.ts";
+import { discard, heldToEnd } from "./node-stream.ts";
+import { type AdapterOptions, answerBusy, locking, once, settle, type Taken } from "./run.ts";
 
 export type { LambdaContext } from "./lambda-context.ts";
 
@@ -79,11 +80,8 @@ export default function lockMiddleware<Event>(
 type Request<Event, L> = MiddyRequest<Event, LambdaContext & { lock: L }>;
 
 function withLocker<Event>(options: LockMiddlewareOptions<Event>): LockMiddleware<Event, Lock> {
-  const guard = new Guard(options);
-  return hooks<Event, Lock>(async (event, context) => {
-    const entry = await guard.enter([event, context], invocation(context));
-    return entry.lock ? { ...entry, renewed: entry.lock } : entry;
-  });
+  const enter = locking(options);
+  return hooks<Event, Lock>((event, context) => enter([event, context], invocation(context)));
 }
 
 function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddleware<Event, ReadyMadeLock> {
@@ -101,19 +99,12 @@ function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddlew
       throw new LockUnavailableError(key, new Error(error.message.split(", command was:", 1)[0]));
     });
     if (!acquired) return answerBusy(new LockBusyError(key, {}), ifBusy, [event, context]);
-    const end = async () => {
+    const finish = once(async () => {
       await lock.release().catch(() => false);
-    };
-    return { lock, end };
+    });
+    // It is not renewed.
+    return { lock, finish, pace() {}, progress() {} };
   });
-}
-
-/** A lock that was taken, whichever it is. */
-interface Taken<L> {
-  lock: L;
-  end: End;
-  /** The lock, if it is renewed. */
-  renewed?: HeldLock;
 }
 
 /** Takes the lock, or says what to answer instead. */
@@ -123,23 +114,11 @@ type Enter<Event, L> = (
 ) => Promise<Taken<L> | { lock: undefined; response: unknown }>;
 
 /** The locks of each request that are not ended, in their order. One process may run many invocations at once. */
-const locksOf = new WeakMap<object, Set<Taken<unknown>>>();
+const locksOf = new WeakMap<object, Set<Pick<Taken, "finish" | "pace">>>();
 
 function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<Event, L> {
-  /** The lock that this middleware took for a request, with the context without it and with it. */
-  const taken = new WeakMap<
-    object,
-    Taken<L> & { bare: LambdaContext; locked: LambdaContext & { lock: L } }
-  >();
-
-  const end = async (request: Request<Event, L>, success: boolean) => {
-    const own = taken.get(request);
-    taken.delete(request);
-    if (!own) return;
-    // What comes after this is under the lock of a middleware registered before, if there is one.
-    if (request.context === own.locked) request.context = own.bare as typeof own.locked;
-    if (locksOf.get(request)?.delete(own)) await own.end(success);
-  };
+  /** The lock that this middleware took for a request, until it is ended. */
+  const taken = new WeakMap<object, Taken<L>>();
 
   async function lockBefore(request: Request<Event, L>) {
     const bare: LambdaContext = readContext(request.context);
@@ -150,41 +129,30 @@ function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<
       // Of undefined it would make that the handler is to run.
       return entry.response ?? null;
     }
-    const own = { ...entry, bare, locked: lockedContext(bare, entry.lock) };
+    const locked = lockedContext(bare, entry.lock);
+    const locks = locksOf.get(request) ?? watched(request);
+    const finish: Finish = async (success) => {
+      taken.delete(request);
+      // middy may have given up on a handler that is still at work.
+      if (gaveUp(request.error, bare)) return own.pace();
+      locks.delete(own);
+      // What comes after this is under the lock of a middleware registered before, if there is one.
+      if (request.context === locked) request.context = bare as typeof locked;
+      return entry.finish(success);
+    };
+    const own = { ...entry, finish };
     taken.set(request, own);
-    locksOf.set(request, (locksOf.get(request) ?? watched(request)).add(own));
-    request.context = own.locked;
+    locksOf.set(request, locks.add(own));
+    request.context = locked;
   }
 
   async function lockAfter(request: Request<Event, L>) {
-    const { response } = request;
-    if (lapses(request)) return;
-    const success = succeeded(response);
-    const { renewed } = taken.get(request) ?? {};
-    // A loss that is known is told in place of the response.
-    const lost = renewed?.signal.aborted && renewed.lost;
-    const held = lost ? undefined : heldToEnd(response, (whole) => end(request, whole && success), renewed);
-    if (held) {
-      request.response = held;
-      return;
-    }
-    try {
-      await end(request, success);
-    } catch (error) {
-      discard(response);
-      throw error;
-    }
+    const own = taken.get(request);
+    if (own) request.response = await settle(own, request.response, { succeeded, hold: heldToEnd, discard });
   }
 
   async function lockOnError(request: Request<Event, L>) {
-    if (!lapses(request)) await end(request, false);
-  }
-
-  /** Lets the lease run out where middy gave up on a handler that may still be at work: two would be let in. */
-  function lapses(request: Request<Event, L>): boolean {
-    if (!gaveUp(request.error, request.context)) return false;
-    taken.get(request)?.renewed?.stopRenewing();
-    return true;
+    await taken.get(request)?.finish(false);
   }
 
   return { before: lockBefore, after: lockAfter, onError: lockOnError };
@@ -192,11 +160,7 @@ function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<
 
 /** Ends the locks of a request whose handler is not going to run. */
 async function endEarly(request: object): Promise<void> {
-  const locks = locksOf.get(request);
-  for (const lock of [...(locks ?? [])].reverse()) {
-    locks?.delete(lock);
-    await lock.end(false);
-  }
+  for (const { finish } of [...(locksOf.get(request) ?? [])].reverse()) await finish(false);
 }
 
 /**
@@ -204,8 +168,8 @@ async function endEarly(request: object): Promise<void> {
  * all that middy does of one: a middleware that is passed over hears nothing of it. So from there on locks are renewed
  * no more, and if it is known that the handler did not run, they are ended. middy 6 and 7 tell by `earlyResponse`.
  */
-function watched(request: MiddyRequest<unknown, unknown>): Set<Taken<unknown>> {
-  const locks = new Set<Taken<unknown>>();
+function watched(request: MiddyRequest<unknown, unknown>): Set<Pick<Taken, "finish" | "pace">> {
+  const locks = new Set<Pick<Taken, "finish" | "pace">>();
   let { response } = request;
   let answered = false;
   Object.defineProperty(request, "response", {
@@ -215,7 +179,7 @@ function watched(request: MiddyRequest<unknown, unknown>): Set<Taken<unknown>> {
     set(value) {
       response = value;
       if (!answered && "earlyResponse" in request) endEarly(request).catch(() => {});
-      if (!answered) for (const { renewed } of locks) renewed?.renewOnProgress();
+      if (!answered) for (const { pace } of locks) pace();
       answered = true;
     },
   });

@@ -1,15 +1,20 @@
 import { LockBusyError, LockError, LockOptionError, show } from "../errors.ts";
-import type { HeldLock, Lock } from "../lock.ts";
+import { handOver } from "../invocation.ts";
+import type { Lock } from "../lease/held-lock.ts";
+import { whenAborted } from "../time.ts";
 import {
   type AdapterOptions,
   asOwner,
   attach,
-  type End,
-  type Guard,
+  type Enter,
   type Invocation,
-  underLock,
+  once,
+  print,
+  runUnder,
+  settle,
+  tell,
 } from "./run.ts";
-import { holdingWeb } from "./web-stream.ts";
+import { webStream } from "./stream.ts";
 
 /** Options of the adapters whose handler answers a `Request` with a `Response`. */
 export interface ResponseOptions<Input extends unknown[]>
@@ -23,9 +28,14 @@ export interface ResponseOptions<Input extends unknown[]>
 }
 
 /** What an adapter knows of a request. */
-export interface RequestInvocation extends Invocation {
+export interface RequestInvocation {
+  owner: string | undefined;
+  /** Lets clean-up go on after the response, the release too. If it throws, the release is waited for. */
+  waitUntil: ((work: Promise<unknown>) => unknown) | undefined;
   /** Whether the platform sends no body, whatever the response has. */
   bodiless: boolean;
+  /** Aborts when nobody waits for the response any more. Ends the wait and the acquire, and not the handler's work. */
+  leaving: AbortSignal | undefined;
 }
 
 /** The work of a handler, and where it finds its lock. */
@@ -43,52 +53,91 @@ interface Handling {
  * @throws what the handler throws, and a LockBusyError where that is wanted
  */
 export async function respond<Input extends unknown[]>(
-  guard: Guard<Input, Response>,
+  options: ResponseOptions<Input>,
+  enter: Enter<Input, Response>,
   input: Input,
   about: RequestInvocation,
   { outer, place, work, failed = () => false }: Handling,
 ): Promise<Response> {
-  const { ifBusy } = guard.options;
+  const { ifBusy, onError = print } = options;
+  const { leaving, waitUntil, bodiless } = about;
+  const report = (error: LockError) => tell(onError, error, ...input);
   let entered = false;
+  let streams = false;
   try {
-    const entry = await guard.enter(input, about);
+    const entry = await enterUnless(leaving, (signal) => enter(input, { ...about, signal }));
     if (!entry.lock)
       return ifBusy === "skip" ? new Response(null, { status: 204 }) : readAnswer(entry.response);
     entered = true;
     const { lock } = entry;
-    // Of two locks around one handler, the outer one comes back when the inner one has ended.
-    const end: End = (success) => entry.end(success).finally(() => outer && place(outer));
-    const run = () => {
+    const finish = once(async (success) => {
+      // A loss that is known is told by the answer.
+      const goesOn = lock.held;
+      // Of two locks around one handler, the outer one comes back when the inner one has ended.
+      const finished = entry.finish(success).finally(() => outer && place(outer));
+      const handedOver = goesOn && handOver(finished, waitUntil);
+      // A body that fails tells its reader little.
+      if (handedOver || streams) finished.catch(report);
+      if (!handedOver) await finished;
+    });
+    const taken = { ...entry, finish };
+    const response = await runUnder(taken, () => {
       place(lock);
       return work();
-    };
-    return await underLock({ lock, end }, run, {
+    });
+    return await settle(taken, response, {
       succeeded: ({ status }) => status < 500 && !failed(),
-      hold(response, end) {
-        // A body that fails tells its reader little.
-        const told: End = (success) =>
-          end(success).catch((error) => {
-            guard.report(error, input);
-            throw error;
-          });
-        return failed() ? undefined : held(response, about, lock, told);
+      hold(response, taken) {
+        const { body } = response;
+        if (failed() || !body) return undefined;
+        if (!bodiless && !leaving?.aborted) {
+          streams = true;
+          return new Response(webStream(body.getReader(), taken, leaving), response);
+        }
+        drop(response);
+        return taken.finish(true).then(() => new Response(null, response));
       },
       discard: drop,
     });
   } catch (error) {
     // The client left before its turn came. nginx has a status for that, which nobody sees.
-    if (!entered && about.signal?.aborted) return new Response(null, { status: 499 });
+    if (!entered && leaving?.aborted) return new Response(null, { status: 499 });
     const throws = error instanceof LockBusyError && ifBusy === "throw";
     if (throws || !(error instanceof LockError)) throw error;
     const { code, message, expose, statusCode: status, headers } = error;
-    if (status >= 500) guard.report(error, input);
+    if (status >= 500) report(error);
     return Response.json({ code, message: expose ? message : undefined }, { status, headers });
   }
 }
 
+/**
+ * Enters, unless `leaving` aborts before. Later that has no effect on the lock, whose own `signal` option has.
+ */
+async function enterUnless<Entry extends { lock: Lock | undefined }>(
+  leaving: AbortSignal | undefined,
+  enter: (signal: Invocation["signal"]) => Promise<Entry>,
+): Promise<Entry> {
+  if (!leaving) return enter(undefined);
+  // Not AbortSignal.any: not every runtime has it, and some of those that do never let go of its signals.
+  const either = new AbortController();
+  const follow = (signal: AbortSignal | undefined) => whenAborted(signal, () => either.abort(signal?.reason));
+  const forgetLeaving = follow(leaving);
+  let forgetOwn = () => {};
+  const entering = enter((own) => {
+    forgetOwn = follow(own);
+    return either.signal;
+  }).finally(forgetLeaving);
+  entering.then(
+    ({ lock }) => (lock ? whenAborted(lock.signal, forgetOwn) : forgetOwn()),
+    () => forgetOwn(),
+  );
+  return entering;
+}
+
 /** Runs a handler of requests under its lock, which is at `request.lock`. */
 export async function respondTo<R extends Request, Rest extends unknown[]>(
-  guard: Guard<[R, ...Rest], Response>,
+  options: ResponseOptions<[R, ...Rest]>,
+  enter: Enter<[R, ...Rest], Response>,
   handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
   about: RequestInvocation,
   request: R,
@@ -96,7 +145,7 @@ export async function respondTo<R extends Request, Rest extends unknown[]>(
 ): Promise<Response> {
   if (Object(request) !== request) throw new LockOptionError("request", show(request), "a Request");
   let locked = request as R & { lock: Lock };
-  return respond(guard, [request, ...rest], about, {
+  return respond(options, enter, [request, ...rest], about, {
     outer: locked.lock,
     place(lock) {
       locked = attach(request, lock);
@@ -125,7 +174,7 @@ export function ofRequest(request: Request, rest: readonly unknown[]): RequestIn
     owner: asOwner(attempt(() => request.headers.get("x-vercel-id") ?? request.headers.get("cf-ray"))),
     waitUntil: context && ((work) => context.waitUntil(work)),
     bodiless: attempt(() => request.method) === "HEAD",
-    signal: typeof signal?.addEventListener === "function" ? signal : undefined,
+    leaving: typeof signal?.addEventListener === "function" ? signal : undefined,
   };
 }
 
@@ -147,20 +196,6 @@ export function attempt<T>(look: () => T): T | undefined {
 }
 
 /** Cancels a body that is not sent. What comes of that changes nothing. */
-function drop(response: Response | undefined): void {
-  attempt(() => response?.body?.cancel())?.catch(() => {});
-}
-
-/** The response with a body that keeps the lock to its end. Undefined if there is no body. */
-function held(
-  response: Response,
-  { bodiless, signal }: RequestInvocation,
-  lock: HeldLock,
-  end: End,
-): Response | Promise<Response> | undefined {
-  if (!response.body) return undefined;
-  if (!bodiless && !signal?.aborted)
-    return new Response(holdingWeb(response.body, end, lock, signal), response);
-  drop(response);
-  return end(true).then(() => new Response(null, response));
+function drop(response: Response): void {
+  attempt(() => response.body?.cancel())?.catch(() => {});
 }

@@ -1,22 +1,34 @@
-import { LockBusyError, type LockError, LockOptionError, printable, show } from "../errors.ts";
-import type { HeldLock } from "../lock.ts";
 import {
-  type AdapterLocker,
+  LockBusyError,
+  type LockError,
+  LockOptionError,
+  type LockUnavailableError,
+  printable,
+  show,
+} from "../errors.ts";
+import { timeLeft } from "../invocation.ts";
+import type { Lock } from "../lease/held-lock.ts";
+import {
   connectionOptions,
+  createLocker,
+  type Finish,
+  finisher,
   type Locker,
   type LockerOptions,
-  leave,
-  openLocker,
+  lossOf,
 } from "../locker.ts";
 import {
   defaults,
+  type LockSettings,
   readKey,
   readOptions,
-  type Settings,
   type WithLockOptions,
   wellFormed,
 } from "../options.ts";
-import { forever, whenAborted } from "../time.ts";
+import { forever, leaseFor, realRuntime } from "../time.ts";
+
+/** What adapters use of a locker. One without `options` has the package's defaults. */
+export type LockSource = Pick<Locker, "acquire"> & Partial<Pick<Locker, "options">>;
 
 /** What every adapter takes beside the options of `createLocker`. */
 export interface LockTarget<Input extends unknown[]> extends LockerOptions, WithLockOptions {
@@ -25,8 +37,11 @@ export interface LockTarget<Input extends unknown[]> extends LockerOptions, With
    * handler runs.
    */
   key: string | ((...input: Input) => string | Promise<string>);
-  /** A locker made before, to share its connection and defaults. @default one made from these options */
-  locker?: Locker | undefined;
+  /**
+   * A locker made before, to share its connection and defaults: that of `createLocker`, or any object with its
+   * `acquire`. @default one made from these options
+   */
+  locker?: LockSource | undefined;
 }
 
 /** What the adapters take whose handler makes a response. */
@@ -57,180 +72,175 @@ export interface Invocation {
   lifetime?: (() => number) | undefined;
   /** Shown to others when the `owner` option is not set. */
   owner?: string | undefined;
-  /**
-   * Lets work go on after the handler's end: what is cleaned up behind an acquire, and the release. If it throws,
-   * the release is waited for.
-   */
+  /** Lets clean-up go on after the handler's end. */
   waitUntil?: ((work: Promise<unknown>) => unknown) | undefined;
-  /** Aborts when nobody waits for the answer any more. Ends the wait and the acquire, and not the handler's work. */
-  signal?: AbortSignal | undefined;
-  /** Whether the release is waited for all the same: nobody waits for a response, and a lost lock is to be told. */
-  awaitsRelease?: boolean;
-  /** Where each invocation brings its own. */
-  locker?: Locker | undefined;
+  /** The signal that ends the wait, the acquire and the work, made of the `signal` option. @default that option */
+  signal?: ((own: AbortSignal | undefined) => AbortSignal | undefined) | undefined;
 }
 
-/** Ends the lock after the work. @throws LockLostError if that succeeded and the lock was lost meanwhile */
-export type End = (success: boolean) => Promise<void>;
-
-/** A lock that was taken, and how it is ended. */
-export interface Taken {
-  lock: HeldLock;
-  end: End;
+/** A lock that was taken for a handler. */
+export interface Taken<L = Lock> {
+  lock: L;
+  /** Ends the lock, the first time it is called. @param error of work that failed */
+  finish(success: boolean, error?: unknown): Promise<void>;
+  /** From here on the lock is renewed only while `progress` is called. */
+  pace(): void;
+  /** Says that the work got on. */
+  progress(): void;
 }
 
 /** The lock taken, or, while another holds it, the response in the handler's place. */
-export type Entry<Response> = Taken | { lock: undefined; response: Response | null };
+type Entry<Response> = Taken | { lock: undefined; response: Response | null };
 
-/** What an adapter knows of its results. */
-export interface Results<T> {
-  /** Whether the work did what it should: only then is the lock kept for `holdFor`. @default true */
-  succeeded?(result: T): boolean;
-  /** Whether work that failed may still go on: then the lock is left to end by itself. @param error what it threw */
-  gaveUp?(error?: unknown): boolean;
-  /** Puts off the end of a lock that the result still needs. Undefined if it does not need it any more. */
-  hold?(result: T, end: End, lock: HeldLock): T | Promise<T> | undefined;
-  /** Told of a result that is not handed on, since the lock was lost or the result cannot be held. */
-  discard?(result: T | undefined): void;
-}
+/** Takes the lock of one invocation. @param key what is locked, if that is known */
+export type Enter<Input extends unknown[], Response> = (
+  input: Input,
+  about: Invocation,
+  key?: string,
+) => Promise<Entry<Response>>;
 
 /** The options that are no option of `createLocker`. */
 const adapterOptions = ["key", "ifBusy", "locker", "onError"];
 
-/** The rules of every adapter. Options are checked here, when the handler is wrapped. */
-export class Guard<Input extends unknown[], Response> {
-  readonly options: AdapterOptions<Input, Response>;
-  readonly #own: readonly string[];
-  readonly #locker: Locker | null;
+/**
+ * Checks an adapter's options, once, and returns what takes the lock of each invocation.
+ * @param own names of the adapter's own options
+ * @throws LockOptionError
+ */
+export function locking<Input extends unknown[], Response>(
+  options: AdapterOptions<Input, Response>,
+  own: readonly string[] = adapterOptions,
+): Enter<Input, Response> {
+  const { key, ifBusy = "throw", onError = print, locker: given } = options;
+  if (typeof key !== "function") readKey(key);
+  if (ifBusy !== "throw" && ifBusy !== "skip")
+    readFunction(ifBusy, "ifBusy", '"throw", "skip" or a function');
+  readFunction(onError, "onError");
+  if (given && typeof given.acquire !== "function")
+    throw new LockOptionError("locker", show(given), "what createLocker returned");
+  const base = { ...defaults, ...given?.options };
+  const settings = readOptions(base, options, given ? own : [...own, ...connectionOptions]);
+  const { ttl, holdFor, renew = forever } = settings;
+  // As with ShedLock's lockAtLeastFor and lockAtMostFor.
+  if (!renew && holdFor > ttl)
+    throw new LockOptionError("holdFor", show(holdFor), `at most ttl (${ttl}) without renew`);
+  const locker = given ?? createLocker(without(own, options));
+  const asked = without([...own, ...connectionOptions, "onLost"], options);
 
-  /**
-   * @param own names of the adapter's own options
-   * @param locker null where each invocation brings its own
-   */
-  constructor(
-    options: AdapterOptions<Input, Response>,
-    own: readonly string[] = adapterOptions,
-    locker: Locker | null = options.locker ?? openLocker(options, own),
-  ) {
-    const { key, ifBusy, onError } = options;
-    if (typeof key !== "function") readKey(key);
-    if (![undefined, "throw", "skip"].includes(ifBusy as string) && typeof ifBusy !== "function")
-      throw new LockOptionError("ifBusy", show(ifBusy), '"throw", "skip" or a function');
-    if (onError !== undefined) readHandler(onError, "onError");
-    this.options = options;
-    this.#own = options.locker ? own : [...own, ...connectionOptions];
-    this.#locker = locker;
-    this.#settings(locker);
-  }
-
-  #settings(locker: Locker | null): Settings {
-    const base = locker ? readLocker(locker).settings : defaults;
-    const settings = readOptions({ ...base, renew: base.renew ?? forever }, this.options, this.#own);
-    const { ttl, holdFor, renew } = settings;
-    // As with ShedLock's lockAtLeastFor and lockAtMostFor.
-    if (!renew && holdFor > ttl)
-      throw new LockOptionError("holdFor", show(holdFor), `at most ttl (${ttl}) without renew`);
-    return settings;
-  }
-
-  /** What to lock for an input. @throws LockOptionError */
-  async key(input: Input): Promise<string> {
-    const { key } = this.options;
-    if (typeof key !== "function") return key;
-    let made: unknown;
+  return async (input, about, key) => {
+    const name = key ?? (await keyOf(options, input));
+    const { onEvent, signal } = settings;
+    const renewal = renewing(settings, about);
+    let failure: LockUnavailableError | undefined;
+    let lock: Lock;
     try {
-      made = await key(...input);
-    } catch (cause) {
-      if (cause instanceof LockOptionError) throw cause;
-      throw new LockOptionError("key", "a function that threw", "a key", { cause });
-    }
-    return readKey(made);
-  }
-
-  /**
-   * Before the handler: takes the lock, or says what to answer instead.
-   * @param ready what `key` gave before
-   */
-  async enter(input: Input, about: Invocation, ready?: string): Promise<Entry<Response>> {
-    const { lifetime, owner, waitUntil, awaitsRelease, signal } = about;
-    const key = ready ?? (await this.key(input));
-    const locker = about.locker ?? this.#locker;
-    const settings = this.#settings(locker);
-    settings.owner ??= owner;
-    if (lifetime) settings.deadline = lifetime;
-    if (waitUntil) settings.waitUntil = waitUntil;
-    try {
-      const lock = await untilAborted(signal, settings, (settings) => readLocker(locker).take(key, settings));
-      if (lock.failure) this.report(lock.failure, input);
-      const end: End = async (success) => {
-        // A loss that is known is told by the answer.
-        const goesOn = waitUntil && !awaitsRelease && lock.held;
-        const left = leave(lock, settings, success);
-        if (goesOn && handOver(left, waitUntil)) left.catch((error) => this.report(error, input));
-        else await left;
-      };
-      return { lock, end };
+      lock = await locker.acquire(
+        name,
+        without([], {
+          ...asked,
+          renew: settings.renew === undefined || asked.renew,
+          owner: settings.owner ?? about.owner,
+          waitUntil: settings.waitUntil ?? about.waitUntil,
+          signal: about.signal?.(signal) ?? asked.signal,
+          deadline: renewal.deadline,
+          onEvent(event) {
+            if (event.type === "unavailable") failure = event.error as LockUnavailableError;
+            return onEvent?.(event);
+          },
+        }),
+      );
     } catch (error) {
-      if (error instanceof LockBusyError) return answerBusy(error, this.options.ifBusy, input);
+      if (error instanceof LockBusyError) return answerBusy(error, ifBusy, input);
       throw error;
     }
-  }
+    if (failure && !lock.held) tell(onError, failure, ...input);
+    return {
+      lock,
+      finish: once(finisher(lock, settings)),
+      pace: renewal.pace,
+      progress: () => renewal.progress(lock),
+    };
+  };
+}
 
-  /** Tells of an error that nobody else would see. Never rejects. */
-  async report(error: LockError, input: Input): Promise<void> {
-    const { onError = (error: LockError) => console.error(error) } = this.options;
-    try {
-      await onError(error, ...input);
-    } catch {}
-  }
+/** The options without those named, and without those that are undefined. */
+function without<T extends object>(names: readonly string[], options: T): T {
+  const kept = Object.entries(options).filter(
+    ([name, value]) => value !== undefined && !names.includes(name),
+  );
+  return Object.fromEntries(kept) as T;
 }
 
 /**
- * Runs the work under a lock.
- * @param key what the guard's `key` gave, where that was asked before
+ * Steers a lock's renewal by what a locker asks before each: the time that is left. None is left for a lock that is
+ * paced and whose work did not get on since it was asked last.
  */
-export async function run<Input extends unknown[], Response, T>(
-  guard: Guard<Input, Response>,
-  input: Input,
-  about: Invocation,
-  work: (lock: HeldLock) => T | Promise<T>,
-  results?: Results<T>,
-  key?: string,
-): Promise<T | Response | null> {
-  const entry = await guard.enter(input, about, key);
-  return entry.lock ? underLock(entry, work, results) : entry.response;
+function renewing({ deadline, ttl }: LockSettings, { lifetime }: Invocation) {
+  const since = realRuntime.sinceNow();
+  const remainingTime = () => Math.min(timeLeft(deadline, since), timeLeft(lifetime, since));
+  let paced = false;
+  let due = true;
+  let leftOut = false;
+  return {
+    deadline() {
+      leftOut = !due;
+      due = !paced;
+      return leftOut ? 0 : remainingTime();
+    },
+    pace() {
+      paced = true;
+      due = false;
+    },
+    progress(lock: Lock) {
+      due = true;
+      if (!leftOut) return;
+      leftOut = false;
+      const left = remainingTime();
+      lock.extend(left < forever ? Math.min(ttl, leaseFor(left)) : undefined).catch(() => {
+        leftOut = true;
+      });
+    },
+  };
 }
 
-/** Runs the work under a lock that was taken, and ends that. */
-export async function underLock<T>(
-  { lock, end }: Taken,
-  work: (lock: HeldLock) => T | Promise<T>,
-  { succeeded = () => true, gaveUp = () => false, hold, discard }: Results<T> = {},
-): Promise<T> {
-  const fail = async (error?: unknown) => {
-    if (gaveUp(error)) lock.stopRenewing();
-    else await end(false);
+/** Calls the function the first time. What that returned is the answer to all calls. */
+export function once(finish: Taken["finish"]): Taken["finish"] {
+  let finished: Promise<void> | undefined;
+  return (...how) => {
+    finished ??= finish(...how);
+    return finished;
   };
-  let result: T | undefined;
-  let success: boolean;
+}
+
+/** What to lock for an input. @throws LockOptionError */
+export async function keyOf<Input extends unknown[]>(
+  { key }: LockTarget<Input>,
+  input: Input,
+): Promise<string> {
+  if (typeof key !== "function") return key;
+  let made: unknown;
   try {
-    result = await work(lock);
-    success = succeeded(result);
-    const lost = lock.signal.aborted && lock.lost;
-    const held = lost ? undefined : hold?.(result, (whole) => end(whole && success), lock);
-    if (held !== undefined) return held;
-  } catch (error) {
-    discard?.(result);
-    await fail(error);
-    throw error;
+    made = await key(...input);
+  } catch (cause) {
+    if (cause instanceof LockOptionError) throw cause;
+    throw new LockOptionError("key", "a function that threw", "a key", { cause });
   }
+  return readKey(made);
+}
+
+/** What `onError` is by default: an adapter prints what nobody else gets to see. */
+export function print(error: unknown, ..._input: unknown[]): void {
+  console.error(error);
+}
+
+/** Tells a listener. What that throws or rejects with changes nothing. */
+export async function tell<Told extends unknown[]>(
+  listener: (...told: Told) => unknown,
+  ...told: Told
+): Promise<void> {
   try {
-    await (success ? end(true) : fail());
-  } catch (error) {
-    discard?.(result);
-    throw error;
-  }
-  return result;
+    await listener(...told);
+  } catch {}
 }
 
 /** What to answer while another holds the lock. @throws LockBusyError where that is wanted */
@@ -243,9 +253,50 @@ export async function answerBusy<Input extends unknown[], Response>(
   return { lock: undefined, response: ifBusy === "skip" ? null : await ifBusy(error, ...input) };
 }
 
+/** What an adapter knows of its results. */
+export interface Results<T, L = Lock> {
+  /** Whether the work did what it should: only then is the lock kept for `holdFor`. */
+  succeeded(result: T): boolean;
+  /** Puts off the end of a lock that the result still needs. Undefined if it does not need it any more. */
+  hold(result: T, taken: Taken<L>): T | Promise<T> | undefined;
+  /** Told of a result that is not handed on, since the lock was lost or the result cannot be held. */
+  discard(result: T): void;
+}
+
+/** Runs the work under a lock that was taken. If it fails, the lock is ended. */
+export async function runUnder<T>({ lock, finish }: Taken, work: (lock: Lock) => T | Promise<T>): Promise<T> {
+  try {
+    return await work(lock);
+  } catch (error) {
+    await finish(false, error);
+    throw error;
+  }
+}
+
+/** After work that returned: ends its lock, or leaves that to the result. Returns what is to be handed on. */
+export async function settle<T, L extends Partial<Lock>>(
+  taken: Taken<L>,
+  result: T,
+  { succeeded, hold, discard }: Results<T, L>,
+): Promise<T> {
+  try {
+    const success = succeeded(result);
+    const finish: Finish = (whole) => taken.finish(whole && success);
+    // A loss that is known is told in the result's place.
+    const held = lossOf(taken.lock) ? undefined : hold(result, { ...taken, finish });
+    if (held !== undefined) return held;
+    await finish(true);
+    return result;
+  } catch (error) {
+    discard(result);
+    await taken.finish(false, error);
+    throw error;
+  }
+}
+
 /** @throws LockOptionError */
-export function readHandler(handler: unknown, name = "handler"): void {
-  if (typeof handler !== "function") throw new LockOptionError(name, show(handler), "a function");
+export function readFunction(value: unknown, name: string, fits = "a function"): void {
+  if (typeof value !== "function") throw new LockOptionError(name, show(value), fits);
 }
 
 /**
@@ -273,39 +324,4 @@ export function viewOf<T extends object, L>(target: T, lock: L): T & { lock: L }
 /** A text of a platform, if it is one, as an owner: some of them come with a request, or from a test's mock. */
 export function asOwner(text: unknown): string | undefined {
   return (typeof text === "string" && wellFormed(printable(text).slice(0, 200))) || undefined;
-}
-
-/** Lets the platform wait for the work. False if it does not: a hook of its that throws changes nothing else. */
-function handOver(work: Promise<unknown>, waitUntil: (work: Promise<unknown>) => unknown): boolean {
-  try {
-    Promise.resolve(waitUntil(work.catch(() => {}))).catch(() => {});
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/**
- * Takes a lock, unless `leaving` aborts before it was got. Later that has no effect on the lock, whose own `signal`
- * option has.
- */
-async function untilAborted(
-  leaving: AbortSignal | undefined,
-  settings: Settings,
-  take: (settings: Settings) => Promise<HeldLock>,
-): Promise<HeldLock> {
-  if (!leaving) return take(settings);
-  // Not AbortSignal.any: not every runtime has it, and some of those that do never let go of its signals.
-  const either = new AbortController();
-  const follow = (signal: AbortSignal | undefined) => whenAborted(signal, () => either.abort(signal?.reason));
-  const forgetLeaving = follow(leaving);
-  const forgetOwn = follow(settings.signal);
-  const taking = take({ ...settings, signal: either.signal }).finally(forgetLeaving);
-  taking.then((lock) => whenAborted(lock.signal, forgetOwn), forgetOwn);
-  return taking;
-}
-
-function readLocker(locker: Locker | null): AdapterLocker {
-  if (typeof (locker as Partial<AdapterLocker> | null)?.take === "function") return locker as AdapterLocker;
-  throw new LockOptionError("locker", show(locker), "what createLocker returned");
 }

@@ -1,102 +1,90 @@
-import { finished, Readable } from "node:stream";
-import type { HeldLock } from "../lock.ts";
-import type { End } from "./run.ts";
-import { holdingWeb, tie } from "./web-stream.ts";
+import { lossOf } from "../locker.ts";
+import { whenAborted } from "../time.ts";
+import type { Taken } from "./run.ts";
+
+/** A lock under which something is streamed, ended once. One that tells less of itself is only ended. */
+export type Streamed = Taken<{ readonly signal?: AbortSignal; readonly held?: boolean }>;
+
+/** What is read of a stream: the reader of a web stream, or what acts like one. */
+export interface Reader {
+  read(): Promise<{ done: boolean; value?: unknown }>;
+  /** Settles once the stream has ended or failed. */
+  readonly closed: Promise<unknown>;
+  cancel(reason?: unknown): Promise<unknown>;
+}
 
 /**
- * A response whose body is a stream, or which is one itself, with that stream replaced by one that ends the lock before
- * it closes: as a success when it was read to its end, as a failure when it failed or was left. The lock is renewed
- * only while the stream gets on: nobody tells whether it is going to be read at all. If the lock is lost, the source is
- * destroyed and the reader is told. Nothing is buffered. Undefined for any other response.
- * @param lock undefined for one that is not renewed
+ * Ties a lock to what is still streamed under it: the lock is renewed only while that gets on, and what is streamed is
+ * stopped when the lock is lost, or its `signal` option aborts.
  */
-export function heldToEnd(response: unknown, end: End, lock?: HeldLock): unknown {
-  const stream = holdingStream(response, end, lock);
-  if (stream) return stream;
-  const body = holdingStream((response as { body?: unknown } | null | undefined)?.body, end, lock);
-  return body && withBody(response as object, body);
-}
-
-/** Ends the stream of a response that is not handed on. */
-export function discard(response: unknown): void {
-  const held = heldToEnd(response, async () => {}) as { body?: unknown } | undefined;
-  for (const stream of [held, held?.body]) {
-    if (stream instanceof Readable) stream.destroy();
-    else if (stream instanceof ReadableStream) stream.cancel().catch(() => {});
-  }
-}
-
-function holdingStream(stream: unknown, end: End, lock: HeldLock | undefined): object | undefined {
-  if (typeof stream !== "object" || !stream) return undefined;
-  if ("_readableState" in stream) return holdingNode(stream as object as Readable, end, lock);
-  if ("getReader" in stream) {
-    const source = stream as object as ReadableStream;
-    // Whoever reads it has it.
-    return source.locked ? undefined : holdingWeb(source, end, lock);
-  }
-  if (!(Symbol.asyncIterator in stream)) return undefined;
-  // TypeScript's library does not know it yet.
-  const { from } = ReadableStream as unknown as { from(source: object): ReadableStream };
-  return holdingWeb(from(stream), end, lock);
-}
-
-/** The response itself, whatever its class, with another body; a copy of one that is frozen. */
-function withBody(response: object, body: object): object {
-  if (response instanceof Response) return new Response(body as ReadableStream, response);
-  const property = { value: body, enumerable: true, configurable: true, writable: true };
-  if (Reflect.defineProperty(response, "body", property)) return response;
-  const properties = { ...Object.getOwnPropertyDescriptors(response), body: property };
-  return Object.create(Object.getPrototypeOf(response), properties);
-}
-
-function holdingNode(source: Readable, end: End, lock: HeldLock | undefined): Readable {
-  let wanted = false;
-  let failure: Error | undefined;
-
-  const pump = () => {
-    if (!wanted) return;
-    const chunk = source.read();
-    if (chunk === null) return;
-    wanted = false;
-    progress();
-    held.push(chunk, source.readableEncoding ?? undefined);
+export function tie({ lock, finish, pace }: Streamed, stop: (reason: unknown) => void) {
+  let failing: Promise<never> | undefined;
+  /** Ends the lock, and then fails what is streamed. The first reason counts. */
+  const fail = (reason: unknown): void => {
+    failing ??= finish(false).then(() => Promise.reject(reason));
+    failing.catch(() => {});
+    stop(reason);
   };
-  const leave = () => {
-    if (!source.readableEnded) source.destroy();
-  };
-  const fail = (error: Error) => {
-    failure ??= error;
-    leave();
-    finish(false).catch(() => {});
-    // An error that nobody listens for ends the process: whoever reads later is told then.
-    if (wanted || held.listenerCount("error") > 0) held.destroy(failure);
-  };
-  const { finish, progress } = tie(end, lock, fail);
+  pace();
+  // One that has aborted by now did not keep the work from its result.
+  if (!lock.signal?.aborted)
+    whenAborted(lock.signal, () => {
+      if (lossOf(lock)) finish(true).catch(fail);
+      // Not released by the work itself: what it goes on with is not wanted any more.
+      else if (lock.held) fail(lock.signal?.reason);
+    });
+  return { end: (success: boolean) => failing ?? finish(success), fail };
+}
 
-  const held: Readable = new Readable({
-    objectMode: source.readableObjectMode,
-    encoding: source.readableEncoding ?? undefined,
-    highWaterMark: 0,
-    read() {
-      if (failure) {
-        held.destroy(failure);
-        return;
+/**
+ * Reads a stream under a lock that ends before the stream's end is told: as a success when it was read to its end, or
+ * nobody wanted to read it; as a failure when it failed, or was left on the way. Nothing is buffered.
+ * @param leaving aborts when its reader has left, who may not say so in another way
+ */
+export function readUnder(reader: Reader, taken: Streamed, leaving?: AbortSignal) {
+  /** Whether anybody began to read it: making it may be work, too. */
+  let begun = false;
+  // Not waited for: it may never settle. What it throws changes nothing.
+  const { end, fail } = tie(taken, (reason) => void reader.cancel(reason).catch(() => {}));
+  const over = reader.closed.catch(fail).then(() => end(true));
+  /** Ends the lock and the stream, whose reader wants no more. */
+  const leave = (reason: unknown): Promise<void> => {
+    const ended = end(!begun);
+    fail(reason);
+    return ended;
+  };
+  const forget = whenAborted(leaving, () => leave(leaving?.reason).catch(() => {}));
+  over.catch(() => {}).then(forget);
+  return {
+    /** The next chunk, or that there is none any more. */
+    async next() {
+      begun = true;
+      taken.progress();
+      const chunk = await reader.read().catch(() => undefined);
+      if (chunk && !chunk.done) {
+        taken.progress();
+        return chunk;
       }
-      wanted = true;
-      if (source.listenerCount("readable", pump) === 0) source.on("readable", pump);
-      pump();
+      // A stream that failed, a reader that left and a lock that was lost make it fail.
+      await over;
+      return { done: true, value: null };
     },
-    destroy(error, done) {
-      leave();
-      const destroyed = () => done(error);
-      finish(false).then(destroyed, destroyed);
+    leave,
+  };
+}
+
+/** A web stream in the reader's place, under a lock. */
+export function webStream(...reading: Parameters<typeof readUnder>): ReadableStream<Uint8Array> {
+  const { next, leave } = readUnder(...reading);
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { done, value } = await next();
+        if (done) controller.close();
+        else controller.enqueue(value as Uint8Array);
+      },
+      cancel: leave,
     },
-  });
-  // At once: a source may have failed already, and be about to say so.
-  finished(source, { writable: false }, (error) => {
-    if (held.destroyed) return;
-    if (error) fail(error);
-    else finish(true).then(() => held.push(null), fail);
-  });
-  return held;
+    { highWaterMark: 0 },
+  );
 }

@@ -124,9 +124,12 @@ function readWaiter([, token = "", mode = "", weight, ticket, until, since, owne
   return { ...entry, until: Number(until), since: Number(since), owner };
 }
 
+/** What a state begins with, and what the scripts reply for one. */
+export const stateMark = "s2!";
+
 /** Whether others may wait or hold the lock, too: then only a script can change the value. */
 export function isState(value: string): boolean {
-  return value.startsWith("s2!");
+  return value.startsWith(stateMark);
 }
 
 /** Whether a value is that holder's. */

@@ -1,21 +1,31 @@
-import { getEventListeners } from "node:events";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { Guard, type Invocation, type LockTarget, run } from "../../src/adapters/run.ts";
-import { LockBusyError, LockLostError, LockOptionError } from "../../src/index.ts";
-import type { HeldLock } from "../../src/lock.ts";
+import {
+  type AdapterOptions,
+  type Invocation,
+  locking,
+  runUnder,
+  settle,
+  type Taken,
+} from "../../src/adapters/run.ts";
+import { type Lock, type LockEvent, LockLostError, LockOptionError } from "../../src/index.ts";
 import { memoryLocker } from "../../src/testing/index.ts";
 
 type Order = { id: string };
 const order: Order = { id: "42" };
 
 /** What every adapter does with an order. */
-function adapter(options: Partial<LockTarget<[Order]>> & { onError?: (...told: unknown[]) => unknown } = {}) {
+function adapter(options: Partial<AdapterOptions<[Order], string>> = {}) {
   const locker = memoryLocker();
-  const guard = new Guard<[Order], string>({ locker, key: ({ id }) => `order:${id}`, ...options });
+  const enter = locking<[Order], string>({ locker, key: ({ id }) => `order:${id}`, ...options });
   const isFree = async (key = "order:42") => (await locker.tryAcquire(key))?.release() ?? false;
-  const handle = (work: (lock: HeldLock) => unknown, about: Invocation = {}, results = {}) =>
-    run(guard, [order], about, work, results);
-  return { locker, isFree, handle };
+  const take = async (about: Invocation = {}) => (await enter([order], about)) as Taken;
+  const handle = async (work: (lock: Lock) => unknown, about?: Invocation, results = {}) => {
+    const taken = await take(about);
+    const result = await runUnder(taken, work);
+    const usual = { succeeded: () => true, hold: () => undefined, discard: () => {} };
+    return settle(taken, result, { ...usual, ...results });
+  };
+  return { locker, isFree, take, handle };
 }
 
 afterEach(() => vi.restoreAllMocks());
@@ -56,74 +66,11 @@ describe("a key", () => {
   });
 });
 
-describe("an invocation's signal", () => {
-  const listeners = (signal: AbortSignal) => getEventListeners(signal, "abort").length;
-
-  test("ends the wait, with its reason, and leaves the place in the queue to others", async () => {
-    const { handle, locker } = adapter({
-      wait: "1h",
-      onEvent: ({ type }) => type === "waiting" && told.resolve(),
-    });
-    const told = Promise.withResolvers<void>();
-    const holder = await locker.acquire("order:42");
-    const leaving = new AbortController();
-    const work = vi.fn();
-    const waiting = handle(work, { signal: leaving.signal });
-    await told.promise;
-    const next = locker.acquire("order:42", { wait: "1h" });
-    leaving.abort(new Error("the tab was closed"));
-    await expect(waiting).rejects.toThrow("the tab was closed");
-    await holder.release();
-    await (await next).release();
-    expect(work).not.toHaveBeenCalled();
-    expect(listeners(leaving.signal)).toBe(0);
-  });
-
-  test("that was aborted before takes nothing", async () => {
-    const { handle, isFree } = adapter();
-    const signal = AbortSignal.abort(new Error("gone"));
-    await expect(handle(() => {}, { signal })).rejects.toThrow("gone");
-    expect(await isFree()).toBe(true);
-  });
-
-  test("does not abort the work, and is not listened to while that runs", async () => {
-    const leaving = new AbortController();
-    const { handle } = adapter();
-    const work = (lock: HeldLock) => {
-      expect(listeners(leaving.signal)).toBe(0);
-      leaving.abort();
-      return lock.signal.aborted;
-    };
-    expect(await handle(work, { signal: leaving.signal })).toBe(false);
-  });
-
-  test("leaves the `signal` option its effect, and neither is listened to at the end", async () => {
-    const leaving = new AbortController();
-    const stopping = new AbortController();
-    const { handle } = adapter({ signal: stopping.signal });
-    const work = (lock: HeldLock) => {
-      expect(listeners(stopping.signal)).toBe(1);
-      stopping.abort(new Error("shutting down"));
-      return lock.signal.reason;
-    };
-    expect(await handle(work, { signal: leaving.signal })).toEqual(new Error("shutting down"));
-    expect([leaving, stopping].map(({ signal }) => listeners(signal))).toEqual([0, 0]);
-  });
-
-  test("is listened to no more when the lock was busy", async () => {
-    const [leaving, stopping] = [new AbortController(), new AbortController()];
-    const { handle, locker } = adapter({ signal: stopping.signal });
-    await locker.acquire("order:42");
-    await expect(handle(() => {}, { signal: leaving.signal })).rejects.toBeInstanceOf(LockBusyError);
-    expect([leaving, stopping].map(({ signal }) => listeners(signal))).toEqual([0, 0]);
-  });
-});
-
 describe("a lock that was lost by the time its work returned", () => {
   /** An adapter, and work during which another ends the lock, and its holder asks for more time. */
   function losing(options = {}) {
     const { locker, handle } = adapter(options);
-    const work = async (lock: HeldLock) => {
+    const work = async (lock: Lock) => {
       await locker.resume(JSON.stringify(lock)).release();
       expect(await lock.extend()).toBe(false);
       return "done";
@@ -136,10 +83,6 @@ describe("a lock that was lost by the time its work returned", () => {
     await expect(losing()({}, results)).rejects.toBeInstanceOf(LockLostError);
     expect(results.hold).not.toHaveBeenCalled();
     expect(results.discard).toHaveBeenCalledExactlyOnceWith("done");
-  });
-
-  test("is so too where the platform would wait for the release", async () => {
-    await expect(losing()({ waitUntil: () => {} })).rejects.toBeInstanceOf(LockLostError);
   });
 
   test("changes nothing where that is to be ignored", async () => {
@@ -158,32 +101,6 @@ describe("a result that is a failure", () => {
     expect(await isFree()).toBe(true);
     await handle(() => "charged", {}, { succeeded: (result: unknown) => result !== "declined" });
     expect(await isFree()).toBe(false);
-  });
-});
-
-describe("a waitUntil", () => {
-  test.each<[string, () => unknown]>([
-    [
-      "throws",
-      () => {
-        throw new Error("after the end of the request");
-      },
-    ],
-    ["rejects", () => Promise.reject(new Error("after the end of the request"))],
-    ["is a mock", vi.fn()],
-  ])("that %s changes nothing: the result is handed on, and the lock released", async (_, waitUntil) => {
-    const { handle, isFree } = adapter();
-    expect(await handle(() => "charged", { waitUntil })).toBe("charged");
-    await vi.waitFor(async () => expect(await isFree()).toBe(true));
-  });
-
-  test("that throws is made up for: the release is waited for", async () => {
-    const { handle, isFree } = adapter();
-    const waitUntil = () => {
-      throw new Error("after the end of the request");
-    };
-    await handle(() => "charged", { waitUntil });
-    expect(await isFree()).toBe(true);
   });
 });
 
@@ -220,5 +137,98 @@ describe("a handler that runs without its lock, since Redis cannot be asked,", (
 
   test("is refused an `onError` that is none", () => {
     expect(() => adapter({ onError: "print" as never })).toThrow(LockOptionError);
+  });
+});
+
+describe("a lock that is renewed only while its work gets on", () => {
+  /** A lock of 300 ms, what happened to it, and the time its function has left. */
+  async function paced(lifetime?: () => number) {
+    const happened: string[] = [];
+    const onEvent = ({ type }: LockEvent) => happened.push(type);
+    const { take } = adapter({ ttl: 300, onEvent });
+    const taken = await take({ lifetime });
+    const extended = vi.spyOn(taken.lock, "extend");
+    taken.pace();
+    return { ...taken, happened, extended };
+  }
+  const lost = ({ signal }: Lock) =>
+    new Promise<unknown>((resolve) => signal.addEventListener("abort", () => resolve(signal.reason)));
+
+  test("is kept past many leases, until it does not any more", async () => {
+    const { lock, progress, happened } = await paced();
+    const going = setInterval(progress, 20);
+    await vi.waitFor(() => expect(happened.filter((type) => type === "renewed")).toHaveLength(5), 5000);
+    clearInterval(going);
+    expect(lock.held).toBe(true);
+    expect(await lost(lock)).toBeInstanceOf(LockLostError);
+    // Too late.
+    progress();
+    expect(lock.held).toBe(false);
+  });
+
+  test("is renewed at once when it goes on after a renewal was left out, and from then on as before", async () => {
+    const { lock, progress, happened, extended } = await paced();
+    await vi.waitUntil(() => lock.remaining < 150);
+    expect(happened).toEqual(["acquired"]);
+    progress();
+    progress();
+    await vi.waitUntil(() => happened.includes("renewed"));
+    expect(extended).toHaveBeenCalledTimes(1);
+    const going = setInterval(progress, 20);
+    await vi.waitUntil(() => happened.length > 3);
+    clearInterval(going);
+    expect(extended).toHaveBeenCalledTimes(1);
+    await lock.release();
+  });
+
+  test("is tried again with the next progress when that renewal failed", async () => {
+    const { lock, progress, extended, happened } = await paced();
+    await vi.waitUntil(() => lock.remaining < 150);
+    extended.mockRejectedValueOnce(new Error("unreachable"));
+    progress();
+    await extended.mock.results[0]?.value.catch(() => {});
+    await null;
+    progress();
+    await vi.waitUntil(() => happened.includes("renewed"));
+    await lock.release();
+  });
+
+  test("is not renewed past the function's end", async () => {
+    let left = 1000;
+    const { lock, progress, happened } = await paced(() => left);
+    await vi.waitUntil(() => lock.remaining < 150);
+    left = 180;
+    progress();
+    await vi.waitUntil(() => happened.includes("renewed"));
+    expect(lock.remaining).toBeLessThanOrEqual(180);
+    await lock.release();
+  });
+});
+
+describe("a deadline", () => {
+  test("is the sooner one of the platform's and the `deadline` option", async () => {
+    for (const [deadline, lifetime] of [
+      [500, () => 60_000],
+      [60_000, () => 500],
+      [() => 60_000, () => 500],
+    ] as const) {
+      const { lock } = await adapter({ deadline }).take({ lifetime });
+      expect(lock.remaining).toBeLessThanOrEqual(505);
+    }
+  });
+});
+
+describe("an explicit option", () => {
+  test("wins over what the platform knows", async () => {
+    const owners: unknown[] = [];
+    const { handle, locker } = adapter({ owner: "nightly report" });
+    const about = { owner: "function report" };
+    await handle(
+      async () => owners.push(await locker.acquire("order:42").catch(({ owner }) => owner)),
+      about,
+    );
+    const { handle: unnamed, locker: same } = adapter();
+    await unnamed(async () => owners.push(await same.acquire("order:42").catch(({ owner }) => owner)), about);
+    expect(owners).toEqual(["nightly report", "function report"]);
   });
 });

@@ -1,0 +1,41 @@
+import { expect, test, vi } from "vitest";
+import { createLocker, LockLostError } from "../src/index.ts";
+import { memoryLocker } from "../src/testing/index.ts";
+
+const locker = () => createLocker({ url: "http://127.0.0.1:9", token: "t", ttl: "5s", renew: true });
+
+test("a locker shows its defaults, checked, which nobody can change", () => {
+  const { options } = locker();
+  expect(options).toMatchObject({ ttl: 5000, renew: Infinity, wait: 0, prefix: "lock:", onLost: "throw" });
+  expect(Object.keys(options)).not.toContain("token");
+  expect(Object.isFrozen(options)).toBe(true);
+});
+
+test("a locker's members are its own, and need no `this`: a spread one is a locker", async () => {
+  const inner = memoryLocker();
+  expect(Object.keys(inner).sort()).toEqual(["acquire", "options", "resume", "tryAcquire", "withLock"]);
+  const { acquire, tryAcquire, withLock, resume } = { ...inner };
+  const lock = await acquire("k");
+  expect(await tryAcquire("k")).toBe(null);
+  expect(await resume(JSON.stringify(lock)).release()).toBe(true);
+  expect(await withLock("k", ({ key }) => key)).toBe("k");
+});
+
+test("withLock tells a loss that only the release finds, also of a lock that its work released", async () => {
+  const inner = memoryLocker();
+  const lose = (lock: object) => inner.resume(JSON.stringify(lock)).release();
+  await expect(inner.withLock("k", lose)).rejects.toBeInstanceOf(LockLostError);
+  const loseAndRelease = async (lock: { release(): Promise<boolean> }) => {
+    await lose(lock);
+    expect(await lock.release()).toBe(false);
+  };
+  await expect(inner.withLock("k", loseAndRelease)).rejects.toBeInstanceOf(LockLostError);
+  expect(await inner.withLock("k", { onLost: "ignore" }, () => "done")).toBe("done");
+});
+
+test("withLock without a lock, since Redis could not be asked, lost none", async () => {
+  const onEvent = vi.fn();
+  const options = { ifUnavailable: "proceed", requestTimeout: 50, onEvent } as const;
+  expect(await locker().withLock("k", options, ({ held }) => held)).toBe(false);
+  expect(onEvent).toHaveBeenCalledWith(expect.objectContaining({ type: "unavailable" }));
+});
