@@ -8,6 +8,8 @@ import { encodePlain, stateMark } from "./state.ts";
 export interface Attempt {
   readonly connection: Connection;
   readonly settings: Settings;
+  /** What its events are told from others by. No part of the token. */
+  readonly id: string;
   /** The lock's key as the caller gave it. */
   readonly key: string;
   /** The lock's key in Redis. */
@@ -45,6 +47,7 @@ export function newAttempt(
   return {
     connection,
     settings,
+    id: Math.floor(runtime.random() * 2 ** 48).toString(36),
     key,
     redisKey: redisKey(prefix, key),
     token,
