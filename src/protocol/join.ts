@@ -1,7 +1,7 @@
 import type { Attempt } from "./attempt.ts";
 import { lua } from "./lua.ts";
 import { busy, granted, keysOf, type Outcome, unexpected } from "./protocol.ts";
-import { queueRoom } from "./state.ts";
+import { queueRoom, shortOwner } from "./state.ts";
 import { runScript } from "./support.ts";
 import {
   askedTogether,
@@ -14,7 +14,7 @@ import {
 
 // KEYS[1] the lock  KEYS[2] the queue behind another library's lock  KEYS[3] our tombstone
 // KEYS[4] the fencing counter, if a token is wanted
-// ARGV[1] our token  ARGV[2] our owner  ARGV[3] the lease in ms
+// ARGV[1] our token  ARGV[2] our owner, cut to stand in the queue  ARGV[3] the lease in ms
 // ARGV[4] '' not to stand in the queue, else how many ms ago we first asked
 // Replies
 //   {1, our plain value or 's2!', fencing token} when we hold the lock;
@@ -70,7 +70,7 @@ local function stand()
   local stay = ${lostRequestMargin} + pause
   alive = math.max(alive, now() + stay)
   queueUntil = math.max(queueUntil, alive)
-  local ours = table.concat({'\nw', token, 'x 1', ticket, alive, asked, short(owner)}, ' ')
+  local ours = table.concat({'\nw', token, 'x 1', ticket, alive, asked, owner}, ' ')
   queue = queue:sub(1, from - 1) .. ours .. queue:sub(from)
   return ticket, place, stay
 end
@@ -118,7 +118,9 @@ export async function join(attempt: Attempt, ago?: number): Promise<Outcome> {
   const { redisKey, token, settings } = attempt;
   const fence = settings.fencing ? [`${redisKey}:fence`] : [];
   const keys = [...keysOf(attempt), ...fence];
-  const args = [token, settings.owner ?? "", settings.ttl, ago ?? ""];
+  const { owner = "", ttl } = settings;
+  // In the queue there is room for some of it.
+  const args = [token, ago === undefined ? owner : shortOwner(owner), ttl, ago ?? ""];
   const asking = { taking: true, waiting: ago !== undefined };
   const { reply, sinceSent: since } = await runScript(attempt, "join", keys, args, asking);
   const [held, text, number, foreign, ticket, place, stay] = Array.isArray(reply) ? reply : [];

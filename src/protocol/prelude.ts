@@ -1,5 +1,4 @@
 import { lua } from "./lua.ts";
-import { ownerRoom } from "./state.ts";
 import { shortestGrant, unheardCut } from "./timing.ts";
 
 /**
@@ -15,13 +14,6 @@ local passed, granted, clock = 0
 local function now()
   clock = clock or call('TIME')
   return clock[1] * 1000 + math.floor(clock[2] / 1000)
-end
-
--- An owner in a state takes at most ${ownerRoom} bytes. A character is kept whole or not at all.
-local function short(owner)
-  if #owner <= ${ownerRoom} then return owner end
-  local cut = owner:sub(1, ${ownerRoom} + 1):gsub('[^\128-\191][\128-\191]*$', '')
-  return cut
 end
 
 local function setHolder(token, untilWhen, since, owner)
@@ -58,7 +50,6 @@ local function write()
   local value = token and 's2:' .. token .. ':' .. life .. ':' .. since .. ':' .. owner
   local written = value
   if queue ~= '' then
-    if token then setHolder(token, leaseEnd, since, short(owner)) end
     value, life = 's2!', math.max(life, queueUntil - now())
     written = value .. lastTicket .. ' ' .. queueUntil .. ' 1' .. holders .. queue
   end

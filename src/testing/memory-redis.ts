@@ -7,7 +7,6 @@ import {
   type Holder,
   queueRoom,
   type State,
-  shortOwner,
   type Waiter,
 } from "../protocol/state.ts";
 import {
@@ -179,7 +178,6 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     function write(key: string): string {
       const held = holder();
       if (state.waiters.length > 0) {
-        if (held) held.owner = shortOwner(held.owner);
         data.set(key, encodeState(state), Math.max(held?.until ?? 0, state.until) - now);
         return "s2!";
       }
@@ -228,7 +226,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
         if (!hasRoom()) return undefined;
         const since = now - ago;
         state.ticket = Math.max(now, state.ticket + 1);
-        const entry = { token, mode: "x", weight: 1, owner: shortOwner(owner) };
+        const entry = { token, mode: "x", weight: 1, owner };
         waiter = { ...entry, ticket: state.ticket, until: 0, since };
         state.waiters.splice(newPlace(since), 0, waiter);
       }

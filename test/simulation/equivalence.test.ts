@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Operation, protocolScript } from "../../src/protocol/script.ts";
+import { shortOwner } from "../../src/protocol/state.ts";
 import { createRealEngine, type Engine } from "./engine.ts";
 import { createModelEngine } from "./model.ts";
 import { lockKey } from "./server.ts";
@@ -42,7 +43,7 @@ const join = fc
     return {
       script: "join",
       keys: [...keysOf(token), ...(fencing ? [fence] : [])],
-      args: [token, owner, ttl, ago],
+      args: [token, ago === "" ? owner : shortOwner(owner), ttl, ago],
     };
   });
 const release = contender.map(
