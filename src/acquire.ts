@@ -1,5 +1,5 @@
 import { LockBusyError, LockUnavailableError } from "./errors.ts";
-import { clearStragglers, type HeldLock, holdLock, unavailable } from "./lock.ts";
+import { clearStragglers, holdLock, type Lock, unavailable } from "./lock.ts";
 import { emit } from "./options.ts";
 import type { Claim, Taken } from "./protocol/claim.ts";
 import { release } from "./protocol/release.ts";
@@ -13,14 +13,14 @@ import { waitForTurn } from "./waiting/turn.ts";
  * - the reason of the `signal` option when that aborts.
  * What was asked for and given up is cleaned up behind it.
  */
-export async function acquire(claim: Claim): Promise<HeldLock> {
+export async function acquire(claim: Claim): Promise<Lock> {
   const { settings, name } = claim;
   const { signal, wait } = settings;
   signal?.throwIfAborted();
   const sinceStart = claim.since;
   const waited = () => (wait > 0 ? sinceStart() : 0);
   let taken: Taken;
-  let lock: HeldLock | undefined;
+  let lock: Lock | undefined;
   try {
     taken = await take(claim);
     if (!taken.held && wait > 0) taken = await waitForTurn(claim, sinceStart);
@@ -43,11 +43,11 @@ export async function acquire(claim: Claim): Promise<HeldLock> {
     // It may have been taken all the same, now or later, even by a script that was refused half-way: it is released
     // in the background.
     const late = claim.asker.stragglers.length > 0 || !signal?.aborted;
-    claim.background(lock?.end(false) ?? release(claim, late, true));
+    claim.background(lock?.release({ failed: true }) ?? release(claim, late, true));
     clearStragglers(claim);
     if (signal?.aborted) throw signal.reason;
     const failure = error instanceof LockUnavailableError ? error : unavailable(claim, error);
-    if (settings.ifUnavailable === "proceed") return holdLock(claim, "unheld", { failure });
+    if (settings.ifUnavailable === "proceed") return holdLock(claim, "unheld");
     throw failure;
   }
   // Whoever waits behind us should not wait for us; a grant that came too late is passed on.

@@ -58,23 +58,6 @@ export interface LockHandle {
   holdFor?: number | undefined;
 }
 
-/** A lock as this package sees it. */
-export interface HeldLock extends Lock {
-  /** Why the lock was lost, if it was. */
-  readonly lost: LockLostError | undefined;
-  /** Why Redis could not be asked, if the lock is not held for that. */
-  readonly failure: LockUnavailableError | undefined;
-  /** Ends the lock; only after a success is it kept for `holdFor`. */
-  end(success: boolean): Promise<boolean>;
-  /**
-   * From here on the lease is renewed only while the work goes on, as told by calls of the function returned. One
-   * that comes after a renewal was left out renews at once.
-   */
-  renewOnProgress(): () => void;
-  /** Lets the lease run out, while whoever still works under it keeps its `signal`. */
-  stopRenewing(): void;
-}
-
 export const gone = "another has it, or it was deleted";
 /** By it Node, Deno and Bun print a value. */
 const inspected = Symbol.for("nodejs.util.inspect.custom");
@@ -82,18 +65,13 @@ const inspected = Symbol.for("nodejs.util.inspect.custom");
 /** `resumed` and `unheld` locks are not known to be held: one may become so by `extend`, the other never. */
 type State = "held" | "released" | "lost" | "resumed" | "unheld";
 
-/** What an acquire brought: the fencing token, the lease if it is a grant's, or why Redis could not be asked. */
+/** What an acquire brought: the fencing token, and the lease if it is a grant's. */
 interface Facts {
   fence?: number | undefined;
   lease?: number;
-  failure?: LockUnavailableError;
 }
 
-export function holdLock(
-  claim: Claim,
-  state: State,
-  { fence, lease: granted, failure }: Facts = {},
-): HeldLock {
+export function holdLock(claim: Claim, state: State, { fence, lease: granted }: Facts = {}): Lock {
   const { settings, name: key, token, lifetime } = claim;
   const { runtime } = claim.connection;
   const { prefix, ttl, owner, signal: outer, holdFor } = settings;
@@ -109,9 +87,6 @@ export function holdLock(
   let shortest = forever;
   /** For how long after acquire it is renewed. */
   let renewFor = settings.renew ?? 0;
-  /** Whether the work went on since the last renewal; undefined where it is renewed anyway. */
-  let progressed: boolean | undefined;
-  let lost: LockLostError | undefined;
   let cancelTimer = () => {};
   let forgetOuter = () => {};
   let extending: Promise<unknown> = Promise.resolve();
@@ -130,12 +105,12 @@ export function holdLock(
   }
 
   function lose(why: string): void {
-    if (lost) return;
+    if (state === "lost") return;
     state = "lost";
     stop();
-    lost = new LockLostError(key, why);
-    abort.abort(lost);
-    emit(claim, { type: "lost", error: lost });
+    const error = new LockLostError(key, why);
+    abort.abort(error);
+    emit(claim, { type: "lost", error });
   }
 
   function stop(): void {
@@ -154,19 +129,10 @@ export function holdLock(
     const left = Math.min(lifetime(), renewFor - sinceAcquired());
     schedule(forever);
     // What is left of the lease may do for what is left of the function.
-    if (remaining() >= left || progressed === false) return;
-    progressed &&= false;
+    if (remaining() >= left) return;
     // A timer that fires late, in a thawed sandbox, finds the lease over, and then nothing is sent.
     // Where that fails, it is tried again until the lease ends.
-    extendTo(Math.min(wanted, leaseFor(left))).catch(() => {
-      progressed &&= true;
-      schedule(wanted / 10);
-    });
-  }
-
-  function stopRenewing(): void {
-    renewFor = 0;
-    schedule();
+    extendTo(Math.min(wanted, leaseFor(left))).catch(() => schedule(wanted / 10));
   }
 
   function setLease(ttl: number, from: Since): void {
@@ -259,7 +225,9 @@ export function holdLock(
   function heed(): void {
     forgetOuter = whenAborted(outer, () => {
       abort.abort(outer?.reason);
-      stopRenewing();
+      // The lease runs out: whoever still works under it heeds its signal.
+      renewFor = 0;
+      schedule();
     });
   }
 
@@ -275,37 +243,22 @@ export function holdLock(
     return releasing;
   };
 
-  const lock: Omit<HeldLock, "token"> = {
+  const lock: Omit<Lock, "token"> = {
     key,
     owner,
     fence,
     signal,
-    failure,
     get held() {
       return remaining() > 0;
     },
     get remaining() {
       return remaining();
     },
-    get lost() {
-      return lost;
-    },
     async extend(ttl) {
       wanted = readOptions(settings, { ttl: ttl ?? wanted }).ttl;
       return extendTo(wanted);
     },
-    end,
     release: ({ failed } = {}) => end(!failed),
-    stopRenewing,
-    renewOnProgress() {
-      progressed ??= false;
-      return () => {
-        const idle = progressed === false;
-        progressed = true;
-        // The timer that renews has gone by, or comes yet.
-        if (idle && remaining() < (validity(lease) * 2) / 3) renew();
-      };
-    },
     toJSON() {
       const left = Math.ceil(Math.max(0, holdFor - sinceAcquired()));
       const handle = { key, token, owner, fence, prefix, ttl, holdFor: left };
@@ -317,7 +270,7 @@ export function holdLock(
     },
   };
   // Hidden from logs.
-  return Object.defineProperty(lock as HeldLock, "token", { value: token });
+  return Object.defineProperty(lock as Lock, "token", { value: token });
 }
 
 /** Requests to take the lock that were given up may still be executed: each is followed by a release. */

@@ -1,11 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createLocker, type LockEvent, LockLostError, LockUnavailableError } from "../src/index.ts";
-import { holdLock } from "../src/lock.ts";
-import { defaults, readOptions } from "../src/options.ts";
-import { newClaim } from "../src/protocol/claim.ts";
-import { connect } from "../src/redis/connection.ts";
-import { restClient } from "../src/redis/rest.ts";
-import { realRuntime } from "../src/time.ts";
 import { type Backend, clients, engines, freshKey, lockerAt } from "./helpers/backends.ts";
 import { anything, command, type Fault, type FaultyProxy, startProxy } from "./helpers/proxy.ts";
 import { until } from "./helpers/waiter.ts";
@@ -110,33 +104,6 @@ describe("renewal", () => {
     await expect(lockerAt(backend.server).acquire("k", { renew: renew as never })).rejects.toMatchObject({
       option: "renew",
     });
-  });
-
-  /** A lock of which nothing but its own methods is known to adapters. */
-  async function paced(key: string) {
-    const connection = connect(restClient(backend.server.url, backend.server.token), realRuntime);
-    const settings = readOptions(defaults, { ttl: 300, renew: true });
-    const locker = lockerAt(backend.server);
-    const handle = (await locker.acquire(key, { ttl: 300 })).toJSON();
-    const claim = newClaim(connection, settings, key, handle);
-    return holdLock(claim, "held");
-  }
-
-  test("goes on only while the work makes progress, where that is told", async () => {
-    const key = freshKey();
-    const lock = await paced(key);
-    const progress = lock.renewOnProgress();
-    for (let i = 0; i < 20; i++) {
-      progress();
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    expect(lock.held).toBe(true);
-    await aborted(lock.signal);
-    expect(lock.lost).toBeInstanceOf(LockLostError);
-    await until(async () => (await value(key)) === null);
-    // Too late.
-    progress();
-    expect(lock.held).toBe(false);
   });
 });
 
