@@ -2,10 +2,9 @@
 // time, whichever module they name in the source, and build.ts refuses any other.
 export { printable, show } from "./errors.ts";
 export * from "./index.ts";
+export { handOver, timeLeft } from "./invocation.ts";
 export { connectionOptions, finisher, lossOf, newLocker } from "./locker.ts";
 export { defaults, readKey, readOptions, wellFormed } from "./options.ts";
-export { handOver, lifeLeft } from "./protocol/claim.ts";
-export { protocolScript } from "./protocol/script.ts";
 export {
   decodePlain,
   decodeState,

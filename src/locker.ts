@@ -1,6 +1,7 @@
-import { acquire } from "./acquire.ts";
+import { acquire } from "./acquire/acquire.ts";
 import { LockBusyError, LockLostError, LockOptionError, show } from "./errors.ts";
-import { gone, holdLock, type Lock, type LockHandle, readHandle } from "./lock.ts";
+import { type LockHandle, readHandle } from "./lease/handle.ts";
+import { gone, type Lock, resumeLock } from "./lease/held-lock.ts";
 import {
   defaults,
   type LockOptions,
@@ -10,7 +11,7 @@ import {
   type Settings,
   type WithLockOptions,
 } from "./options.ts";
-import { newClaim } from "./protocol/claim.ts";
+import { newAttempt } from "./protocol/attempt.ts";
 import { type Connection, connect } from "./redis/connection.ts";
 import { restClient } from "./redis/rest.ts";
 import { type UpstashRedis, upstashClient } from "./redis/upstash.ts";
@@ -18,7 +19,7 @@ import { forever, realRuntime } from "./time.ts";
 
 /** Where Redis is, and the defaults of every call. */
 export interface LockerOptions extends LockOptions {
-  /** Of Upstash's REST API. @default UPSTASH_REDIS_REST_URL, or KV_REST_API_URL */
+  /** Of Upstash's REST API. @default UPSTASH_REDIS_REST_URL, or KV_REST_API_URL, read when the first lock is taken */
   url?: string | undefined;
   /** Of Upstash's REST API. @default UPSTASH_REDIS_REST_TOKEN, or KV_REST_API_TOKEN */
   token?: string | undefined;
@@ -59,14 +60,22 @@ export interface Locker {
   resume(handle: LockHandle | string, options?: LockOptions): Lock;
 }
 
-/** @throws LockOptionError when an option is wrong, or no URL and token are to be found */
+/**
+ * The environment is read when the first lock is taken, so that a module can be loaded without it.
+ * @throws LockOptionError when an option is wrong. The first lock throws one if no URL and token are to be found.
+ */
 export function createLocker(options: LockerOptions = {}): Locker {
   const settings = readOptions(defaults, options, connectionOptions);
-  return newLocker(connect(readClient(options), realRuntime), settings);
+  const open = () => connect(readClient(options), realRuntime);
+  let connection = connectionOptions.some((name) => options[name] !== undefined) ? open() : undefined;
+  return newLocker(() => {
+    connection ??= open();
+    return connection;
+  }, settings);
 }
 
-export function newLocker(connection: Connection, settings: Settings): Locker {
-  const take = async (key: string, asked: Settings) => acquire(newClaim(connection, asked, readKey(key)));
+export function newLocker(connection: () => Connection, settings: Settings): Locker {
+  const take = async (key: string, asked: Settings) => acquire(newAttempt(connection(), asked, readKey(key)));
   const acquireLock: Locker["acquire"] = async (key, options) => take(key, readOptions(settings, options));
 
   return {
@@ -103,8 +112,7 @@ export function newLocker(connection: Connection, settings: Settings): Locker {
       // The window counts from acquire. Of two that are given, the shorter holds.
       const windows = [holdFor, asked.holdFor].filter((each) => each > 0);
       asked.holdFor = Math.min(...windows, windows.length ? forever : 0);
-      const claim = newClaim(connection, asked, key, { token, ttl: theirs.ttl });
-      return holdLock(claim, "resumed", { fence });
+      return resumeLock(newAttempt(connection(), asked, key, { token }), fence);
     },
   };
 }
@@ -139,7 +147,7 @@ export function lossOf({ signal }: Partial<Pick<Lock, "signal">>): LockLostError
   return signal?.aborted && signal.reason instanceof LockLostError ? signal.reason : undefined;
 }
 
-export const connectionOptions = ["url", "token", "redis"];
+export const connectionOptions = ["url", "token", "redis"] as const;
 
 function readClient({ url, token, redis }: LockerOptions) {
   if (redis === undefined) return restClient(url, token);

@@ -10,7 +10,11 @@ export interface Holder {
 }
 
 /** What happens on the way of a lock; `waited` is in ms. Never holds a token. A listener that throws changes nothing. */
-export type LockEvent = { key: string } & Happening;
+export type LockEvent = {
+  /** Of the attempt: it joins the events of one lock, and is no part of its token. */
+  id: string;
+  key: string;
+} & Happening;
 type Happening =
   | {
       type: "acquired";
@@ -201,9 +205,12 @@ function isSignal(value: unknown): boolean {
 }
 
 /** Calls the listener; what it throws or rejects with changes nothing. */
-export async function emit(lock: { settings: Settings; name: string }, happening: Happening): Promise<void> {
+export async function emit(
+  { settings, id, key }: { settings: Settings; id: string; key: string },
+  happening: Happening,
+): Promise<void> {
   try {
-    await lock.settings.onEvent?.({ key: lock.name, ...happening });
+    await settings.onEvent?.({ id, key, ...happening });
   } catch {}
 }
 

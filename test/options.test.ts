@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createLocker, LockError, type LockerOptions, LockOptionError } from "../src/index.ts";
 
 const at = { url: "https://redis.example", token: "a-token" };
@@ -67,7 +67,7 @@ describe("a wrong option is refused before any request, naming it, what came and
   });
 
   test.each([
-    ["no url", { token: "t" }, "url", /got undefined.*UPSTASH_REDIS_REST_URL/],
+    ["no url beside a token", { token: "t" }, "url", /got undefined.*UPSTASH_REDIS_REST_URL/],
     ["no token", { url: at.url }, "token", /got undefined.*UPSTASH_REDIS_REST_TOKEN/],
     ["an empty token", { url: at.url, token: "" }, "token", /got ""/],
     ["a token over two lines", { url: at.url, token: "sec\nret" }, "token", /no header takes/],
@@ -120,26 +120,36 @@ test("an explicit undefined means the default, and the caller's options stay as 
   expect(() => createLocker(options)).not.toThrow();
 });
 
-test("the environment fills in Upstash's variables, or those of Vercel's KV", async () => {
+describe("the environment", () => {
   const names = [
     "UPSTASH_REDIS_REST_URL",
     "UPSTASH_REDIS_REST_TOKEN",
     "KV_REST_API_URL",
     "KV_REST_API_TOKEN",
   ];
-  const before = names.map((name) => process.env[name]);
-  try {
-    for (const name of names) delete process.env[name];
-    expect(await fail(() => createLocker())).toMatchObject({ option: "url" });
-    process.env.KV_REST_API_URL = at.url;
-    process.env.KV_REST_API_TOKEN = at.token;
-    expect(() => createLocker()).not.toThrow();
-    process.env.UPSTASH_REDIS_REST_URL = "no url";
-    expect(await fail(() => createLocker())).toMatchObject({ option: "url" });
-  } finally {
-    names.forEach((name, i) => {
-      if (before[i] === undefined) delete process.env[name];
-      else process.env[name] = before[i];
+  beforeEach(() => {
+    for (const name of names) vi.stubEnv(name, undefined);
+  });
+  afterEach(() => void vi.unstubAllEnvs());
+
+  test("is read when the first lock is taken, so that a module loads without it", async () => {
+    const locker = createLocker();
+    for (const use of [() => locker.acquire("k"), () => locker.withLock("k", () => {})])
+      expect(await fail(use)).toMatchObject({ code: "LOCK_OPTION", option: "url" });
+    vi.stubEnv("UPSTASH_REDIS_REST_URL", "no url");
+    expect(await fail(() => locker.acquire("k"))).toMatchObject({ option: "url" });
+    vi.stubEnv("UPSTASH_REDIS_REST_URL", "http://127.0.0.1:9");
+    expect(await fail(() => locker.acquire("k"))).toMatchObject({ option: "token" });
+    vi.stubEnv("UPSTASH_REDIS_REST_TOKEN", "t");
+    expect(await fail(() => locker.acquire("k", { requestTimeout: 50 }))).toMatchObject({
+      code: "LOCK_UNAVAILABLE",
     });
-  }
+  });
+
+  test("may be that of Vercel's KV", async () => {
+    vi.stubEnv("KV_REST_API_URL", "http://127.0.0.1:9");
+    vi.stubEnv("KV_REST_API_TOKEN", "t");
+    const failure = await fail(() => createLocker().acquire("k", { requestTimeout: 50 }));
+    expect(failure).toMatchObject({ code: "LOCK_UNAVAILABLE" });
+  });
 });

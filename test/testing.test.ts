@@ -24,25 +24,35 @@ test("a lock in memory is held by one, busy for others, extended, released, and 
 
 test("waiters are served one at a time, in their order, by hand-over", async () => {
   let granted = 0;
+  let stands = () => {};
   const locker = memoryLocker({
     onEvent: (event) => {
       if (event.type === "acquired" && event.granted) granted++;
+      if (event.type === "waiting") stands();
     },
   });
   const order: number[] = [];
   let inside = 0;
-  await Promise.all(
-    Array.from({ length: 20 }, (_, i) =>
-      locker.withLock("k", { wait: "1m" }, async () => {
-        expect(++inside).toBe(1);
-        await delay(2);
-        order.push(i);
-        inside--;
-      }),
-    ),
-  );
+  const first = await locker.acquire("k");
+  const all: Promise<void>[] = [];
+  for (let i = 0; i < 20; i++) {
+    const standing = new Promise<void>((resolve) => {
+      stands = resolve;
+    });
+    const waiting = locker.withLock("k", { wait: "1m" }, async () => {
+      expect(++inside).toBe(1);
+      await delay(2);
+      order.push(i);
+      inside--;
+    });
+    all.push(waiting);
+    // Those that ask in one moment may stand in another order.
+    await standing;
+  }
+  await first.release();
+  await Promise.all(all);
   expect(order).toEqual(Array.from({ length: 20 }, (_, i) => i));
-  expect(granted).toBe(19);
+  expect(granted).toBe(20);
 });
 
 test("a wait that is over is a LockBusyError with its place, and leaves the queue", async () => {

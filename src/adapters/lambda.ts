@@ -1,4 +1,4 @@
-import type { Lock } from "../lock.ts";
+import type { Lock } from "../lease/held-lock.ts";
 import {
   invocation,
   type LambdaContext,

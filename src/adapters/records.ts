@@ -1,5 +1,5 @@
 import { LockOptionError, show } from "../errors.ts";
-import type { Lock } from "../lock.ts";
+import type { Lock } from "../lease/held-lock.ts";
 import { forever, realRuntime } from "../time.ts";
 import { type BatchOptions, batchProcessor } from "./batch.ts";
 import { invocation, type LambdaContext, readContext } from "./lambda-context.ts";

@@ -1,6 +1,6 @@
 import { LockBusyError, LockError, LockOptionError, show } from "../errors.ts";
-import type { Lock } from "../lock.ts";
-import { handOver } from "../protocol/claim.ts";
+import { handOver } from "../invocation.ts";
+import type { Lock } from "../lease/held-lock.ts";
 import { whenAborted } from "../time.ts";
 import { type AdapterOptions, asOwner, attach, type Locking, once, runUnder, settle, tell } from "./run.ts";
 import { webStream } from "./stream.ts";

@@ -6,7 +6,8 @@ import {
   printable,
   show,
 } from "../errors.ts";
-import type { Lock } from "../lock.ts";
+import { timeLeft } from "../invocation.ts";
+import type { Lock } from "../lease/held-lock.ts";
 import {
   connectionOptions,
   createLocker,
@@ -25,7 +26,6 @@ import {
   type WithLockOptions,
   wellFormed,
 } from "../options.ts";
-import { lifeLeft } from "../protocol/claim.ts";
 import { forever, leaseFor, realRuntime } from "../time.ts";
 
 /** What adapters use of a locker. One without `options` has the package's defaults. */
@@ -174,7 +174,7 @@ function without<T extends object>(names: readonly string[], options: T): T {
  */
 function renewing({ deadline, ttl }: LockSettings, { lifetime }: Invocation) {
   const since = realRuntime.sinceNow();
-  const timeLeft = () => Math.min(lifeLeft(deadline, since), lifeLeft(lifetime, since));
+  const remainingTime = () => Math.min(timeLeft(deadline, since), timeLeft(lifetime, since));
   let paced = false;
   let due = true;
   let leftOut = false;
@@ -182,7 +182,7 @@ function renewing({ deadline, ttl }: LockSettings, { lifetime }: Invocation) {
     deadline() {
       leftOut = !due;
       due = !paced;
-      return leftOut ? 0 : timeLeft();
+      return leftOut ? 0 : remainingTime();
     },
     pace() {
       paced = true;
@@ -192,7 +192,7 @@ function renewing({ deadline, ttl }: LockSettings, { lifetime }: Invocation) {
       due = true;
       if (!leftOut) return;
       leftOut = false;
-      const left = timeLeft();
+      const left = remainingTime();
       lock.extend(left < forever ? Math.min(ttl, leaseFor(left)) : undefined).catch(() => {
         leftOut = true;
       });

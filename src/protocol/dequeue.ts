@@ -1,5 +1,6 @@
-import { type Claim, unexpected } from "./claim.ts";
+import type { Attempt } from "./attempt.ts";
 import { lua } from "./lua.ts";
+import { unexpected } from "./protocol.ts";
 import { runScript } from "./support.ts";
 
 // KEYS[1] the lock  KEYS[2] the queue behind another library's lock  KEYS[3] our tombstone
@@ -27,14 +28,19 @@ if ARGV[2] ~= '0' then call('SET', KEYS[3], 1, 'PX', ARGV[2]) end
 return ours`;
 
 /**
- * Leaves the queue, and releases the lock if it was handed over meanwhile. True when it was.
- * @param late requests of the claim may be on their way: for a while they are to find a tombstone and do nothing
+ * Leaves the queue, and releases the lock if it was handed over meanwhile. True if it was.
+ * @param tombstoneFor for how many ms requests of ours that are on their way are to find a tombstone and do nothing
  */
-export async function dequeue(claim: Claim, late: boolean): Promise<boolean> {
-  const { key, token, settings } = claim;
-  const keys = [key, `${key}:waiters`, `${key}:gone:${token}`];
-  const args = [token, late ? 4 * settings.requestTimeout : 0];
-  const { reply, repeated } = await runScript(claim, "dequeue", keys, args);
+export async function dequeue(attempt: Attempt, tombstoneFor: number): Promise<boolean> {
+  const { redisKey, token } = attempt;
+  const keys = [redisKey, `${redisKey}:queue`, `${redisKey}:gone:${token}`];
+  const args = [token, tombstoneFor];
+  const { reply, repeated } = await runScript(attempt, "dequeue", keys, args, { waiting: true });
   if (reply !== 0 && reply !== 1) throw unexpected(reply);
   return reply === 1 || repeated;
+}
+
+/** How long a request of ours may be on its way, in ms, and a tombstone stays for it. */
+export function longestWay({ settings }: Attempt): number {
+  return 4 * settings.requestTimeout;
 }

@@ -1,7 +1,7 @@
-import type { Answer } from "../redis/connection.ts";
-import { type Claim, unexpected } from "./claim.ts";
+import type { Attempt } from "./attempt.ts";
 import { lua } from "./lua.ts";
-import { isState } from "./state.ts";
+import { type Extension, unexpected } from "./protocol.ts";
+import { isState, stateMark } from "./state.ts";
 import { ifFull, runScript, tryCommand } from "./support.ts";
 
 // KEYS[1] the lock  ARGV[1] our token  ARGV[2] the lease in ms  ARGV[3] the token from then on
@@ -18,35 +18,36 @@ setHolder(ARGV[3], math.max(longer or 0, now() + ARGV[2]), since, owner)
 return write()`;
 
 /**
- * Starts the lease anew, `ttl` ms long, if the lock is still the claim's.
- * Resolves to the answer that says so: the lease is counted from when its request was sent. Undefined when the
- * lock is not the claim's any more.
+ * Starts the lease anew, `ttl` ms long, if the lock is still ours. Undefined if it is not.
+ * @param value what is at the lock, as far as we know
  */
-export function extend(claim: Claim, ttl: number): Promise<Answer | undefined> {
-  return hold(claim, ttl, claim.token, claim.shared);
+export function extend(attempt: Attempt, value: string, ttl: number): Promise<Extension | undefined> {
+  return hold(attempt, value, { ttl, token: attempt.token, shared: attempt.shared });
 }
 
-/** Gives the lock up, but keeps it taken for `ms` more, under a token that is no holder's. */
-export async function keep(claim: Claim, ms: number): Promise<boolean> {
-  return (await hold(claim, ms, `${claim.token}.kept`, false)) !== undefined;
+/** Gives the lock up, but keeps it taken for `ms` more, under a token that is no holder's. False if it was not ours. */
+export async function keep(attempt: Attempt, value: string, ms: number): Promise<boolean> {
+  const kept = await hold(attempt, value, { ttl: ms, token: `${attempt.token}.kept`, shared: false });
+  return kept !== undefined;
 }
 
-async function hold(claim: Claim, ttl: number, token: string, shared: boolean): Promise<Answer | undefined> {
-  const { key, plain } = claim;
-  const value = plain.replace(/^s2:[^:]*:\d+/, `s2:${token}:${ttl}`);
-  const command = ["SET", key, value, "IFEQ", plain, "PX", ttl];
+async function hold(
+  attempt: Attempt,
+  value: string,
+  { ttl, token, shared }: { ttl: number; token: string; shared: boolean },
+): Promise<Extension | undefined> {
+  const { redisKey } = attempt;
+  const next = value.replace(/^s2:[^:]*:\d+/, `s2:${token}:${ttl}`);
+  const command = ["SET", redisKey, next, "IFEQ", value, "PX", ttl];
   const compared =
-    isState(plain) || shared ? undefined : await tryCommand(claim, "compare", command).catch(ifFull);
-  if (compared?.reply === "OK") {
-    claim.plain = value;
-    return compared;
-  }
+    isState(value) || shared ? undefined : await tryCommand(attempt, "compare", command).catch(ifFull);
+  if (compared?.reply === "OK")
+    return { value: next, since: compared.sinceSent, repeated: compared.repeated };
   // Others may wait, and have made a state of the value; or the reply is one that a lost request or the client made.
-  const answer = await runScript(claim, "extend", [key], [claim.token, ttl, token, Number(shared)]);
-  answer.repeated ||= compared?.repeated ?? false;
-  const { reply } = answer;
+  const args = [attempt.token, ttl, token, Number(shared)];
+  const { reply, sinceSent, repeated } = await runScript(attempt, "extend", [redisKey], args);
   if (reply === 0) return undefined;
-  if (!(reply === "s2!" || `${reply}`.startsWith(`s2:${token}:`))) throw unexpected(reply);
-  claim.plain = `${reply}`;
-  return answer;
+  const there = `${reply}`;
+  if (there !== stateMark && !there.startsWith(`s2:${token}:`)) throw unexpected(reply);
+  return { value: there, since: sinceSent, repeated: repeated || (compared?.repeated ?? false) };
 }

@@ -1,6 +1,6 @@
-import type { Since } from "../time.ts";
-import { type Claim, type Taken, unexpected } from "./claim.ts";
+import type { Attempt } from "./attempt.ts";
 import { lua } from "./lua.ts";
+import { granted, type Outcome, unexpected } from "./protocol.ts";
 import { queueRoom } from "./state.ts";
 import { runScript } from "./support.ts";
 import {
@@ -82,14 +82,16 @@ local function stand()
     lastTicket = math.max(now(), lastTicket + 1)
     behind, ticket, alive = from, lastTicket, 0
   end
-  local before = queue:sub(1, from - 1)
-  local _, place = before:gsub('\n', '')
+  local place, line = 0, queue:find('\nw ', 1, true)
+  while line and line < from do
+    place, line = place + 1, queue:find('\nw ', line + 1, true)
+  end
   local pause = math.max(${pollEvery}, math.min(${pollAtLeastEvery}, place * ${pollLaterPerPlace}))
   local stay = ${lostRequestMargin} + pause
   alive = math.max(alive, now() + stay)
   queueUntil = math.max(queueUntil, alive)
-  local line = table.concat({'\nw', token, 'x 1', ticket, alive, asked, short(owner)}, ' ')
-  queue = before .. line .. queue:sub(behind)
+  local ours = table.concat({'\nw', token, 'x 1', ticket, alive, asked, short(owner)}, ' ')
+  queue = queue:sub(1, from - 1) .. ours .. queue:sub(behind)
   return ticket, place, stay
 end
 
@@ -137,26 +139,22 @@ return busy`;
 /**
  * Takes the lock, or, if asked to, stands in its queue for one stay more, in the place it had. Idempotent. A grant
  * lasts as long as the stay: it counts from when the last request was sent that was answered with the same ticket.
- * @param sinceAsked since we asked first, to stand in the queue
+ * @param ago how many ms ago we first asked, to stand in the queue
  */
-export async function join(claim: Claim, sinceAsked?: Since): Promise<Taken> {
-  const { key, token, settings, asker } = claim;
-  // Only the first stay counts from there: whoever was away too long comes last.
-  const ago = sinceAsked && (claim.standing ? 0 : Math.floor(sinceAsked()));
-  claim.standing ||= ago !== undefined;
-  const keys = [key, `${key}:waiters`, `${key}:gone:${token}`, ...(settings.fencing ? [`${key}:fence`] : [])];
+export async function join(attempt: Attempt, ago?: number): Promise<Outcome> {
+  const { redisKey, token, settings } = attempt;
+  const fence = settings.fencing ? [`${redisKey}:fence`] : [];
+  const keys = [redisKey, `${redisKey}:queue`, `${redisKey}:gone:${token}`, ...fence];
   const args = [token, settings.owner ?? "", settings.ttl, ago ?? ""];
-  const { reply, sinceSent } = await runScript(claim, "join", keys, args, asker);
+  const asking = { taking: true, waiting: ago !== undefined };
+  const { reply, sinceSent: since } = await runScript(attempt, "join", keys, args, asking);
   const [held, text, number, foreign, ticket, place, stay] = Array.isArray(reply) ? reply : [];
   if (typeof text !== "string") throw unexpected(reply);
-  claim.since = sinceSent;
-  if (held === 1) {
-    claim.plain = text;
-    return { held: true, fence: number };
-  }
+  if (held === 1) return granted(attempt, text, since, number);
   if (typeof number !== "number") throw unexpected(reply);
-  const queued =
-    ticket === undefined ? undefined : { ticket: Number(ticket), stay: Number(stay), foreign: foreign === 1 };
   const retryAfter = number > 0 ? number : undefined;
-  return { held: false, holder: { owner: text.slice(1) || undefined, retryAfter, place }, queued };
+  const holder = { owner: text.slice(1) || undefined, retryAfter, place };
+  if (ticket === undefined) return { held: false, holder, queued: undefined };
+  const queued = { ticket: Number(ticket), stay: Number(stay), since, foreign: foreign === 1 };
+  return { held: false, holder, queued };
 }

@@ -1,6 +1,6 @@
-import { type Claim, unexpected } from "./claim.ts";
-import { dequeue } from "./dequeue.ts";
+import type { Attempt } from "./attempt.ts";
 import { lua } from "./lua.ts";
+import { unexpected } from "./protocol.ts";
 import { isState } from "./state.ts";
 import { runScript, tryCommand } from "./support.ts";
 
@@ -17,24 +17,18 @@ tell()
 return 1`;
 
 /**
- * Deletes the lock, or hands it over, if it is still the claim's; never touches another's. True when it was the
- * claim's, or when an earlier request, whose reply was lost, may have found that.
- * @param late requests of the claim may be on their way: for a while they are to find a tombstone and do nothing
- * @param leaving it may also stand in the queue
+ * Deletes the lock, or hands it over, if it is still ours; never touches another's. True if it was ours, or if an
+ * earlier request, whose reply was lost, may have found that.
+ * @param value what is at the lock, as far as we know
  */
-export async function release(
-  claim: Claim,
-  late = claim.asker.stragglers.length > 0,
-  leaving = late,
-): Promise<boolean> {
-  if (leaving && claim.standing) return dequeue(claim, late);
-  const { key, token, plain } = claim;
-  // Where nobody waits, one command. It fails where the first who waits has made a state of the value.
-  const compared = isState(plain)
+export async function release(attempt: Attempt, value = attempt.value): Promise<boolean> {
+  const { redisKey, token } = attempt;
+  // If nobody waits, one command. It fails if the first who waits has made a state of the value.
+  const compared = isState(value)
     ? undefined
-    : await tryCommand(claim, "compare", ["DELEX", key, "IFEQ", plain]);
+    : await tryCommand(attempt, "compare", ["DELEX", redisKey, "IFEQ", value]);
   if (compared?.reply === 1) return true;
-  const { reply, repeated } = await runScript(claim, "release", [key], [token]);
+  const { reply, repeated } = await runScript(attempt, "release", [redisKey], [token]);
   if (reply !== 0 && reply !== 1) throw unexpected(reply);
   // Any other reply than 0 the client made up: the command may have been executed.
   return reply === 1 || repeated || (compared !== undefined && (compared.repeated || compared.reply !== 0));

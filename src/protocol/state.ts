@@ -124,12 +124,15 @@ function readWaiter([, token = "", mode = "", weight, ticket, until, since, owne
   return { ...entry, until: Number(until), since: Number(since), owner };
 }
 
+/** What a state begins with, and what the scripts reply for one. */
+export const stateMark = "s2!";
+
 /** Whether others may wait or hold the lock, too: then only a script can change the value. */
 export function isState(value: string): boolean {
-  return value.startsWith("s2!");
+  return value.startsWith(stateMark);
 }
 
-/** Whether a state has a line of that holder. */
-export function isHeldBy(state: string, token: string): boolean {
-  return isState(state) && state.includes(`\nh ${token} `);
+/** Whether a value is that holder's. */
+export function isHeldBy(value: string, token: string): boolean {
+  return value.startsWith(`s2:${token}:`) || (isState(value) && value.includes(`\nh ${token} `));
 }

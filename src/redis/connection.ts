@@ -11,12 +11,14 @@ export interface Answer {
 }
 
 /** A request nobody waits for any more; it may still be executed. Resolves once it has settled or was ended. */
-export type Straggler = Promise<void>;
+export type AbandonedRequest = Promise<void>;
 
-/** Who asks: its abort signal, and where requests that outlive the asking are left. */
-export interface Asker {
+/** How a request is sent. */
+interface RequestOptions {
+  /** Gives the request up. */
   signal?: AbortSignal | undefined;
-  stragglers?: Straggler[];
+  /** Collects requests that were given up. Without it, they are ended at once. */
+  abandoned?: AbandonedRequest[];
 }
 
 /** A client with time limits and repetitions, and what is known of its server. */
@@ -25,22 +27,22 @@ export interface Connection {
   /** Whether every reply, nil included, is the server's own. */
   readonly exact: boolean;
   /** What this server was found not to have, learnt from its errors. */
-  readonly lacks: Set<string>;
+  readonly unsupported: Set<string>;
   /**
    * Asks Redis. Every command asked here is idempotent. What can come out:
    * - a reply;
    * - `RefusedError`: the server refused the command (it is not repeated);
-   * - the reason of the asker's signal: the request was given up, executed or not;
+   * - the reason of the signal: the request was given up, executed or not;
    * - any other error: nothing is known. It comes within twice `requestTimeout`.
    */
-  ask(command: Command, requestTimeout: number, asker?: Asker): Promise<Answer>;
+  ask(command: Command, requestTimeout: number, options?: RequestOptions): Promise<Answer>;
   readonly listen: RedisClient["listen"];
 }
 
 export function connect(client: RedisClient, runtime: Runtime): Connection {
   const { send, listen, exact, resendsAfter } = client;
 
-  async function ask(command: Command, requestTimeout: number, { signal, stragglers }: Asker = {}) {
+  async function ask(command: Command, requestTimeout: number, { signal, abandoned }: RequestOptions = {}) {
     const maxTries = 5;
     const sinceFirst = runtime.sinceNow();
     const left = () => 2 * requestTimeout - sinceFirst();
@@ -56,12 +58,12 @@ export function connect(client: RedisClient, runtime: Runtime): Connection {
         return { reply, sinceSent, repeated: tries > 1 || sinceSent() >= resendsAfter };
       } catch (error) {
         const { aborted } = signal ?? {};
-        // Given up, it is ended, or left to the asker's stragglers for a while more. One that cannot be aborted is
-        // followed to its end, however late.
+        // An abandoned request is ended, unless they are collected: then it gets `requestTimeout` more. One that
+        // cannot be aborted is followed to its end, however late.
         if (error === late || aborted) {
           const end = () => request.abort();
-          if (!stragglers) end();
-          else stragglers.push((exact ? within(runtime, sending, requestTimeout) : sending).then(end, end));
+          if (!abandoned) end();
+          else abandoned.push((exact ? within(runtime, sending, requestTimeout) : sending).then(end, end));
         }
         // Full jitter keeps a crowd that lost its replies at once from coming back at once.
         const pause = runtime.random() * 50 * 2 ** tries;
@@ -74,5 +76,5 @@ export function connect(client: RedisClient, runtime: Runtime): Connection {
     }
   }
 
-  return { runtime, exact, lacks: new Set(), ask, listen };
+  return { runtime, exact, unsupported: new Set(), ask, listen };
 }

@@ -16,7 +16,8 @@ import { createMemoryRedis } from "./memory-redis.ts";
  * @throws LockOptionError when an option is wrong
  */
 export function memoryLocker(options: LockOptions = {}): Locker {
-  return newLocker(connect(memoryClient(), realRuntime), readOptions(defaults, options));
+  const connection = connect(memoryClient(), realRuntime);
+  return newLocker(() => connection, readOptions(defaults, options));
 }
 
 function memoryClient(): RedisClient {

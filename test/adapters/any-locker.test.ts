@@ -227,7 +227,7 @@ describe.each(adapters)("$adapter takes its lock from", ({ call }) => {
     const { locker } = mapLocker(() => false);
     const unheld: LockSource = {
       async acquire(key, options) {
-        options?.onEvent?.({ type: "unavailable", key, error: cause });
+        options?.onEvent?.({ type: "unavailable", id: "1", key, error: cause });
         return Object.defineProperty(await locker.acquire(key), "held", { value: false });
       },
       options: inner.options,

@@ -8,7 +8,7 @@ export interface Patch {
 /** The package with one safeguard taken out: what checks the package has to notice each. */
 export const variants = {
   "release without comparison": [
-    { file: "protocol/release.ts", replace: '["DELEX", key, "IFEQ", plain]', by: '["DEL", key]' },
+    { file: "protocol/release.ts", replace: '["DELEX", redisKey, "IFEQ", value]', by: '["DEL", redisKey]' },
     {
       file: "protocol/release.ts",
       replace: "if not readState(there) or holder() ~= ARGV[1] then return 0 end",
@@ -25,30 +25,30 @@ export const variants = {
   "no drift allowance": [{ file: "time.ts", replace: "return ttl * 0.99 - 2;", by: "return ttl;" }],
   "grant counted from the message": [
     {
-      file: "waiting/turn.ts",
-      replace: "if (fencing || validity(lease)",
-      by: "claim.since = runtime.sinceNow();\nif (fencing || validity(lease)",
+      file: "acquire/wait.ts",
+      replace: "const value = message && readGrant",
+      by: "queued.since = runtime.sinceNow();\nconst value = message && readGrant",
     },
   ],
   "cut grant taken for a whole one": [
-    { file: "waiting/turn.ts", replace: "queued.stay - unheardCut", by: "queued.stay" },
+    { file: "acquire/wait.ts", replace: "stay - unheardCut;", by: "stay;" },
   ],
   "no tickets": [
     {
-      file: "waiting/turn.ts",
-      replace: "readGrant(claim, queued.ticket, message)",
-      by: "readGrant(claim, Number.parseInt(message, 10), message)",
+      file: "acquire/wait.ts",
+      replace: "readGrant(attempt, queued.ticket, message)",
+      by: "readGrant(attempt, Number.parseInt(message, 10), message)",
     },
   ],
   "own value found on a retry counted from the retry": [
     {
-      file: "protocol/take.ts",
-      replace: "if (reply === plain) return { held: true };",
-      by: "if (reply === plain) { claim.since = sinceSent; return { held: true }; }",
+      file: "protocol/try-lock.ts",
+      replace: "stateMark : there, age)",
+      by: "stateMark : there, sinceSent)",
     },
   ],
   "non-idempotent take": [
-    { file: "protocol/take.ts", replace: "if (reply === plain) return { held: true };", by: "" },
+    { file: "protocol/try-lock.ts", replace: "if (isHeldBy(there, token))", by: "if (there === undefined)" },
   ],
   "a holder that is forgotten when the first waits": [
     {

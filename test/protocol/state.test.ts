@@ -59,6 +59,16 @@ test("a state is read as it was written, and is told from a plain value", () => 
   );
 });
 
+test("a plain value is its holder's, whatever its lease", () => {
+  const plain = fc.record({ token, lease: time, since: time, owner });
+  fc.assert(
+    fc.property(plain, token, (value, stranger) => {
+      expect(isHeldBy(encodePlain(value), value.token)).toBe(true);
+      expect(isHeldBy(encodePlain(value), stranger)).toBe(stranger === value.token);
+    }),
+  );
+});
+
 test("a state is held by those of its holders' lines, and by nobody else", () => {
   fc.assert(
     fc.property(state, token, (value, stranger) => {

@@ -64,7 +64,7 @@ describe("url and token", () => {
   test("of the environment are taken as a pair: a token never goes to another's URL", async () => {
     const { url, seen } = await answering(200, json, '{"result":null}');
     environment({ UPSTASH_REDIS_REST_URL: url, KV_REST_API_URL: "https://x.y", KV_REST_API_TOKEN: "of-kv" });
-    expect(() => createLocker()).toThrow(/^token: got undefined/);
+    await expect(createLocker().acquire("k")).rejects.toThrow(/^token: got undefined/);
     environment({ KV_REST_API_URL: url, KV_REST_API_TOKEN: "of-kv", UPSTASH_REDIS_REST_TOKEN: "other" });
     await createLocker().acquire("k");
     expect(seen[0]?.authorization).toBe("Bearer of-kv");

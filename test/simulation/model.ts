@@ -1,3 +1,4 @@
+import { protocolScript } from "../../src/protocol/script.ts";
 import { createMemoryRedis } from "../../src/testing/memory-redis.ts";
 import type { Engine } from "./engine.ts";
 
@@ -22,6 +23,9 @@ export function createModelEngine(): Engine {
       if (name === "DELEX") throw new Error("ERR unknown command 'DELEX'");
       if (name === "SET" && option === "IFEQ") throw new Error("ERR syntax error");
       if (name === "EVAL" && first.startsWith("#!")) throw new Error("ERR Unexpected flag in script shebang");
+      // One with a defect built in is none that the model knows.
+      if (name === "EVAL" && first !== protocolScript())
+        throw new Error("the model does not know this script");
       return redis.command(name, ...args);
     },
   };

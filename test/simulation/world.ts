@@ -46,6 +46,9 @@ export async function createWorld(options: WorldOptions): Promise<World> {
     log,
     addProcess: (traits = { speed: 1, resends: false }) =>
       new SimulatedProcess(timeline, random, network, traits),
-    lockerOf: ({ client, runtime }) => library.newLocker(library.connect(client, runtime), library.defaults),
+    lockerOf({ client, runtime }) {
+      const connection = library.connect(client, runtime);
+      return library.newLocker(() => connection, library.defaults);
+    },
   };
 }

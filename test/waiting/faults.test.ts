@@ -30,7 +30,7 @@ const damage: [string, Fault[]][] = [
 ];
 
 /** Not the one that only settles what @upstash/redis may have made up. */
-const stands = (words: unknown[]) => isJoin(words) && Number(words.at(-1)) > 0;
+const stands = (words: unknown[]) => isJoin(words) && Number(words.at(-2)) > 0;
 
 const builds = clients.filter(({ client }) => !client.includes("cloudflare"));
 

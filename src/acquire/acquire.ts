@@ -1,0 +1,59 @@
+import { LockBusyError, LockUnavailableError } from "../errors.ts";
+import { holdLock, type Lock, unheldLock } from "../lease/held-lock.ts";
+import { emit } from "../options.ts";
+import { followAbandoned, giveUp, leaveQueue } from "../protocol/abandon.ts";
+import type { Attempt } from "../protocol/attempt.ts";
+import type { Outcome } from "../protocol/protocol.ts";
+import { tryLock } from "../protocol/try-lock.ts";
+import { unavailable } from "../unavailable.ts";
+import { waitForTurn } from "./wait.ts";
+
+/**
+ * Takes the lock, waiting for it as long as the settings say. Rejects with
+ * - `LockBusyError` when another holds it;
+ * - `LockUnavailableError` when nothing is known (or resolves to a lock that is not held, for `"proceed"`);
+ * - the reason of the `signal` option when that aborts.
+ * What was asked for and given up is cleaned up behind it.
+ */
+export async function acquire(attempt: Attempt): Promise<Lock> {
+  const { age, key, settings } = attempt;
+  const { signal, wait } = settings;
+  signal?.throwIfAborted();
+  const waited = () => (wait > 0 ? age() : 0);
+  /** Whether we may stand in the queue. */
+  let queued = false;
+  let outcome: Outcome;
+  let lock: Lock | undefined;
+  try {
+    outcome = await tryLock(attempt);
+    if (!outcome.held && wait > 0) {
+      queued = true;
+      outcome = await waitForTurn(attempt);
+    }
+    if (outcome.held) {
+      lock = holdLock(attempt, outcome, queued);
+      const { fence, handedOver } = outcome;
+      // The work starts under a grant at once. Unless it is renewed anyway, the full lease is taken beside it.
+      if (handedOver && !settings.renew) lock.extend().catch(() => {});
+      // A reply found on a late repetition leaves less than the lease: it is made whole before the work starts.
+      if (!handedOver && lock.remaining < settings.ttl / 2 && !(await lock.extend()))
+        throw new Error("its lease ended before the reply");
+      emit(attempt, { type: "acquired", waited: waited(), granted: handedOver, fence });
+      return lock;
+    }
+  } catch (error) {
+    // It may have been taken all the same, now or later, even by a script that was refused half-way.
+    attempt.background(lock ? lock.release({ failed: true }) : giveUp(attempt, queued));
+    followAbandoned(attempt, queued);
+    if (signal?.aborted) throw signal.reason;
+    const failure = error instanceof LockUnavailableError ? error : unavailable(attempt, error);
+    if (settings.ifUnavailable === "proceed") return unheldLock(attempt);
+    throw failure;
+  }
+  // Whoever waits behind us should not wait for us; a grant that came too late is passed on.
+  if (queued) await leaveQueue(attempt).catch(() => {});
+  followAbandoned(attempt, queued);
+  const details = { ...outcome.holder, waited: waited() };
+  emit(attempt, { type: "busy", ...details });
+  throw new LockBusyError(key, details);
+}

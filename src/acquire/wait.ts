@@ -1,0 +1,143 @@
+import { emit } from "../options.ts";
+import type { Attempt } from "../protocol/attempt.ts";
+import { join } from "../protocol/join.ts";
+import type { Busy, Grant, Outcome, Queued } from "../protocol/protocol.ts";
+import { shortOwner, stateMark } from "../protocol/state.ts";
+import {
+  fastestHandOver,
+  lostRequestMargin,
+  minUsableGrant,
+  pollEvery,
+  pollForeignEvery,
+  pollJitter,
+  unheardCut,
+} from "../protocol/timing.ts";
+import { isFull, RefusedError } from "../redis/client.ts";
+import { sleep, validity, within } from "../time.ts";
+import { type Inbox, subscribe } from "./subscription.ts";
+
+/** A stream that starves requests this often is opened no more. */
+const mostStarved = 2;
+
+/**
+ * Stands in the queue until the lock is ours or the wait is over. A grant is published to us; that is only a
+ * nudge, and asking now and then keeps our place and finds a grant whose message was lost. Once we stood there,
+ * an outage does not end the wait.
+ */
+export async function waitForTurn(attempt: Attempt): Promise<Outcome> {
+  const { age, connection, settings } = attempt;
+  const { runtime } = connection;
+  const { wait, signal } = settings;
+  const left = () => wait - age();
+  const inbox: Inbox = { heard: [], subscribed: false, wake() {} };
+  /** Ends the stream, while there is one. */
+  let unsubscribe: (() => void) | undefined;
+  /** How often a request got no answer while there was a stream. */
+  let starved = 0;
+  let last: Busy | undefined;
+  // Only the first stay counts from when we asked: whoever was away too long comes last.
+  let ago = Math.floor(age());
+  try {
+    for (;;) {
+      const subscribed = inbox.subscribed;
+      let outcome: Outcome;
+      try {
+        // It is sent before the stream is opened, which may take the last connection that a process may have.
+        const joining = join(attempt, ago);
+        ago = 0;
+        if (starved < mostStarved) unsubscribe ??= subscribe(attempt, inbox);
+        outcome = await joining;
+      } catch (error) {
+        const lasting = error instanceof RefusedError && !isFull(error);
+        if ((!last && !unsubscribe) || left() <= 0 || lasting || signal?.aborted) throw error;
+        // A stream that has the connection that a request needs gives way.
+        if (unsubscribe) starved++;
+        unsubscribe?.();
+        unsubscribe = undefined;
+        await sleep(runtime, Math.min(left(), pollEvery * runtime.random()), signal);
+        continue;
+      }
+      // Held; or there was no room in the queue.
+      if (outcome.held || !outcome.queued) return outcome;
+      last = outcome;
+      const { holder, queued } = outcome;
+      emit(attempt, { type: "waiting", ...holder, place: holder.place ?? 0, waited: age() });
+      // One that listened before it stood in the queue has heard every grant.
+      const mayMiss = subscribed ? undefined : (holder.place ?? 0) * fastestHandOver;
+      const grant = await awaitGrant(attempt, { queued, holder }, inbox, mayMiss);
+      if (grant) return grant;
+      if (left() <= 0) return outcome;
+    }
+  } finally {
+    // Ending a stream takes fetch up to a millisecond, which the work does not wait for.
+    runtime.later(() => unsubscribe?.(), 0);
+  }
+}
+
+/**
+ * Waits for the message of a grant. Undefined when it is time to ask again, or the wait is over.
+ * @param mayMiss when the stream opens later than that many ms from now, a grant may have been missed; undefined:
+ * none was missed so far
+ */
+async function awaitGrant(
+  attempt: Attempt,
+  { queued, holder }: { queued: Queued; holder: Busy["holder"] },
+  inbox: Inbox,
+  mayMiss: number | undefined,
+): Promise<Grant | undefined> {
+  const { runtime } = attempt.connection;
+  const { signal, wait } = attempt.settings;
+  const sinceQueued = runtime.sinceNow();
+  const random = runtime.random();
+  let missed = mayMiss === 0;
+  if (missed && inbox.subscribed) return undefined;
+  for (;;) {
+    const due = nextPoll(queued, holder, inbox.subscribed, random) - queued.since();
+    const pause = Math.min(due, wait - attempt.age());
+    if (pause <= 0) return undefined;
+    const woken = new Promise<void>((resolve) => {
+      inbox.wake = resolve;
+    });
+    if (!inbox.heard.length) await within(runtime, woken, pause, undefined, signal);
+    if (!inbox.heard.length) continue;
+    const message = inbox.heard.shift();
+    if (message === undefined) missed = true;
+    if (message === "" && (missed || sinceQueued() > (mayMiss ?? Infinity))) return undefined;
+    const value = message && readGrant(attempt, queued.ticket, message);
+    if (value) return usableGrant(attempt, queued, value);
+  }
+}
+
+/** The grant of a message. Undefined if too little of it is left, or a fencing token is to be drawn by asking. */
+function usableGrant({ settings }: Attempt, { stay, since }: Queued, value: string): Grant | undefined {
+  // The grant may have been cut, whatever the server took us for.
+  const lease = stay - unheardCut;
+  if (settings.fencing || validity(lease) - since() < minUsableGrant) return undefined;
+  return { held: true, value, lease, since, handedOver: true };
+}
+
+/**
+ * When a waiter asks again, in ms since it last did. It is not due later than the server counts on.
+ * @param random from 0 up to 1
+ */
+function nextPoll(
+  { foreign, stay }: Queued,
+  { place = 0, retryAfter }: Busy["holder"],
+  subscribed: boolean,
+  random: number,
+): number {
+  const pace = subscribed ? stay - lostRequestMargin : pollEvery;
+  const pause = (foreign && !place ? pollForeignEvery : pace) * (1 - pollJitter * random);
+  // A holder that died is followed as soon as its lease is over.
+  return !place && retryAfter ? Math.min(pause, retryAfter + 20) : pause;
+}
+
+/**
+ * What is at the lock now, if the message is the grant of this stay in the queue: `<ticket>!` if others wait, else
+ * `<ticket>:<lease>:<since>`. Undefined for any other message.
+ */
+function readGrant({ token, settings }: Attempt, ticket: number, message: string): string | undefined {
+  if (message === `${ticket}!`) return stateMark;
+  const [, of, rest] = /^(\d+):(\d+:\d+)$/.exec(message) ?? [];
+  return of === `${ticket}` ? `s2:${token}:${rest}:${shortOwner(settings.owner ?? "")}` : undefined;
+}

@@ -1,0 +1,32 @@
+// What is known of the caller's own time, and what may go on after it.
+import type { Settings } from "./options.ts";
+import { forever, leaseFor, type Since } from "./time.ts";
+
+/** Ms the caller may still run; no limit if its function does not know, as in a unit test. */
+export function timeLeft(deadline: Settings["deadline"], age: Since): number {
+  const left: unknown = typeof deadline === "function" ? deadline() : Number(deadline) - age();
+  return typeof left === "number" && !Number.isNaN(left) ? left : forever;
+}
+
+/** Nothing may go on past the caller's own end, and the release wants a share of the time too. */
+export function capped(settings: Settings, left: number): Settings {
+  // Whole ms: some of them go to Redis, which takes no others.
+  const usable = Math.floor(Math.max(20, left - Math.min(1000, left / 10)));
+  return {
+    ...settings,
+    ttl: Math.min(settings.ttl, Math.max(10, leaseFor(left))),
+    wait: Math.min(settings.wait, usable),
+    requestTimeout: Math.min(settings.requestTimeout, Math.floor(usable / 2)),
+  };
+}
+
+/** Lets a platform wait for the work. False if it does not: a hook of its that throws changes nothing else. */
+export function handOver(work: Promise<unknown>, waitUntil: Settings["waitUntil"]): boolean {
+  const settled = work.catch(() => {});
+  try {
+    Promise.resolve(waitUntil?.(settled)).catch(() => {});
+    return waitUntil !== undefined;
+  } catch {
+    return false;
+  }
+}

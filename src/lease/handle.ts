@@ -1,0 +1,43 @@
+import { LockOptionError, show } from "../errors.ts";
+import { defaults, readKey, readOptions, type Settings } from "../options.ts";
+
+/** A lock on its way to another process: `JSON.stringify(lock)`, parsed or not. */
+export interface LockHandle {
+  key: string;
+  prefix: string;
+  token: string;
+  ttl: number;
+  owner: string | undefined;
+  fence: number | undefined;
+  /** Ms left of the window for which a success keeps the lock. @default 0 */
+  holdFor?: number | undefined;
+}
+
+/** By it Node, Deno and Bun print a value. */
+const inspected = Symbol.for("nodejs.util.inspect.custom");
+
+/** A handle that a log shows by its key alone. */
+export function newHandle(handle: LockHandle): LockHandle {
+  return Object.defineProperty(handle, inspected, { value: () => `LockHandle { key: ${show(handle.key)} }` });
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Checks a handle; nothing of it is shown, since it holds a token. */
+export function readHandle(handle: unknown): LockHandle {
+  try {
+    const { key, prefix, token, ttl, owner, fence, holdFor } =
+      typeof handle === "string" ? JSON.parse(handle) : handle;
+    // A store may write undefined as null, and settings take an undefined one for a default.
+    const read = { prefix, ttl, owner: owner ?? undefined, holdFor: holdFor ?? 0 };
+    const settings = readOptions(defaults, read);
+    const same = Object.entries(read).every(([name, value]) => settings[name as keyof Settings] === value);
+    if (
+      same &&
+      uuid.test(token) &&
+      (fence ?? undefined) === (Number.isSafeInteger(fence) ? fence : undefined)
+    )
+      return { ...read, key: readKey(key), token, fence: fence ?? undefined };
+  } catch {}
+  throw new LockOptionError("handle", typeof handle, "what lock.toJSON() gave, or its JSON");
+}
