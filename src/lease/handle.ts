@@ -21,7 +21,7 @@ export function newHandle(handle: LockHandle): LockHandle {
   return Object.defineProperty(handle, inspected, { value: () => `LockHandle { key: ${show(handle.key)} }` });
 }
 
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const wholeToken = /^[0-9a-f]{32}$/;
 
 /** Checks a handle; nothing of it is shown, since it holds a token. */
 export function readHandle(handle: unknown): LockHandle {
@@ -34,7 +34,7 @@ export function readHandle(handle: unknown): LockHandle {
     const same = Object.entries(read).every(([name, value]) => settings[name as keyof Settings] === value);
     if (
       same &&
-      uuid.test(token) &&
+      wholeToken.test(token) &&
       (fence ?? undefined) === (Number.isSafeInteger(fence) ? fence : undefined)
     )
       return { ...read, key: readKey(key), token, fence: fence ?? undefined };
