@@ -32,7 +32,7 @@ export const wanted = {
 /** What was reached, in bytes: a part may not grow beyond it unnoticed. */
 export const reached = {
   core: 10_600,
-  middy: 2_750,
+  middy: 2_800,
   lockHandler: 2_550,
   lockRecords: 2_350,
   lockFetch: 2_150,

@@ -98,7 +98,7 @@ export function startWatch(
         if (pttl === -2) continue;
         const most = library.lifetime(name, longestTtl);
         // Some hold a token.
-        record({ what: "left", at: now(), key: name.replace(/[0-9a-f-]{36}/, "…"), pttl, most });
+        record({ what: "left", at: now(), key: name.replace(/[0-9a-f]{32}/, "…"), pttl, most });
       }
     },
     async close() {
