@@ -37,6 +37,8 @@ const momentary = [
   "MISCONF Redis is configured to save RDB snapshots, but it is currently unable to persist to disk.",
   "ERR max requests limit exceeded. Limit: 10000, Usage: 10000. See https://upstash.com/docs",
   "ERR max daily request limit exceeded. Limit: 10000, Usage: 10001.",
+  "ERR max concurrent connections exceeded",
+  "ERR max number of clients reached",
 ];
 const lasting = [
   "NOPERM this user has no permissions to run the 'set' command",
@@ -97,6 +99,21 @@ describe.each(clients)("what Redis refuses, with $client", ({ connect }) => {
     await until(async () => (await value(key)) === null);
     expect(await held.tryAcquire(key)).not.toBe(null);
   });
+});
+
+test("Upstash's capacity that is used up costs no holder its lock, and ends no wait", async () => {
+  const key = freshKey();
+  const locker = createLocker({ url: proxy.url, token: backend.server.token });
+  const holder = await locker.acquire(key);
+  const full = said("ERR DB capacity quota exceeded");
+  proxy.fail((words) => words.includes("IFEQ"), full);
+  expect(await holder.extend()).toBe(true);
+  const waiter = wait(locker, key);
+  await waiter.standing;
+  proxy.fail(isJoin, full, full);
+  await until(() => proxy.count(isJoin) > 3);
+  await holder.release();
+  await (await waiter.lock).release();
 });
 
 test("a server before Redis 7, without SET NX GET, is noticed once, and serves", async () => {
