@@ -10,7 +10,7 @@ import { RefusedError } from "../redis/client.ts";
 import { type Duration, forever, leaseFor, whenAborted } from "../time.ts";
 import { unavailable } from "../unavailable.ts";
 import { type Belief, leaseLeft, newBelief, onAsking, onExtended } from "./belief.ts";
-import { type LockHandle, newHandle } from "./handle.ts";
+import { inspectedAs, type LockHandle, newHandle } from "./handle.ts";
 import { clockedSignal } from "./signal.ts";
 
 /** One lock, as its holder sees it. */
@@ -262,6 +262,6 @@ function newLock(attempt: Attempt, state: State, facts: Facts): Lock {
       await releaseOnce(endHere).catch(() => {});
     },
   };
-  // Hidden from logs.
-  return Object.defineProperty(lock as Lock, "token", { value: token });
+  const whole = Object.defineProperty(lock as Lock, "token", { value: token });
+  return inspectedAs(whole, () => ({ ...lock }));
 }
