@@ -186,13 +186,16 @@ function newLock(attempt: Attempt, state: State, facts: Facts): Lock {
   }
 
   async function releaseBy(letGo: () => Promise<boolean>): Promise<boolean> {
-    const ours = state === "released" || state === "resumed" || remaining() > 0;
+    // Of a resumed lock that was never extended it is not known when its lease ends.
+    const mayBeOurs = state === "released" && (leaseLeft(belief) > 0 || !belief.lease);
+    const ours = mayBeOurs || state === "resumed" || remaining() > 0;
     if (ours) state = "released";
     stop();
     // Whoever heeds it has stopped by the time another gets the lock.
     abort.abort(new DOMException("The lock was released", "AbortError"));
     if (state === "unheld") return false;
     if (!ours) {
+      lose("its lease ended");
       // The server may keep the lock a little longer than we relied on it.
       await endHere().catch(() => {});
       return false;
