@@ -28,7 +28,8 @@ export function restClient(url: unknown, token: unknown): RedisClient {
       const response = await request("", { method: "POST", headers, body: JSON.stringify(command), signal });
       const { status } = response;
       const answer = await response.json().catch(() => {});
-      const said = typeof answer?.error === "string" ? answer.error : "";
+      // A gateway may quote what it was sent.
+      const said = typeof answer?.error === "string" ? answer.error.replaceAll(secret, "[token]") : "";
       if (status === 401 || status === 403) throw new RefusedError(said || `HTTP ${status}`);
       if (response.type === "opaqueredirect" || (status >= 300 && status < 400))
         throw new RefusedError(`HTTP ${status}: a redirect, which is not followed`);

@@ -100,6 +100,19 @@ test.each([
   expect(seen.filter(({ body }) => body.includes('"NX"'))).toHaveLength(1);
 });
 
+test.each([400, 401, 403])(
+  "an error of status %i that quotes the REST token is told without it",
+  async (status) => {
+    const body = '{"error":"WRONGPASS invalid Bearer rest-secret"}';
+    const { url } = await answering(status, json, body);
+    const error = await createLocker({ url, token: "rest-secret" })
+      .acquire("k")
+      .catch((error) => error);
+    expect(error).toMatchObject({ code: "LOCK_UNAVAILABLE" });
+    expect(error.cause.message).toBe("WRONGPASS invalid Bearer [token]");
+  },
+);
+
 test("a gateway's error that Redis did not say is no answer, and asked again", async () => {
   const { url, seen } = await answering(404, json, '{"error":"no such route","result":null}');
   const locker = createLocker({ url, token: "t", requestTimeout: 500 });
