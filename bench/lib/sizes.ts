@@ -31,7 +31,7 @@ export const wanted = {
 
 /** What was reached, in bytes: a part may not grow beyond it unnoticed. */
 export const reached = {
-  core: 11_000,
+  core: 11_200,
   middy: 2_750,
   lockHandler: 2_550,
   lockRecords: 2_350,
