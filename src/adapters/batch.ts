@@ -54,7 +54,7 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
   processItem: Process<Item, Rest>,
 ) {
   const { concurrency = 10, onError = logged } = options;
-  const enter = locking(options as LockTarget<[Item, ...Rest]>, batchOptions);
+  const { enter } = locking(options as LockTarget<[Item, ...Rest]>, batchOptions);
   readFunction(processItem, "handler");
   readFunction(onError, "onError");
   if (!Number.isInteger(concurrency) || concurrency < 1)
@@ -69,11 +69,11 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
         const made = keys[index] as PromiseSettledResult<string>;
         const group = groupOf?.(item);
         return {
-          lanes: [made.status === "fulfilled" && `key ${made.value}`, group && `group ${group}`],
+          lanes: [`key ${"value" in made && made.value}`, group && `group ${group}`].filter(Boolean),
           async run() {
             if (isDue?.(item) === false) return;
             try {
-              if (made.status === "rejected") throw made.reason;
+              if ("reason" in made) throw made.reason;
               const taken = (await enter([item, ...rest], about, made.value)) as Taken;
               await runUnder(taken, (lock) => {
                 started?.(item, taken);
@@ -116,9 +116,8 @@ async function inLanes(turns: readonly Turn[], concurrency: number): Promise<voi
     else free++;
   }
   const runs = turns.map(({ lanes, run }) => {
-    const named = lanes.filter(Boolean);
-    const done = runAfter(Promise.all(named.map((lane) => last.get(lane))), run);
-    for (const lane of named) last.set(lane, done);
+    const done = runAfter(Promise.all(lanes.map((lane) => last.get(lane))), run);
+    for (const lane of lanes) last.set(lane, done);
     return done;
   });
   await Promise.all(runs);

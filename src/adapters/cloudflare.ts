@@ -64,10 +64,9 @@ export function lockFetch<R extends Request, Env extends object, Context extends
   handler: (request: R & { lock: Lock }, env: Env, ctx: Context) => Response | Promise<Response>,
 ): (request: R, env: Env, ctx: Context) => Promise<Response> {
   readFunction(handler, "handler");
-  const enterOf = fromEnv(options, (own) => locking<[R, Env, Context], Response>(own));
+  const lockingOf = fromEnv(options, (own) => locking<[R, Env, Context], Response>(own));
   return async function lockedFetch(request, env, ctx) {
-    const own = options as ResponseOptions<[R, Env, Context]>;
-    return respondTo(own, enterOf(env), handler, ofRequest(request, [ctx]), request, env, ctx);
+    return respondTo(options.ifBusy, lockingOf(env), handler, ofRequest(request, [ctx]), request, env, ctx);
   };
 }
 
@@ -85,12 +84,12 @@ export function lockScheduled<
   handler: (controller: Schedule & { lock: Lock }, env: Env, ctx: Context) => unknown,
 ): (controller: Schedule, env: Env, ctx: Context) => Promise<void> {
   readFunction(handler, "handler");
-  const enterOf = fromEnv(options, (own) => locking<[Schedule, Env, Context], unknown>(own));
+  const lockingOf = fromEnv(options, (own) => locking<[Schedule, Env, Context], unknown>(own));
   return async function lockedScheduled(controller, env, ctx) {
     if (Object(controller) !== controller)
       throw new LockOptionError("controller", show(controller), "what `scheduled` gets");
     const about = inBackground(`scheduled ${controller.cron}`, ctx);
-    const entry = await enterOf(env)([controller, env, ctx], about);
+    const entry = await lockingOf(env).enter([controller, env, ctx], about);
     if (!entry.lock) return;
     await runUnder(entry, (lock) => handler(attach(controller, lock), env, ctx));
     await entry.finish(true);
@@ -147,18 +146,18 @@ function fromEnv<Env extends object, Options extends LockTarget<never>, Made>(
   make: (options: Options) => Made,
 ): (env: Env) => Made {
   const { locker = lockerFromEnv, redis, url, token } = options;
-  const withLocker = (locker: LockSource) => make({ ...options, locker } as unknown as Options);
   if (redis || url || token || typeof locker !== "function") {
     const made = make(options as Options);
     return () => made;
   }
+  const makeWith = (locker: LockSource) => make({ ...options, locker } as unknown as Options);
   // Options are checked before any `env` is seen.
-  withLocker({ acquire: () => Promise.reject() });
+  makeWith({ acquire: () => Promise.reject() });
   const ofEnv = new WeakMap<object, Made>();
   return (env) => {
     // A test may bring none.
     const key = Object(env);
-    const made = ofEnv.get(key) ?? withLocker(locker(env));
+    const made = ofEnv.get(key) ?? makeWith(locker(env));
     ofEnv.set(key, made);
     return made;
   };

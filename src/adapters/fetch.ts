@@ -20,9 +20,9 @@ export function lockFetch<R extends Request, Rest extends unknown[]>(
   options: LockFetchOptions<[request: R, ...rest: Rest]>,
   handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
 ): (request: R, ...rest: Rest) => Promise<Response> {
-  const enter = locking<[R, ...Rest], Response>(options);
+  const locked = locking<[R, ...Rest], Response>(options);
   readFunction(handler, "handler");
   return async function lockedFetch(request, ...rest) {
-    return respondTo(options, enter, handler, ofRequest(request, rest), request, ...rest);
+    return respondTo(options.ifBusy, locked, handler, ofRequest(request, rest), request, ...rest);
   };
 }

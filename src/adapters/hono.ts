@@ -17,10 +17,10 @@ export type LockOptions = ResponseOptions<[c: Context]>;
  * @throws LockOptionError here, when an option is wrong
  */
 export function lock(options: LockOptions): MiddlewareHandler<{ Variables: { lock: Lock } }> {
-  const enter = locking<[Context], Response>(options);
+  const locked = locking<[Context], Response>(options);
   return async function lockMiddleware(c, next) {
     const about = ofRequest(c.req.raw, [attempt(() => c.executionCtx)]);
-    const response = await respond(options, enter, [c], about, {
+    const response = await respond(options.ifBusy, locked, [c], about, {
       outer: c.get("lock"),
       place: (lock) => c.set("lock", lock),
       async work() {

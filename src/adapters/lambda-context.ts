@@ -38,7 +38,7 @@ export function lockedContext<Context extends object, L>(context: Context, lock:
  */
 export function invocation(context: Partial<LambdaContext>): Invocation & { lifetime: () => number } {
   if (Symbol.for("@aws/durable-execution-sdk-js/durable-context") in context || "lambdaContext" in context) {
-    throw new LockOptionError("context", "that of a durable function", "a plain one: lock inside a step");
+    throw new LockOptionError("context", "a durable function's", "a plain one: lock inside a step");
   }
   const { functionName, awsRequestId } = context;
   const names = [functionName, awsRequestId].filter((name) => typeof name === "string");

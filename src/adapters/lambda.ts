@@ -76,7 +76,7 @@ export function lockHandler(
   options: AdapterOptions<unknown[], unknown>,
   handler: (...input: never[]) => unknown,
 ): (...input: unknown[]) => Promise<unknown> {
-  const enter = locking(options);
+  const { enter } = locking(options);
   readFunction(handler, "handler");
   return async function lockedHandler(event, second, third) {
     // Lambda's own third argument, up to Node 22, is a callback.

@@ -80,7 +80,7 @@ export default function lockMiddleware<Event>(
 type Request<Event, L> = MiddyRequest<Event, LambdaContext & { lock: L }>;
 
 function withLocker<Event>(options: LockMiddlewareOptions<Event>): LockMiddleware<Event, Lock> {
-  const enter = locking(options);
+  const { enter } = locking(options);
   return hooks<Event, Lock>((event, context) => enter([event, context], invocation(context)));
 }
 

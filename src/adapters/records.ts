@@ -104,7 +104,7 @@ export function lockRecords<Record extends LambdaRecord, Context extends object 
 }
 
 function lateError(): DOMException {
-  return new DOMException("The function's time was nearly over before the work was", "TimeoutError");
+  return new DOMException("The function's time was nearly over", "TimeoutError");
 }
 
 interface ClosingTime {
@@ -171,6 +171,6 @@ function sourceOf(event: unknown, records: unknown): BatchSource {
       records.every((record) => typeof idOf(Object(record)) === "string"),
   );
   if (found) return found[1];
-  const given = named === undefined ? `no Records with an id` : `one of ${show(named)}`;
-  throw new LockOptionError("event", given, "Records of SQS, of Kinesis or of a DynamoDB stream");
+  const given = named === undefined ? "no Records with an id" : show(named);
+  throw new LockOptionError("event", given, "Records of SQS, Kinesis or DynamoDB");
 }

@@ -2,18 +2,7 @@ import { LockBusyError, LockError, LockOptionError, show } from "../errors.ts";
 import { handOver } from "../invocation.ts";
 import type { Lock } from "../lease/held-lock.ts";
 import { whenAborted } from "../time.ts";
-import {
-  type AdapterOptions,
-  asOwner,
-  attach,
-  type Enter,
-  type Invocation,
-  once,
-  print,
-  runUnder,
-  settle,
-  tell,
-} from "./run.ts";
+import { type AdapterOptions, asOwner, attach, type Locking, once, runUnder, settle, tell } from "./run.ts";
 import { webStream } from "./stream.ts";
 
 /** Options of the adapters whose handler answers a `Request` with a `Response`. */
@@ -53,19 +42,20 @@ interface Handling {
  * @throws what the handler throws, and a LockBusyError where that is wanted
  */
 export async function respond<Input extends unknown[]>(
-  options: ResponseOptions<Input>,
-  enter: Enter<Input, Response>,
+  ifBusy: ResponseOptions<Input>["ifBusy"],
+  { enter, settings, onError }: Locking<Input, Response>,
   input: Input,
   about: RequestInvocation,
   { outer, place, work, failed = () => false }: Handling,
 ): Promise<Response> {
-  const { ifBusy, onError = print } = options;
   const { leaving, waitUntil, bodiless } = about;
   const report = (error: LockError) => tell(onError, error, ...input);
   let entered = false;
   let streams = false;
   try {
-    const entry = await enterUnless(leaving, (signal) => enter(input, { ...about, signal }));
+    const entry = await unlessAborted(leaving, settings.signal, (signal) =>
+      enter(input, { ...about, signal }),
+    );
     if (!entry.lock)
       return ifBusy === "skip" ? new Response(null, { status: 204 }) : readAnswer(entry.response);
     entered = true;
@@ -110,34 +100,34 @@ export async function respond<Input extends unknown[]>(
   }
 }
 
-/**
- * Enters, unless `leaving` aborts before. Later that has no effect on the lock, whose own `signal` option has.
- */
-async function enterUnless<Entry extends { lock: Lock | undefined }>(
+/** Enters, unless `leaving` aborts before. Later only `own` has an effect on the lock. */
+async function unlessAborted<Entry extends { lock: Lock | undefined }>(
   leaving: AbortSignal | undefined,
-  enter: (signal: Invocation["signal"]) => Promise<Entry>,
+  own: AbortSignal | undefined,
+  enter: (signal: AbortSignal | undefined) => Promise<Entry>,
 ): Promise<Entry> {
-  if (!leaving) return enter(undefined);
+  if (!leaving) return enter(own);
   // Not AbortSignal.any: not every runtime has it, and some of those that do never let go of its signals.
   const either = new AbortController();
   const follow = (signal: AbortSignal | undefined) => whenAborted(signal, () => either.abort(signal?.reason));
   const forgetLeaving = follow(leaving);
-  let forgetOwn = () => {};
-  const entering = enter((own) => {
-    forgetOwn = follow(own);
-    return either.signal;
-  }).finally(forgetLeaving);
-  entering.then(
-    ({ lock }) => (lock ? whenAborted(lock.signal, forgetOwn) : forgetOwn()),
-    () => forgetOwn(),
-  );
-  return entering;
+  const forgetOwn = follow(own);
+  let lock: Lock | undefined;
+  try {
+    const entry = await enter(either.signal);
+    lock = entry.lock;
+    return entry;
+  } finally {
+    forgetLeaving();
+    if (lock) whenAborted(lock.signal, forgetOwn);
+    else forgetOwn();
+  }
 }
 
 /** Runs a handler of requests under its lock, which is at `request.lock`. */
 export async function respondTo<R extends Request, Rest extends unknown[]>(
-  options: ResponseOptions<[R, ...Rest]>,
-  enter: Enter<[R, ...Rest], Response>,
+  ifBusy: ResponseOptions<[R, ...Rest]>["ifBusy"],
+  locking: Locking<[R, ...Rest], Response>,
   handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
   about: RequestInvocation,
   request: R,
@@ -145,7 +135,7 @@ export async function respondTo<R extends Request, Rest extends unknown[]>(
 ): Promise<Response> {
   if (Object(request) !== request) throw new LockOptionError("request", show(request), "a Request");
   let locked = request as R & { lock: Lock };
-  return respond(options, enter, [request, ...rest], about, {
+  return respond(ifBusy, locking, [request, ...rest], about, {
     outer: locked.lock,
     place(lock) {
       locked = attach(request, lock);

@@ -19,6 +19,7 @@ import {
 } from "../locker.ts";
 import {
   defaults,
+  type LockEvent,
   type LockSettings,
   readKey,
   readOptions,
@@ -74,8 +75,8 @@ export interface Invocation {
   owner?: string | undefined;
   /** Lets clean-up go on after the handler's end. */
   waitUntil?: ((work: Promise<unknown>) => unknown) | undefined;
-  /** The signal that ends the wait, the acquire and the work, made of the `signal` option. @default that option */
-  signal?: ((own: AbortSignal | undefined) => AbortSignal | undefined) | undefined;
+  /** In place of the `signal` option. */
+  signal?: AbortSignal | undefined;
 }
 
 /** A lock that was taken for a handler. */
@@ -92,75 +93,71 @@ export interface Taken<L = Lock> {
 /** The lock taken, or, while another holds it, the response in the handler's place. */
 type Entry<Response> = Taken | { lock: undefined; response: Response | null };
 
-/** Takes the lock of one invocation. @param key what is locked, if that is known */
-export type Enter<Input extends unknown[], Response> = (
-  input: Input,
-  about: Invocation,
-  key?: string,
-) => Promise<Entry<Response>>;
+/** An adapter's options once checked, and what takes the lock of each invocation. */
+export interface Locking<Input extends unknown[], Response> {
+  /** @param key what is locked, if that is known already */
+  enter(input: Input, about: Invocation, key?: string): Promise<Entry<Response>>;
+  settings: LockSettings;
+  onError(error: LockError, ...input: Input): unknown;
+}
 
 /** The options that are no option of `createLocker`. */
 const adapterOptions = ["key", "ifBusy", "locker", "onError"];
 
 /**
- * Checks an adapter's options, once, and returns what takes the lock of each invocation.
+ * Checks an adapter's options, once.
  * @param own names of the adapter's own options
  * @throws LockOptionError
  */
 export function locking<Input extends unknown[], Response>(
   options: AdapterOptions<Input, Response>,
   own: readonly string[] = adapterOptions,
-): Enter<Input, Response> {
-  const { key, ifBusy = "throw", onError = print, locker: given } = options;
+): Locking<Input, Response> {
+  const { key, ifBusy = "throw", onError = print, locker: given, url, token, redis } = options;
   if (typeof key !== "function") readKey(key);
   if (ifBusy !== "throw" && ifBusy !== "skip")
     readFunction(ifBusy, "ifBusy", '"throw", "skip" or a function');
   readFunction(onError, "onError");
   if (given && typeof given.acquire !== "function")
     throw new LockOptionError("locker", show(given), "what createLocker returned");
+  const connection = given ? [] : connectionOptions;
   const base = { ...defaults, ...given?.options };
-  const settings = readOptions(base, options, given ? own : [...own, ...connectionOptions]);
-  const { ttl, holdFor, renew = forever } = settings;
+  const settings = readOptions(base, options, [...own, ...connection]);
+  const { ttl, holdFor, renew = forever, onEvent } = settings;
   // As with ShedLock's lockAtLeastFor and lockAtMostFor.
   if (!renew && holdFor > ttl)
     throw new LockOptionError("holdFor", show(holdFor), `at most ttl (${ttl}) without renew`);
-  const locker = given ?? createLocker(without(own, options));
-  const asked = without([...own, ...connectionOptions, "onLost"], options);
+  const locker = given ?? createLocker({ url, token, redis });
 
-  return async (input, about, key) => {
-    const name = key ?? (await keyOf(options, input));
-    const { onEvent, signal } = settings;
-    const renewal = renewing(settings, about);
+  async function enter(input: Input, about: Invocation, ready?: string): Promise<Entry<Response>> {
+    const key = ready ?? (await keyOf(options, input));
+    const { pace, deadline, progress } = renewing(settings, about);
     let failure: LockUnavailableError | undefined;
+    // What neither the user nor the platform says is left to the locker.
+    const asked = without([...own, ...connection, "onLost"], {
+      ...options,
+      renew: settings.renew === undefined || options.renew,
+      owner: settings.owner ?? about.owner,
+      waitUntil: settings.waitUntil ?? about.waitUntil,
+      signal: about.signal ?? options.signal,
+      deadline,
+      onEvent(event: LockEvent) {
+        if (event.type === "unavailable") failure = event.error as LockUnavailableError;
+        return onEvent?.(event);
+      },
+    });
     let lock: Lock;
     try {
-      lock = await locker.acquire(
-        name,
-        without([], {
-          ...asked,
-          renew: settings.renew === undefined || asked.renew,
-          owner: settings.owner ?? about.owner,
-          waitUntil: settings.waitUntil ?? about.waitUntil,
-          signal: about.signal?.(signal) ?? asked.signal,
-          deadline: renewal.deadline,
-          onEvent(event) {
-            if (event.type === "unavailable") failure = event.error as LockUnavailableError;
-            return onEvent?.(event);
-          },
-        }),
-      );
+      lock = await locker.acquire(key, asked);
     } catch (error) {
       if (error instanceof LockBusyError) return answerBusy(error, ifBusy, input);
       throw error;
     }
     if (failure && !lock.held) tell(onError, failure, ...input);
-    return {
-      lock,
-      finish: once(finisher(lock, settings)),
-      pace: renewal.pace,
-      progress: () => renewal.progress(lock),
-    };
-  };
+    return { lock, finish: once(finisher(lock, settings)), pace, progress: () => progress(lock) };
+  }
+
+  return { enter, settings, onError };
 }
 
 /** The options without those named, and without those that are undefined. */

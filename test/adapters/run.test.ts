@@ -16,7 +16,7 @@ const order: Order = { id: "42" };
 /** What every adapter does with an order. */
 function adapter(options: Partial<AdapterOptions<[Order], string>> = {}) {
   const locker = memoryLocker();
-  const enter = locking<[Order], string>({ locker, key: ({ id }) => `order:${id}`, ...options });
+  const { enter } = locking<[Order], string>({ locker, key: ({ id }) => `order:${id}`, ...options });
   const isFree = async (key = "order:42") => (await locker.tryAcquire(key))?.release() ?? false;
   const take = async (about: Invocation = {}) => (await enter([order], about)) as Taken;
   const handle = async (work: (lock: Lock) => unknown, about?: Invocation, results = {}) => {

@@ -93,7 +93,7 @@ describe.each(clients)("what Redis refuses, with $client", ({ connect }) => {
     const key = freshKey();
     const held = createLocker({ url: backend.server.url, token: backend.server.token });
     proxy.fail(anything, { swallow: "reply" }, said("NOPERM said the gateway", 403));
-    await expect(locker({ requestTimeout: 100, ttl: "1h" }).acquire(key)).rejects.toBeInstanceOf(
+    await expect(locker({ requestTimeout: 500, ttl: "1h" }).acquire(key)).rejects.toBeInstanceOf(
       LockUnavailableError,
     );
     await until(async () => (await value(key)) === null);

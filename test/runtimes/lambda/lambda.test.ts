@@ -41,11 +41,11 @@ function start(ttl: number, concurrency = 1): void {
 const freeze = () => sandbox.process.kill("SIGSTOP");
 const thaw = () => sandbox.process.kill("SIGCONT");
 
-/** The renewals that came through, of one key or of all: a command, or the one script of a single key. */
+/** The renewals that came through, of one key or of all: a command, or that operation of the script. */
 const renewals = (key?: string) =>
   proxy.count((words) => {
     const plain = words[0] === "SET" && words.includes("IFEQ") && words[1];
-    const script = words[0] === "EVAL" && Number(words[2]) === 1 && words[3];
+    const script = words[0] === "EVAL" && words.at(-1) === "extend" && words[3];
     return key ? [plain, script].includes(`lock:{${key}}`) : Boolean(plain || script);
   });
 
