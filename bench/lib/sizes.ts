@@ -31,8 +31,8 @@ export const wanted = {
 
 /** What was reached, in bytes: a part may not grow beyond it unnoticed. */
 export const reached = {
-  core: 11_200,
-  middy: 2_750,
+  core: 11_000,
+  middy: 2_760,
   lockHandler: 2_550,
   lockRecords: 2_350,
   lockFetch: 2_150,

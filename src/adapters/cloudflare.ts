@@ -167,6 +167,5 @@ function lockerFromEnv(env: object): LockSource {
   const names = Object(env) as Record<string, string | undefined>;
   // As a pair: a token goes to the server it belongs to.
   const from = names.UPSTASH_REDIS_REST_URL ? "UPSTASH_REDIS_REST" : "KV_REST_API";
-  const url = names[`${from}_URL`];
-  return createLocker(url ? { url, token: names[`${from}_TOKEN`] } : {});
+  return createLocker({ url: names[`${from}_URL`], token: names[`${from}_TOKEN`] });
 }
