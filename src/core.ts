@@ -11,7 +11,6 @@ export {
   encodePlain,
   encodeState,
   queueRoom,
-  shortOwner,
 } from "./protocol/state.ts";
 export {
   askedTogether,

@@ -53,7 +53,7 @@ export async function acquire(attempt: Attempt): Promise<Lock> {
   // Whoever waits behind us should not wait for us; a grant that came too late is passed on.
   if (queued) await leaveQueue(attempt).catch(() => {});
   followAbandoned(attempt, queued);
-  const details = { ...outcome.holder, waited: waited() };
+  const details = { ...outcome.holder, place: outcome.queued?.place, waited: waited() };
   emit(attempt, { type: "busy", ...details });
   throw new LockBusyError(key, details);
 }

@@ -1,4 +1,4 @@
-import { emit } from "../options.ts";
+import { emit, type Holder } from "../options.ts";
 import type { Attempt } from "../protocol/attempt.ts";
 import { join } from "../protocol/join.ts";
 import type { Busy, Grant, Outcome, Queued } from "../protocol/protocol.ts";
@@ -13,7 +13,7 @@ import {
   unheardCut,
 } from "../protocol/timing.ts";
 import { isFull, RefusedError } from "../redis/client.ts";
-import { sleep, validity, within } from "../time.ts";
+import { forever, sleep, validity, within } from "../time.ts";
 import { type Inbox, subscribe } from "./subscription.ts";
 
 /** A stream that starves requests this often is opened no more. */
@@ -61,10 +61,10 @@ export async function waitForTurn(attempt: Attempt): Promise<Outcome> {
       if (outcome.held || !outcome.queued) return outcome;
       last = outcome;
       const { holder, queued } = outcome;
-      emit(attempt, { type: "waiting", ...holder, place: holder.place ?? 0, waited: age() });
+      emit(attempt, { type: "waiting", ...holder, place: queued.place, waited: age() });
       // One that listened before it stood in the queue has heard every grant.
-      const mayMiss = subscribed ? undefined : (holder.place ?? 0) * fastestHandOver;
-      const grant = await awaitGrant(attempt, { queued, holder }, inbox, mayMiss);
+      const mayMissAfter = subscribed ? forever : queued.place * fastestHandOver;
+      const grant = await awaitGrant(attempt, { ...queued, ...holder }, inbox, mayMissAfter);
       if (grant) return grant;
       if (left() <= 0) return outcome;
     }
@@ -76,33 +76,33 @@ export async function waitForTurn(attempt: Attempt): Promise<Outcome> {
 
 /**
  * Waits for the message of a grant. Undefined when it is time to ask again, or the wait is over.
- * @param mayMiss when the stream opens later than that many ms from now, a grant may have been missed; undefined:
- * none was missed so far
+ * @param mayMissAfter when the stream opens that many ms from now or later, a grant may have been missed
  */
 async function awaitGrant(
   attempt: Attempt,
-  { queued, holder }: { queued: Queued; holder: Busy["holder"] },
+  queued: Queued & Holder,
   inbox: Inbox,
-  mayMiss: number | undefined,
+  mayMissAfter: number,
 ): Promise<Grant | undefined> {
   const { runtime } = attempt.connection;
   const { signal, wait } = attempt.settings;
   const sinceQueued = runtime.sinceNow();
   const random = runtime.random();
-  let missed = mayMiss === 0;
-  if (missed && inbox.subscribed) return undefined;
+  let missedAfter = mayMissAfter;
   for (;;) {
-    const due = nextPoll(queued, holder, inbox.subscribed, random) - queued.since();
-    const pause = Math.min(due, wait - attempt.age());
-    if (pause <= 0) return undefined;
-    const woken = new Promise<void>((resolve) => {
-      inbox.wake = resolve;
-    });
-    if (!inbox.heard.length) await within(runtime, woken, pause, undefined, signal);
-    if (!inbox.heard.length) continue;
+    if (!inbox.heard.length) {
+      const due = nextPoll(queued, inbox.subscribed, random) - queued.since();
+      const pause = Math.min(due, wait - attempt.age());
+      if (pause <= 0) return undefined;
+      const woken = new Promise<void>((resolve) => {
+        inbox.wake = resolve;
+      });
+      await within(runtime, woken, pause, undefined, signal);
+      continue;
+    }
     const message = inbox.heard.shift();
-    if (message === undefined) missed = true;
-    if (message === "" && (missed || sinceQueued() > (mayMiss ?? Infinity))) return undefined;
+    if (message === undefined) missedAfter = 0;
+    if (message === "" && sinceQueued() >= missedAfter) return undefined;
     const value = message && readGrant(attempt, queued.ticket, message);
     if (value) return usableGrant(attempt, queued, value);
   }
@@ -121,8 +121,7 @@ function usableGrant({ settings }: Attempt, { stay, since }: Queued, value: stri
  * @param random from 0 up to 1
  */
 function nextPoll(
-  { foreign, stay }: Queued,
-  { place = 0, retryAfter }: Busy["holder"],
+  { foreign, stay, place, retryAfter }: Queued & Holder,
   subscribed: boolean,
   random: number,
 ): number {

@@ -74,7 +74,7 @@ function nodeReader(source: Readable): Reader {
 }
 
 function nodeStream(source: Readable, reader: Reader, taken: Streamed): Readable {
-  const { next, leave } = readUnder(reader, taken);
+  const { next, leave, over } = readUnder(reader, taken);
   const encoding = source.readableEncoding ?? undefined;
   const stream: Readable = new Readable({
     objectMode: source.readableObjectMode,
@@ -91,6 +91,8 @@ function nodeStream(source: Readable, reader: Reader, taken: Streamed): Readable
       leave(error).then(left, left);
     },
   });
+  // An error that nobody listens for ends the process: then whoever reads later is told.
+  over.catch((error) => stream.listenerCount("error") > 0 && stream.destroy(error));
   return stream;
 }
 

@@ -70,6 +70,8 @@ export function readUnder(reader: Reader, taken: Streamed, leaving?: AbortSignal
       return { done: true, value: null };
     },
     leave,
+    /** Settles once the lock has ended. */
+    over,
   };
 }
 

@@ -1,6 +1,5 @@
 import type { Attempt } from "./attempt.ts";
-import { dequeue, longestWay } from "./dequeue.ts";
-import { release } from "./release.ts";
+import { dequeue, release } from "./release.ts";
 
 /** Leaves the queue after a wait that every request of was answered or given up. */
 export function leaveQueue(attempt: Attempt): Promise<boolean> {
@@ -21,4 +20,9 @@ export function giveUp(attempt: Attempt, queued: boolean): Promise<boolean> {
 export function followAbandoned(attempt: Attempt, queued: boolean): void {
   for (const request of attempt.abandoned.splice(0))
     attempt.background(request.then(() => (queued ? dequeue(attempt, 0) : release(attempt))));
+}
+
+/** How long a request of ours may be on its way, in ms, and a tombstone stays for it. */
+function longestWay({ settings }: Attempt): number {
+  return 4 * settings.requestTimeout;
 }

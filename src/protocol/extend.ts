@@ -8,13 +8,11 @@ import { ifFull, runScript, tryCommand } from "./support.ts";
 // ARGV[4] 1 where another process may rely on a longer lease, which stays then
 // Replies our plain value, 's2!' where it is a state, and 0 when the lock is not ours. Asked again, does it again.
 export const extendLua = lua`
-local there = call('GET', lock) or ''
-local token, since, owner = readPlain(there)
-local leaseEnd, longer
-if readState(there) then token, leaseEnd, since, owner = holder() end
+open(call('GET', lock) or '')
+local token, leaseEnd, since, owner = holder()
 if token ~= ARGV[1] and token ~= ARGV[3] then return 0 end
-if ARGV[4] == '1' then longer = leaseEnd or now() + call('PTTL', lock) end
-setHolder(ARGV[3], math.max(longer or 0, now() + ARGV[2]), since, owner)
+local longer = ARGV[4] == '1' and leaseEnd or 0
+setHolder(ARGV[3], math.max(longer, now() + ARGV[2]), since, owner)
 return write()`;
 
 /**

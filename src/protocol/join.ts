@@ -1,7 +1,7 @@
 import type { Attempt } from "./attempt.ts";
 import { lua } from "./lua.ts";
-import { granted, type Outcome, unexpected } from "./protocol.ts";
-import { queueRoom } from "./state.ts";
+import { busy, granted, keysOf, type Outcome, unexpected } from "./protocol.ts";
+import { queueRoom, shortOwner } from "./state.ts";
 import { runScript } from "./support.ts";
 import {
   askedTogether,
@@ -14,7 +14,7 @@ import {
 
 // KEYS[1] the lock  KEYS[2] the queue behind another library's lock  KEYS[3] our tombstone
 // KEYS[4] the fencing counter, if a token is wanted
-// ARGV[1] our token  ARGV[2] our owner  ARGV[3] the lease in ms
+// ARGV[1] our token  ARGV[2] our owner, cut to stand in the queue  ARGV[3] the lease in ms
 // ARGV[4] '' not to stand in the queue, else how many ms ago we first asked
 // Replies
 //   {1, our plain value or 's2!', fencing token} when we hold the lock;
@@ -28,59 +28,39 @@ local token, owner, ttl, ago = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARG
 local there, beside, tombstone, lastFence = unpack(call('MGET', unpack(KEYS)))
 if tombstone then return {0, ':', 0, 0} end
 
-local function held(value)
-  if not KEYS[4] then return {1, value} end
-  local fence = math.max(now(), (lastFence or 0) + 1)
-  call('SET', KEYS[4], fence, 'PX', ${fenceLife})
-  return {1, value, fence}
-end
-
-local plain, plainSince, plainOwner = readPlain(there or '')
-if plain == token then
-  if call('PTTL', lock) < ttl then call('PEXPIRE', lock, ttl) end
-  return held(there)
-end
-
-local state = there and not plain and readState(there)
-local foreign = there and not plain and not state
--- Those who waited behind another library's holder. They come along once it is gone.
-if state then beside = nil end
-if beside then readState(beside) end
+-- Those who waited behind another library's holder come along once it is gone.
+if beside then open(beside) end
+local foreign = there and not open(there)
 
 -- Where a newcomer stands: at the end, but before all at the end who clearly asked later, and whose request was
 -- only faster. Nobody passes one that stood there before it first asked.
 local function newPlace(asked)
-  local function later(theirs)
-    return tonumber(theirs) > asked + ${askedTogether} and tonumber(theirs) <= now()
+  local place = #queue + 1
+  while true do
+    local line, theirs = queue:sub(math.max(1, place - 130), place - 1):match(
+      '(\nw %S+ %S+ %d+ %d+ %d+ (%d+) [^\n]*)$')
+    theirs = tonumber(theirs or 0)
+    if theirs <= asked + ${askedTogether} or theirs > now() then return place end
+    place = place - #line
   end
-  local last = queue:sub(-130):match('\nw %S+ %S+ %d+ %d+ %d+ (%d+) [^\n]*$')
-  if not last or not later(last) then return #queue + 1 end
-  local place
-  for from, theirs in queue:gmatch('()\nw %S+ %S+ %d+ %d+ %d+ (%d+)') do
-    place = later(theirs) and (place or from) or nil
-  end
-  return place
 end
 
--- Drops the dead where there is room for no more.
-local function hasRoom()
-  if #queue >= ${queueRoom} then
-    queue = queue:gsub('\nw %S+ %S+ %d+ %d+ (%d+)[^\n]*', function(alive)
-      if tonumber(alive) <= now() then return '' end
-    end)
-  end
-  return #queue < ${queueRoom}
-end
-
--- Stands in the queue, in the place it had. Returns ticket, place and stay; nothing where there is no room.
+-- Stands in the queue, if asked to, in the place it had. Returns ticket, place and stay; nothing where there is no
+-- room, also not without the dead.
 local function stand()
-  local from, behind, ticket, alive, asked = find(token)
+  if not ago then return end
+  local from, ticket, alive, asked = takeOut(token)
   if not from then
-    if not hasRoom() then return end
+    if #queue >= ${queueRoom} then
+      queue = queue:gsub('\nw %S+ %S+ %d+ %d+ (%d+)[^\n]*', function(alive)
+        if tonumber(alive) <= now() then return '' end
+      end)
+    end
+    if #queue >= ${queueRoom} then return end
     asked = now() - ago
     from = newPlace(asked)
     lastTicket = math.max(now(), lastTicket + 1)
-    behind, ticket, alive = from, lastTicket, 0
+    ticket, alive = lastTicket, 0
   end
   local place, line = 0, queue:find('\nw ', 1, true)
   while line and line < from do
@@ -90,51 +70,44 @@ local function stand()
   local stay = ${lostRequestMargin} + pause
   alive = math.max(alive, now() + stay)
   queueUntil = math.max(queueUntil, alive)
-  local ours = table.concat({'\nw', token, 'x 1', ticket, alive, asked, short(owner)}, ' ')
-  queue = queue:sub(1, from - 1) .. ours .. queue:sub(behind)
+  local ours = table.concat({'\nw', token, 'x 1', ticket, alive, asked, owner}, ' ')
+  queue = queue:sub(1, from - 1) .. ours .. queue:sub(from)
   return ticket, place, stay
 end
 
 if foreign then
   local left = call('PTTL', lock)
-  local busy = {0, ':', left, 1}
-  if not ago then return busy end
   lock = KEYS[2]
-  busy[5], busy[6], busy[7] = stand()
-  if busy[5] then write() end
-  return busy
+  local ticket, place, stay = stand()
+  if ticket then write() end
+  return {0, ':', left, 1, ticket, place, stay}
 end
 
 local function store()
-  local value = write()
   if beside then call('DEL', KEYS[2]) end
-  return value
+  return write()
 end
 
-if plain then setHolder(plain, now() + call('PTTL', lock), plainSince, short(plainOwner)) end
+local function hold(leaseEnd, since)
+  setHolder(token, leaseEnd, since, owner)
+  local value = store()
+  if not KEYS[4] then return {1, value} end
+  local fence = math.max(now(), (lastFence or 0) + 1)
+  call('SET', KEYS[4], fence, 'PX', ${fenceLife})
+  return {1, value, fence}
+end
 
 local holding, leaseEnd, since = holder()
-if holding == token then
-  setHolder(token, math.max(leaseEnd, now() + ttl), since, short(owner))
-  return held(store())
-end
-
-local ticket, place, stay
-if ago then ticket, place, stay = stand() end
+if holding == token then return hold(math.max(leaseEnd, now() + ttl), since) end
+local ticket, place, stay = stand()
 pass()
-if granted and granted.token == token then granted, holders = nil, '' end
-if holders == '' then
-  setHolder(token, now() + ttl, now(), queue == '' and owner or short(owner))
-  return held(store())
-end
+if holders == '' or holder() == token then return hold(now() + ttl, now()) end
 if ticket or granted then
   store()
   tell()
 end
 local _, busyUntil, _, busyOwner = holder()
-local busy = {0, ':' .. busyOwner, busyUntil - now(), 0}
-if ticket then busy[5], busy[6], busy[7] = ticket, place - passed, stay end
-return busy`;
+return {0, ':' .. busyOwner, busyUntil - now(), 0, ticket, ticket and place - passed, stay}`;
 
 /**
  * Takes the lock, or, if asked to, stands in its queue for one stay more, in the place it had. Idempotent. A grant
@@ -144,17 +117,16 @@ return busy`;
 export async function join(attempt: Attempt, ago?: number): Promise<Outcome> {
   const { redisKey, token, settings } = attempt;
   const fence = settings.fencing ? [`${redisKey}:fence`] : [];
-  const keys = [redisKey, `${redisKey}:queue`, `${redisKey}:gone:${token}`, ...fence];
-  const args = [token, settings.owner ?? "", settings.ttl, ago ?? ""];
+  const keys = [...keysOf(attempt), ...fence];
+  const { owner = "", ttl } = settings;
+  // In the queue there is room for some of it.
+  const args = [token, ago === undefined ? owner : shortOwner(owner), ttl, ago ?? ""];
   const asking = { taking: true, waiting: ago !== undefined };
   const { reply, sinceSent: since } = await runScript(attempt, "join", keys, args, asking);
   const [held, text, number, foreign, ticket, place, stay] = Array.isArray(reply) ? reply : [];
   if (typeof text !== "string") throw unexpected(reply);
   if (held === 1) return granted(attempt, text, since, number);
   if (typeof number !== "number") throw unexpected(reply);
-  const retryAfter = number > 0 ? number : undefined;
-  const holder = { owner: text.slice(1) || undefined, retryAfter, place };
-  if (ticket === undefined) return { held: false, holder, queued: undefined };
-  const queued = { ticket: Number(ticket), stay: Number(stay), since, foreign: foreign === 1 };
-  return { held: false, holder, queued };
+  const queued = ticket === undefined ? undefined : { ticket, place, stay, since, foreign: foreign === 1 };
+  return busy(text.slice(1), number, queued);
 }

@@ -1,5 +1,4 @@
 import { lua } from "./lua.ts";
-import { ownerRoom } from "./state.ts";
 import { shortestGrant, unheardCut } from "./timing.ts";
 
 /**
@@ -17,13 +16,6 @@ local function now()
   return clock[1] * 1000 + math.floor(clock[2] / 1000)
 end
 
--- An owner in a state takes at most ${ownerRoom} bytes. A character is kept whole or not at all.
-local function short(owner)
-  if #owner <= ${ownerRoom} then return owner end
-  local cut = owner:sub(1, ${ownerRoom} + 1):gsub('[^\128-\191][\128-\191]*$', '')
-  return cut
-end
-
 local function setHolder(token, untilWhen, since, owner)
   holders = '\nh ' .. token .. ' x 1 ' .. untilWhen .. ' ' .. since .. ' ' .. owner
 end
@@ -33,13 +25,13 @@ local function holder()
   return holders:match('^\nh (%S+) %S+ %d+ (%d+) (%d+) ([^\n]*)')
 end
 
--- A plain value: token, since when, owner. Nothing for any other value.
-local function readPlain(value)
-  return value:match('^s2:([^: \n]+):%d+:(%d+):([^\n]*)$')
-end
-
--- Opens a state. False when the value is none.
-local function readState(value)
+-- Opens a value. A plain one is a state of one holder. False when it is neither: another library's.
+local function open(value)
+  local token, since, owner = value:match('^s2:([^: \n]+):%d+:(%d+):([^\n]*)$')
+  if token then
+    setHolder(token, now() + call('PTTL', lock), since, owner)
+    return true
+  end
   local ticket, ends, first = value:match('^s2!(%d+) (%d+) %d+()\n[hw] ')
   if not ticket then return false end
   local waiters = value:find('\nw ', first, true) or #value + 1
@@ -48,28 +40,23 @@ local function readState(value)
   return true
 end
 
+-- Writes what was opened. One holder and nobody else is a plain value. Returns that, or 's2!'.
+-- It lives until the last lease or the last waiter's time is over.
 -- A Redis that is full refuses SET, but not after a write that takes no memory: who is there already goes on.
-local function set(value, life)
-  if redis.pcall('SET', lock, value, 'PX', life).err then
-    call('PEXPIRE', lock, life)
-    call('SET', lock, value, 'PX', life)
-  end
-end
-
--- Writes the state. It lives until the last lease or the last waiter's time is over.
--- One holder and nobody else is written as a plain value. Returns that, or 's2!'.
 local function write()
   local token, leaseEnd, since, owner = holder()
-  leaseEnd = tonumber(leaseEnd or 0)
+  if not token and queue == '' then return call('DEL', lock) end
+  local life = (leaseEnd or 0) - now()
+  local value = token and 's2:' .. token .. ':' .. life .. ':' .. since .. ':' .. owner
+  local written = value
   if queue ~= '' then
-    local value = 's2!' .. lastTicket .. ' ' .. queueUntil .. ' 1' .. holders .. queue
-    set(value, math.max(leaseEnd, queueUntil) - now())
-    return 's2!'
+    value, life = 's2!', math.max(life, queueUntil - now())
+    written = value .. lastTicket .. ' ' .. queueUntil .. ' 1' .. holders .. queue
   end
-  if not token then return call('DEL', lock) end
-  local lease = leaseEnd - now()
-  local value = 's2:' .. token .. ':' .. lease .. ':' .. since .. ':' .. owner
-  set(value, lease)
+  if redis.pcall('SET', lock, written, 'PX', life).err then
+    call('PEXPIRE', lock, life)
+    call('SET', lock, written, 'PX', life)
+  end
   return value
 end
 
@@ -79,19 +66,17 @@ local function pass()
   local _, leaseEnd = holder()
   if leaseEnd and tonumber(leaseEnd) > now() then return end
   holders = ''
-  local from = 1
-  repeat
-    local token, ticket, alive, owner, behind = queue:match(
-      '^\nw (%S+) %S+ %d+ (%d+) (%d+) %d+ ([^\n]*)()', from)
-    if not token then break end
-    from = behind
-    passed = passed + 1
+  local rest = 1
+  for token, ticket, alive, owner, behind in queue:gmatch(
+    '\nw (%S+) %S+ %d+ (%d+) (%d+) %d+ ([^\n]*)()') do
+    passed, rest = passed + 1, behind
     if tonumber(alive) > now() then
       setHolder(token, alive, now(), owner)
-      granted = { token = token, ticket = ticket, alive = tonumber(alive), owner = owner }
+      granted = ticket
+      break
     end
-  until granted
-  queue = queue:sub(from)
+  end
+  queue = queue:sub(rest)
 end
 
 -- Tells a waiter of its grant, after it was written. The message is its ticket, then ':' and what the plain
@@ -100,32 +85,21 @@ end
 -- PUBLISH may be missing: the waiter finds the grant by polling, too.
 local function tell()
   if not granted then return end
-  local left = granted.alive - now()
-  local mark = queue == '' and ':' .. left .. ':' .. now() or '!'
-  local channel = 'sl:' .. granted.token:sub(1, 18)
-  if redis.pcall('PUBLISH', channel, granted.ticket .. mark) ~= 0 then return end
-  setHolder(granted.token, now() + math.max(left - ${unheardCut}, ${shortestGrant}), now(), granted.owner)
+  local token, leaseEnd, since, owner = holder()
+  local left = leaseEnd - now()
+  local mark = queue == '' and ':' .. left .. ':' .. since or '!'
+  if redis.pcall('PUBLISH', 'sl:' .. token:sub(1, 18), granted .. mark) ~= 0 then return end
+  setHolder(token, now() + math.max(left - ${unheardCut}, ${shortestGrant}), since, owner)
   write()
 end
 
--- Where a waiter's line begins and what follows it, its ticket, until when it counts as alive, when it first asked.
-local function find(token)
+-- Takes a waiter out of the queue. Returns where it stood, its ticket, until when it counts as alive, when it first
+-- asked. Nothing when it was not there.
+local function takeOut(token)
   local from = queue:find('\nw ' .. token .. ' ', 1, true)
   if not from then return end
   local ticket, alive, asked, behind = queue:match('^\nw %S+ %S+ %d+ (%d+) (%d+) (%d+) [^\n]*()', from)
-  return from, behind, tonumber(ticket), tonumber(alive), asked
-end
-
--- Takes whoever it is out of the state. False when it was not there.
-local function drop(token)
-  local from, behind = find(token)
-  if from then
-    queue = queue:sub(1, from - 1) .. queue:sub(behind)
-  elseif holder() == token then
-    holders = ''
-  else
-    return false
-  end
-  return true
+  queue = queue:sub(1, from - 1) .. queue:sub(behind)
+  return from, tonumber(ticket), alive, asked
 end
 `;

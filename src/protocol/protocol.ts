@@ -19,8 +19,7 @@ export interface Grant {
 /** Another holds the lock. */
 export interface Busy {
   held: false;
-  /** What is known of the holder, and how many wait before us, if we stand in the queue. */
-  holder: Holder & { place: number | undefined };
+  holder: Holder;
   /** Undefined if we do not stand in the queue. */
   queued: Queued | undefined;
 }
@@ -28,6 +27,8 @@ export interface Busy {
 /** A stay in the queue. */
 export interface Queued {
   ticket: number;
+  /** How many wait before us. */
+  place: number;
   /** For how many ms we count as alive, from when the answered request was sent. */
   stay: number;
   /** Ms since that. */
@@ -51,6 +52,17 @@ export interface Extension {
 /** The lock is ours by a request that was answered. */
 export function granted(attempt: Attempt, value: string, since: Since, fence?: number): Grant {
   return { held: true, value, lease: attempt.settings.ttl, since, handedOver: false, fence };
+}
+
+/** @param retryAfter in ms, how long the holder's lease may last, if that is known */
+export function busy(owner = "", retryAfter = 0, queued?: Queued): Busy {
+  const holder = { owner: owner || undefined, retryAfter: retryAfter > 0 ? retryAfter : undefined };
+  return { held: false, holder, queued };
+}
+
+/** The lock, the queue behind another library's lock, our tombstone. */
+export function keysOf({ redisKey, token }: Attempt): string[] {
+  return [redisKey, `${redisKey}:waiters`, `${redisKey}:gone:${token}`];
 }
 
 /** A waiter's channel. Only a part of its token: channels stand in URLs. */

@@ -1,4 +1,3 @@
-import { dequeueLua } from "./dequeue.ts";
 import { extendLua } from "./extend.ts";
 import { joinLua } from "./join.ts";
 import { lua } from "./lua.ts";
@@ -16,10 +15,8 @@ function operations.join()${joinLua}
 end
 function operations.release()${releaseLua}
 end
-function operations.dequeue()${dequeueLua}
-end
 function operations.extend()${extendLua}
 end
 return operations[ARGV[#ARGV]]()`;
 
-export type Operation = "join" | "release" | "dequeue" | "extend";
+export type Operation = "join" | "release" | "extend";

@@ -53,13 +53,13 @@ export interface State {
   waiters: Waiter[];
 }
 
-/** How many bytes of an owner a state keeps, so that no line is longer than 120. */
+/** How many bytes of an owner the queue keeps, so that no waiter's line is longer than 120. */
 export const ownerRoom = 28;
 
 /** How long the lines of a queue may be together: some 2,000 waiters. */
 export const queueRoom = 200_000;
 
-/** Cuts an owner for a state. A character is kept whole or not at all. */
+/** Cuts an owner for the queue. A character is kept whole or not at all. */
 export function shortOwner(owner: string): string {
   let bytes = 0;
   let short = "";

@@ -1,7 +1,7 @@
 import type { Since } from "../time.ts";
 import type { Attempt } from "./attempt.ts";
 import { join } from "./join.ts";
-import { type Busy, granted, type Outcome, unexpected } from "./protocol.ts";
+import { busy, granted, type Outcome, unexpected } from "./protocol.ts";
 import { decodePlain, isHeldBy, isState, stateMark } from "./state.ts";
 import { ask, tryCommand } from "./support.ts";
 
@@ -23,7 +23,7 @@ export async function tryLock(attempt: Attempt): Promise<Outcome> {
   // "OK" is the one reply that nothing but success makes. A nil may be of a client, or of our own earlier request.
   if (reply === "OK") return granted(attempt, value, sinceSent);
   // Who is ready to wait settles the nil by standing in the queue.
-  return settings.wait ? busy("") : join(attempt);
+  return settings.wait ? busy() : join(attempt);
 }
 
 /** What the value that was at the lock says. */
@@ -34,12 +34,8 @@ async function readThere(attempt: Attempt, there: unknown, sinceSent: Since): Pr
   if (typeof there !== "string") throw unexpected(there);
   // An earlier request of ours, whose reply was lost, had taken it. Since then others may have waited.
   if (isHeldBy(there, token)) return granted(attempt, isState(there) ? stateMark : there, age);
-  return isState(there) && !settings.wait ? join(attempt) : busy(there);
-}
-
-/** What another holder's value says of it; that of another library says nothing. */
-function busy(there: string): Busy {
+  if (isState(there) && !settings.wait) return join(attempt);
+  // What another holder's plain value says of it; that of another library says nothing.
   const { owner, lease } = decodePlain(there) ?? {};
-  const holder = { owner: owner || undefined, retryAfter: lease, place: undefined };
-  return { held: false, holder, queued: undefined };
+  return busy(owner, lease);
 }

@@ -7,7 +7,6 @@ import {
   type Holder,
   queueRoom,
   type State,
-  shortOwner,
   type Waiter,
 } from "../protocol/state.ts";
 import {
@@ -20,6 +19,8 @@ import {
   shortestGrant,
   unheardCut,
 } from "../protocol/timing.ts";
+
+const empty: State = { ticket: 0, until: 0, limit: 1, holders: [], waiters: [] };
 
 /** What the memory needs of the world outside. */
 export interface Surroundings {
@@ -42,7 +43,7 @@ export interface MemoryRedis {
  */
 export function createMemoryRedis(world: Surroundings): MemoryRedis {
   const data = createStrings(world.now);
-  const operations = { join, release, dequeue, extend };
+  const operations = { join, release, extend };
 
   function command(name: string, ...args: string[]): unknown {
     const [key = "", value = "", option, compared] = args;
@@ -87,55 +88,39 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
   function join(keys: string[], [token = "", owner = "", lease, asked = ""]: string[]): unknown {
     const [lock = "", besideKey = "", tombstone = "", fenceKey] = keys;
     const [now, ttl] = [world.now(), Number(lease)];
-    const there = data.get(lock);
     if (data.get(tombstone) !== undefined) return [0, ":", 0, 0];
+    const there = data.get(lock);
+    const beside = data.get(besideKey);
+    const own = open(lock);
+    const waiting = own?.waiters.length ? own : open(besideKey);
+    const desk = openDesk({ ...(waiting ?? empty), holders: own?.holders ?? [] });
+    const stand = () => (asked === "" ? undefined : desk.stand(token, owner, Number(asked)));
 
-    const held = (value: string) => {
+    if (there !== undefined && !own) {
+      const left = data.left(lock);
+      const stay = stand();
+      if (stay) desk.write(besideKey);
+      return [0, ":", left, 1, ...(stay ?? [])];
+    }
+
+    const store = () => {
+      if (beside !== undefined) data.delete(besideKey);
+      return desk.write(lock);
+    };
+    const hold = (until: number, since: number) => {
+      desk.setHolder(token, until, since, owner);
+      const value = store();
       if (fenceKey === undefined) return [1, value];
       const fence = Math.max(now, Number(data.get(fenceKey) ?? 0) + 1);
       data.set(fenceKey, `${fence}`, fenceLife);
       return [1, value, fence];
     };
 
-    const plain = decodePlain(there ?? "");
-    if (there !== undefined && plain?.token === token) {
-      if (data.left(lock) < ttl) data.expire(lock, ttl);
-      return held(there);
-    }
-
-    const own = there === undefined || plain ? undefined : decodeState(there);
-    const beside = own ? undefined : data.get(besideKey);
-    const desk = openDesk(own ?? decodeState(beside ?? ""));
-
-    if (there !== undefined && !plain && !own) {
-      const left = data.left(lock);
-      const stay = asked === "" ? undefined : desk.stand(token, owner, Number(asked));
-      if (stay) desk.write(besideKey);
-      return [0, ":", left, 1, ...(stay ?? [])];
-    }
-
-    const store = () => {
-      const value = desk.write(lock);
-      if (beside !== undefined) data.delete(besideKey);
-      return value;
-    };
-    if (plain) desk.setHolder(plain.token, now + data.left(lock), plain.since, shortOwner(plain.owner));
     const holding = desk.holder();
-    if (holding?.token === token) {
-      desk.setHolder(token, Math.max(holding.until, now + ttl), holding.since, shortOwner(owner));
-      return held(store());
-    }
-
-    const stay = asked === "" ? undefined : desk.stand(token, owner, Number(asked));
-    let { granted, passed } = desk.pass();
-    if (granted?.token === token) {
-      granted = undefined;
-      desk.drop(token);
-    }
-    if (!desk.holder()) {
-      desk.setHolder(token, now + ttl, now, desk.state.waiters.length === 0 ? owner : shortOwner(owner));
-      return held(store());
-    }
+    if (holding?.token === token) return hold(Math.max(holding.until, now + ttl), holding.since);
+    const stay = stand();
+    const { granted, passed } = desk.pass();
+    if (!desk.holder() || granted?.token === token) return hold(now + ttl, now);
     if (stay || granted) {
       store();
       desk.tell(lock, granted);
@@ -145,59 +130,44 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     return stay ? [...busy, stay[0], stay[1] - passed, stay[2]] : busy;
   }
 
-  function release([lock = ""]: string[], [token]: string[]): number {
-    const there = data.get(lock) ?? "";
-    if (decodePlain(there)?.token === token) return data.delete(lock);
-    const state = decodeState(there);
-    if (state?.holders[0]?.token !== token) return 0;
-    const desk = openDesk(state);
-    desk.state.holders = [];
-    const { granted } = desk.pass();
-    desk.write(lock);
-    desk.tell(lock, granted);
-    return 1;
-  }
-
-  function dequeue(
+  function release(
     [lock = "", besideKey = "", tombstone = ""]: string[],
     [token = "", ms]: string[],
   ): number {
-    const there = data.get(lock) ?? "";
-    const state = decodeState(there);
-    const beside = decodeState(data.get(besideKey) ?? "");
-    let ours = 0;
-    if (decodePlain(there)?.token === token) ours = data.delete(lock);
-    else if (state) {
-      const desk = openDesk(state);
-      ours = desk.holder()?.token === token ? 1 : 0;
-      if (desk.drop(token)) {
-        const { granted } = desk.pass();
-        desk.write(lock);
-        desk.tell(lock, granted);
-      }
-    } else if (beside) {
-      const desk = openDesk(beside);
-      if (desk.drop(token)) desk.write(besideKey);
+    const own = open(lock);
+    const desk = openDesk(own ?? open(besideKey));
+    const ours = desk.holder()?.token === token;
+    if (ours) desk.state.holders = [];
+    if (desk.takeOut(token) || ours) {
+      const granted = own && desk.pass().granted;
+      desk.write(own ? lock : besideKey);
+      desk.tell(lock, granted);
     }
     if (ms !== "0") data.set(tombstone, "1", Number(ms));
-    return ours;
+    return ours ? 1 : 0;
   }
 
   function extend([lock = ""]: string[], [token, lease, next = "", keepsLonger]: string[]): unknown {
-    const now = world.now();
-    const there = data.get(lock) ?? "";
-    const state = decodeState(there);
-    const held = decodePlain(there) ?? state?.holders[0];
+    const desk = openDesk(open(lock));
+    const held = desk.holder();
     if (!held || (held.token !== token && held.token !== next)) return 0;
-    const leaseEnd = state?.holders[0]?.until ?? now + data.left(lock);
-    const desk = openDesk(state);
-    const longer = keepsLonger === "1" ? leaseEnd : 0;
-    desk.setHolder(next, Math.max(longer, now + Number(lease)), held.since, held.owner);
+    const longer = keepsLonger === "1" ? held.until : 0;
+    desk.setHolder(next, Math.max(longer, world.now() + Number(lease)), held.since, held.owner);
     return desk.write(lock);
   }
 
+  /** A plain value is opened as a state of one holder. Undefined for another library's. */
+  function open(key: string): State | undefined {
+    const value = data.get(key) ?? "";
+    const plain = decodePlain(value);
+    if (!plain) return decodeState(value);
+    const until = world.now() + data.left(key);
+    return { ...empty, holders: [{ ...plain, mode: "x", weight: 1, until }], waiters: [] };
+  }
+
   /** A state that is being changed: what the scripts' prelude does. */
-  function openDesk(state: State = { ticket: 0, until: 0, limit: 1, holders: [], waiters: [] }) {
+  function openDesk(opened: State = empty) {
+    const state = { ...opened, waiters: [...opened.waiters] };
     const now = world.now();
     const holder = (): Holder | undefined => state.holders[0];
 
@@ -207,9 +177,8 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
 
     function write(key: string): string {
       const held = holder();
-      const text = state.waiters.length > 0 ? encodeState(state) : undefined;
-      if (text !== undefined) {
-        data.set(key, text, Math.max(held?.until ?? 0, state.until) - now);
+      if (state.waiters.length > 0) {
+        data.set(key, encodeState(state), Math.max(held?.until ?? 0, state.until) - now);
         return "s2!";
       }
       if (!held) {
@@ -243,13 +212,11 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       write(key);
     }
 
-    function drop(token: string): boolean {
-      const { waiters } = state;
-      const index = waiters.findIndex((waiter) => waiter.token === token);
-      if (index >= 0) waiters.splice(index, 1);
-      else if (holder()?.token === token) state.holders = [];
-      else return false;
-      return true;
+    /** False when it does not wait. */
+    function takeOut(token: string): boolean {
+      const index = state.waiters.findIndex((waiter) => waiter.token === token);
+      if (index >= 0) state.waiters.splice(index, 1);
+      return index >= 0;
     }
 
     /** Returns ticket, place and stay; undefined where there is no room. */
@@ -259,7 +226,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
         if (!hasRoom()) return undefined;
         const since = now - ago;
         state.ticket = Math.max(now, state.ticket + 1);
-        const entry = { token, mode: "x", weight: 1, owner: shortOwner(owner) };
+        const entry = { token, mode: "x", weight: 1, owner };
         waiter = { ...entry, ticket: state.ticket, until: 0, since };
         state.waiters.splice(newPlace(since), 0, waiter);
       }
@@ -283,7 +250,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       return size() < queueRoom;
     }
 
-    return { state, holder, setHolder, write, pass, tell, drop, stand };
+    return { state, holder, setHolder, write, pass, tell, takeOut, stand };
   }
 
   return { command };
@@ -302,10 +269,6 @@ function createStrings(now: () => number) {
     get: (key: string) => read(key)?.value,
     set(key: string, value: string, ms: number) {
       entries.set(key, { value, expires: now() + ms });
-    },
-    expire(key: string, ms: number) {
-      const entry = read(key);
-      if (entry) entry.expires = now() + ms;
     },
     delete(key: string): number {
       const there = read(key) !== undefined;

@@ -391,6 +391,14 @@ test("a Node stream that fails long before it is read ends no process, and tells
   expect(await told).toMatchObject({ code: "ENOENT" });
 });
 
+test("a Node stream whose lock is lost tells a client that stands still, at once", async () => {
+  const { answer, events } = await answered(() => Readable.from(["one ", "two ", "three"]), { ttl: 200 });
+  // It never asks for more than the first chunk.
+  const piping = pipeline(answer as Readable, new Client());
+  await expect(piping).rejects.toBeInstanceOf(LockLostError);
+  expect(events).toContain("lost");
+});
+
 test("a Node stream is handed on as what it is: objects, texts or bytes, paced by its reader", async () => {
   const objects = [{ a: 1 }, { a: 2 }, { a: 3 }];
   const { answer: ofObjects } = await answered(() => Readable.from(objects));

@@ -11,8 +11,8 @@ export const variants = {
     { file: "protocol/release.ts", replace: '["DELEX", redisKey, "IFEQ", value]', by: '["DEL", redisKey]' },
     {
       file: "protocol/release.ts",
-      replace: "if not readState(there) or holder() ~= ARGV[1] then return 0 end",
-      by: "if not readState(there) then return 0 end",
+      replace: "holder() == ARGV[1] and 1 or 0",
+      by: "holder() and 1 or 0",
     },
   ],
   "validity counted from the reply": [
@@ -52,9 +52,9 @@ export const variants = {
   ],
   "a holder that is forgotten when the first waits": [
     {
-      file: "protocol/join.ts",
-      replace: "setHolder(plain, now() + call('PTTL', lock), plainSince, short(plainOwner))",
-      by: "setHolder(plain, now(), plainSince, short(plainOwner))",
+      file: "protocol/prelude.ts",
+      replace: "setHolder(token, now() + call('PTTL', lock), since, owner)",
+      by: "setHolder(token, now(), since, owner)",
     },
   ],
   "a dead holder's lock passed on by nobody": [
@@ -67,8 +67,8 @@ export const variants = {
   "a dead waiter's grant passed on by nobody but the next release": [
     {
       file: "protocol/join.ts",
-      replace: "pass()\nif granted and granted.token == token",
-      by: "if holders == '' then pass() end\nif granted and granted.token == token",
+      replace: "pass()\nif holders == ''",
+      by: "if holders == '' then pass() end\nif holders == ''",
     },
   ],
 } satisfies Record<string, Patch[]>;

@@ -194,8 +194,7 @@ export const anything = () => true;
 const operation = (name: string) => (words: unknown[]) => command("EVAL")(words) && words.at(-1) === name;
 export const isJoin = operation("join");
 /** Of a holder, or of a waiter that leaves. */
-export const isReleaseScript = (words: unknown[]) =>
-  operation("release")(words) || operation("dequeue")(words);
+export const isReleaseScript = operation("release");
 
 function headersOf(request: IncomingMessage): Record<string, string> {
   const own = /^(host|connection|content-length|transfer-encoding)$/;

@@ -81,7 +81,7 @@ test("a state is held by those of its holders' lines, and by nobody else", () =>
   );
 });
 
-test("a line of a state takes at most 120 bytes", () => {
+test("a line with a cut owner takes at most 120 bytes", () => {
   fc.assert(
     fc.property(state, (value) => {
       for (const line of encodeState(value).split("\n"))

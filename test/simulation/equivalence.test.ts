@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Operation, protocolScript } from "../../src/protocol/script.ts";
+import { shortOwner } from "../../src/protocol/state.ts";
 import { createRealEngine, type Engine } from "./engine.ts";
 import { createModelEngine } from "./model.ts";
 import { lockKey } from "./server.ts";
@@ -42,13 +43,15 @@ const join = fc
     return {
       script: "join",
       keys: [...keysOf(token), ...(fencing ? [fence] : [])],
-      args: [token, owner, ttl, ago],
+      args: [token, ago === "" ? owner : shortOwner(owner), ttl, ago],
     };
   });
-const release = contender.map(({ token }): Step => ({ script: "release", keys: [lockKey], args: [token] }));
+const release = contender.map(
+  ({ token }): Step => ({ script: "release", keys: [lockKey], args: [token, 0] }),
+);
 const dequeue = fc
   .tuple(contender, fc.constantFrom(0, 0, 4000))
-  .map(([{ token }, mark]): Step => ({ script: "dequeue", keys: keysOf(token), args: [token, mark] }));
+  .map(([{ token }, mark]): Step => ({ script: "release", keys: keysOf(token), args: [token, mark] }));
 const extend = fc
   .tuple(contender, ttl, fc.boolean(), fc.constantFrom(0, 1))
   .map(([{ token }, ttl, keep, shared]): Step => {
@@ -69,7 +72,7 @@ const remove = fc.constant<Step>({ command: ["DEL", lockKey] });
 const step: fc.Arbitrary<Step> = fc.oneof(
   ...[pass, extend, dequeue, take, remove].map((arbitrary) => ({ weight: 1, arbitrary })),
   ...[listening, release].map((arbitrary) => ({ weight: 2, arbitrary })),
-  { weight: 4, arbitrary: join },
+  { weight: 7, arbitrary: join },
 );
 
 /** All that is there. */
@@ -122,7 +125,7 @@ test("the model of the scripts gives the replies, sends the messages and keeps t
       seen.fences += all.includes(`${fence}"`) ? 1 : 0;
       seen.beside += all.includes(`["${lockKey}:waiters",`) ? 1 : 0;
     }),
-    { numRuns: 300 },
+    { numRuns: 400 },
   );
-  for (const [what, times] of Object.entries(seen)) expect(times, what).toBeGreaterThan(30);
+  for (const [what, times] of Object.entries(seen)) expect(times, what).toBeGreaterThan(20);
 });
