@@ -110,6 +110,11 @@ function newLock(attempt: Attempt, state: State, facts: Facts): Lock {
     return 0;
   }
 
+  /** Ms left of the window for which a success keeps the lock. */
+  function windowLeft(): number {
+    return Math.ceil(Math.max(0, holdFor - sinceAcquired()));
+  }
+
   function lose(why: string): void {
     if (state === "lost") return;
     state = "lost";
@@ -222,7 +227,7 @@ function newLock(attempt: Attempt, state: State, facts: Facts): Lock {
   async function keepOn(): Promise<boolean> {
     for (;;) {
       try {
-        return await keep(attempt, value, Math.ceil(Math.max(1, holdFor - sinceAcquired())));
+        return await keep(attempt, value, Math.max(1, windowLeft()));
       } catch (error) {
         if (error instanceof RefusedError || leaseLeft(belief) <= 0) throw error;
       }
@@ -256,11 +261,8 @@ function newLock(attempt: Attempt, state: State, facts: Facts): Lock {
       wanted = readOptions(settings, { ttl: ttl ?? wanted }).ttl;
       return extendTo(wanted);
     },
-    release: ({ failed } = {}) => releaseOnce(!failed && holdFor > sinceAcquired() ? keepOn : endHere),
-    toJSON() {
-      const left = Math.ceil(Math.max(0, holdFor - sinceAcquired()));
-      return newHandle({ key, token, owner, fence, prefix, ttl, holdFor: left });
-    },
+    release: ({ failed } = {}) => releaseOnce(!failed && windowLeft() ? keepOn : endHere),
+    toJSON: () => newHandle({ key, token, owner, fence, prefix, ttl, holdFor: windowLeft() }),
     async [Symbol.asyncDispose]() {
       await releaseOnce(endHere).catch(() => {});
     },
