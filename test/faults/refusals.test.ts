@@ -191,7 +191,7 @@ describe.skipIf(!hasRedisServer)("a real Redis", () => {
 
   const rights = {
     "those of README": "+set +get +del +pexpire +time +eval +mget +pttl +publish",
-    "those of a lock that nobody waits for": "+set +get +del +pexpire +time +eval",
+    "those of a lock that nobody waits for": "+set +get +del +pttl +pexpire +time +eval",
   };
   test.each(Object.entries(rights))(
     "with a user of few rights, %s, takes, renews and releases",
@@ -208,6 +208,17 @@ describe.skipIf(!hasRedisServer)("a real Redis", () => {
       expect(await raw.exists("lock:{order}")).toBe(0);
     },
   );
+
+  test("with the rights that @upstash/lock needs, takes and releases, and is told of a loss", async () => {
+    const open = await start([], "app:pw@");
+    const words = "on >pw ~lock:* +set +get +del +eval +ping +info +command +script|load +evalsha";
+    await raw.call("ACL", "SETUSER", "app", ...words.split(" "));
+    const locker = lockerAt(await open({ extensions: false }));
+    expect(await (await locker.acquire("order")).release()).toBe(true);
+    const lock = await locker.acquire("order");
+    await raw.del("lock:{order}");
+    expect(await lock.release()).toBe(false);
+  });
 
   test("that is a cluster serves waiters of every key", async () => {
     const open = await start(["--cluster-enabled", "yes"]);
