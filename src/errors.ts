@@ -31,7 +31,7 @@ export abstract class LockError extends Error {
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
-    if (Function.prototype[Symbol.hasInstance].call(this, value)) return true;
+    if (super[Symbol.hasInstance](value)) return true;
     // A user's own subclass is known by its prototype alone.
     const mark = Object.hasOwn(this, "code") && (Object(value) as { [brand]?: unknown })[brand];
     return typeof mark === "string" && (this.code === undefined || this.code === mark);

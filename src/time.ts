@@ -17,10 +17,10 @@ export interface Runtime {
   /** From 0 up to 1. */
   random(): number;
   /**
-   * 128 random bits, written as a UUID. Node's `crypto.randomUUID` draws from a cache, which processes of one
+   * 128 random bits, in hex. Node's `crypto.randomUUID` draws from a cache, which processes of one
    * startup snapshot or clones of one machine share.
    */
-  uuid(): string;
+  token(): string;
 }
 
 /** The real thing. Globals are looked up at each call, so that fake timers are honoured. */
@@ -38,10 +38,9 @@ export const realRuntime: Runtime = {
     return () => clearTimeout(timer as number);
   },
   random: () => Math.random(),
-  uuid() {
+  token() {
     const bytes = crypto.getRandomValues(new Uint8Array(16));
-    const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    return hex.replace(/(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   },
 };
 

@@ -26,7 +26,7 @@ export function inspectedAs<T>(value: T, shown: () => unknown): T {
   return Object.defineProperty(value, inspected, { value: shown });
 }
 
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const wholeToken = /^[0-9a-f]{32}$/;
 
 /** Checks a handle; nothing of it is shown, since it holds a token. */
 export function readHandle(handle: unknown): LockHandle {
@@ -39,7 +39,7 @@ export function readHandle(handle: unknown): LockHandle {
     const same = Object.entries(read).every(([name, value]) => settings[name as keyof Settings] === value);
     if (
       same &&
-      uuid.test(token) &&
+      wholeToken.test(token) &&
       (fence ?? undefined) === (Number.isSafeInteger(fence) ? fence : undefined)
     )
       return { ...read, key: readKey(key), token, fence: fence ?? undefined };

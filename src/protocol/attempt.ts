@@ -42,7 +42,7 @@ export function newAttempt(
   const remainingTime = () => timeLeft(asked.deadline, age);
   const settings = capped(asked, remainingTime());
   const { ttl, owner = "", prefix, waitUntil } = settings;
-  const token = elsewhere?.token ?? runtime.uuid();
+  const token = elsewhere?.token ?? runtime.token();
   const plain = () => encodePlain({ token, lease: ttl, since: runtime.wallClock(), owner });
   return {
     connection,

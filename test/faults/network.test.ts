@@ -271,5 +271,5 @@ function expectNoToken(error: Error & { cause?: Error }): void {
     JSON.stringify(error),
   ].join();
   expect(text).not.toContain(backend.server.token);
-  expect(text).not.toMatch(/s2:[0-9a-f]{8}-/);
+  expect(text).not.toMatch(/s2:[0-9a-f]{32}/);
 }

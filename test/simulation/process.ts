@@ -51,7 +51,7 @@ export class SimulatedProcess implements Owner {
         };
       },
       random: () => random.next(),
-      uuid: () => random.uuid(),
+      token: () => random.token(),
     };
     this.client = network.clientOf(this, resends);
   }

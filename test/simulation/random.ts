@@ -24,8 +24,9 @@ export class Random {
     return Math.floor(least + this.next() * (most - least));
   }
 
-  uuid(): string {
-    const digits = String(++this.#ids).padStart(12, "0");
-    return `${digits.slice(0, 8)}-${digits.slice(8)}-4000-8000-000000000000`;
+  token(): string {
+    return String(++this.#ids)
+      .padStart(12, "0")
+      .padEnd(32, "0");
   }
 }
