@@ -95,9 +95,9 @@ export function lockHandler(
         discard,
       });
     }
-    if (!stream || entry.response !== null) return entry.response;
-    // Skipped: Lambda would wait for the stream's end.
-    stream.end();
+    // The handler did not run: Lambda would wait for the stream's end.
+    stream?.end();
+    return entry.response;
   };
 }
 

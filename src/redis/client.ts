@@ -30,7 +30,7 @@ export class RefusedError extends Error {}
  * command that failed stands behind the line's number (Redis 6) or in front of all (Redis 7).
  */
 const momentary =
-  /^(ERR .*user_script:? ?\d+: -?)?(READONLY|BUSY|LOADING|TRYAGAIN|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|MISCONF) |^ERR max (.*limit|concurrent connections) exceeded|^ERR max number of clients/is;
+  /^(ERR .*user_script:? ?\d+: -?)?(READONLY|BUSY|LOADING|TRYAGAIN|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|NOMASTERLINK|UNBLOCKED|MISCONF) |^ERR max (.*limit|concurrent connections) exceeded|^ERR max number of clients/is;
 
 /** The error for what Redis said: "refused", unless asking again may help, for then nothing is known. */
 export function errorOf(said: string): Error {

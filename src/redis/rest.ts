@@ -35,7 +35,7 @@ export function restClient(url: unknown, token: unknown): RedisClient {
         throw new RefusedError(`HTTP ${status}: a redirect, which is not followed`);
       if (response.ok && answer?.result !== undefined) return answer.result;
       // Errors of Redis come with 400. A gateway's may hold JSON too, but nothing that Redis said.
-      if (status < 500 && status !== 429 && /^[A-Z]+ /.test(said)) throw errorOf(said);
+      if (status === 400 && /^[A-Z]+ /.test(said)) throw errorOf(said);
       throw new Error(`HTTP ${status}, no reply of Redis`);
     },
     async listen(channel, hear, signal) {

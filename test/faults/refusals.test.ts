@@ -33,6 +33,7 @@ const momentary = [
   "TRYAGAIN Multiple keys request during rehashing of slot",
   "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
   "CLUSTERDOWN The cluster is down",
+  "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
   "NOREPLICAS Not enough good replicas to write.",
   "MISCONF Redis is configured to save RDB snapshots, but it is currently unable to persist to disk.",
   "ERR max requests limit exceeded. Limit: 10000, Usage: 10000. See https://upstash.com/docs",
