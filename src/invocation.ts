@@ -2,10 +2,15 @@
 import type { Settings } from "./options.ts";
 import { forever, leaseFor, type Since } from "./time.ts";
 
-/** Ms the caller may still run; no limit if its function does not know, as in a unit test. */
+/** Ms the caller may still run; no limit if its function does not know, or throws, as in a unit test. */
 export function timeLeft(deadline: Settings["deadline"], age: Since): number {
-  const left: unknown = typeof deadline === "function" ? deadline() : Number(deadline) - age();
-  return typeof left === "number" && !Number.isNaN(left) ? left : forever;
+  try {
+    const left: unknown = typeof deadline === "function" ? deadline() : Number(deadline) - age();
+    if (typeof left === "number" && !Number.isNaN(left)) return left;
+  } catch {
+    // It is also asked by a timer, where nobody would catch it.
+  }
+  return forever;
 }
 
 /** Nothing may go on past the caller's own end, and the release wants a share of the time too. */

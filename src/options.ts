@@ -200,8 +200,8 @@ function isFunction(value: unknown): boolean {
 }
 
 function isSignal(value: unknown): boolean {
-  const { aborted, addEventListener } = Object(value) as Partial<AbortSignal>;
-  return typeof aborted === "boolean" && typeof addEventListener === "function";
+  const { aborted, addEventListener, throwIfAborted } = Object(value) as Partial<AbortSignal>;
+  return typeof aborted === "boolean" && isFunction(addEventListener) && isFunction(throwIfAborted);
 }
 
 /** Calls the listener; what it throws or rejects with changes nothing. */

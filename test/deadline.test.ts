@@ -54,3 +54,14 @@ test("a waitUntil that throws or rejects changes nothing", async () => {
     await holder.release();
   }
 });
+
+test("a deadline that throws is no limit, nor ends the process when a renewal asks for it", async () => {
+  let renewals = 0;
+  const locker = memoryLocker({ ttl: 100, onEvent: ({ type }) => type === "renewed" && renewals++ });
+  const deadline = () => {
+    throw new Error("not implemented");
+  };
+  const lock = await locker.acquire("k", { renew: true, deadline });
+  while (renewals < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+  expect(await lock.release()).toBe(true);
+});

@@ -1,4 +1,4 @@
-import { inspect } from "node:util";
+import { format, inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createLocker, type LockHandle, LockOptionError } from "../src/index.ts";
 import { redisKey } from "../src/options.ts";
@@ -104,8 +104,9 @@ describe.each(clients)("a handle, with $client", ({ connect }) => {
 test("a log shows no token of a lock or of a handle", async () => {
   const lock = await lockerAt(backend.server).acquire(freshKey(), { owner: "somebody" });
   for (const shown of [lock, lock.toJSON(), { lock }, [lock.toJSON()]]) {
-    for (const options of [{}, { depth: 9, getters: true }])
+    for (const options of [{}, { depth: 9, getters: true }, { showHidden: true, showProxy: true }])
       expect(inspect(shown, options)).not.toContain(lock.token);
+    expect(format("%o %O %s", shown, shown, shown)).not.toContain(lock.token);
   }
   expect(inspect(lock)).toContain("somebody");
   expect(JSON.parse(JSON.stringify(lock)).token).toBe(lock.token);

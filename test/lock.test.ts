@@ -1,3 +1,4 @@
+import { Redis } from "@upstash/redis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createLocker, type LockEvent, LockLostError, LockUnavailableError } from "../src/index.ts";
 import { type Backend, clients, engines, freshKey, lockerAt } from "./helpers/backends.ts";
@@ -192,6 +193,21 @@ describe("release, asked again", () => {
     expect(await lock.release().catch(() => "unknown")).not.toBe(true);
     expect(await value(key)).toContain(other.token);
     await other.release();
+  });
+
+  test.each([
+    ["an instance that sends again by itself", () => ({ redis: new Redis({ ...at(), retry: false }) })],
+    ["a reply that is lost", at],
+  ])("says false after the lease, over %s", async (_, connect) => {
+    const key = freshKey();
+    const lock = await createLocker({ ...connect(), ttl: 300 }).acquire(key);
+    proxy.fail(anything, denied);
+    await expect(lock.release()).rejects.toBeInstanceOf(LockUnavailableError);
+    await until(async () => (await value(key)) === null);
+    const other = await lockerAt(backend.server).acquire(key);
+    proxy.fail(anything, { cut: true });
+    expect(await lock.release()).toBe(false);
+    expect(await other.release()).toBe(true);
   });
 
   test("after one whose reply was lost says true while the lease lasts", async () => {

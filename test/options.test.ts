@@ -30,6 +30,7 @@ describe("a wrong option is refused before any request, naming it, what came and
     ["owner", "x".repeat(201), /got "xxx/, /200 characters/],
     ["owner", "two\nlines", /two\\nlines/, /no control characters/],
     ["signal", {}, /got .* object,/, /AbortSignal/],
+    ["signal", { aborted: false, addEventListener() {} }, /got .* object,/, /AbortSignal/],
     ["ifUnavailable", "ignore", /got "ignore",/, /"throw" or "proceed"/],
     ["prefix", 5, /got 5,/, /a text/],
     ["requestTimeout", 0, /got 0,/, /10ms to 60s/],

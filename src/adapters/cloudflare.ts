@@ -165,8 +165,7 @@ function fromEnv<Env extends object, Options extends LockTarget<never>, Made>(
 
 function lockerFromEnv(env: object): LockSource {
   const names = Object(env) as Record<string, string | undefined>;
-  return createLocker({
-    url: names.UPSTASH_REDIS_REST_URL || names.KV_REST_API_URL,
-    token: names.UPSTASH_REDIS_REST_TOKEN || names.KV_REST_API_TOKEN,
-  });
+  // As a pair: a token goes to the server it belongs to.
+  const from = names.UPSTASH_REDIS_REST_URL ? "UPSTASH_REDIS_REST" : "KV_REST_API";
+  return createLocker({ url: names[`${from}_URL`], token: names[`${from}_TOKEN`] });
 }

@@ -48,11 +48,13 @@ export function invocation(context: Partial<LambdaContext>): Invocation & { life
   };
 }
 
-/** Milliseconds the function may still run: no limit if the context does not know, as in a unit test. */
+/** Milliseconds the function may still run: no limit if the context does not know, or throws, as in a unit test. */
 function remainingTime(context: Partial<LambdaContext>): number {
-  const { getRemainingTimeInMillis: tell } = context;
-  const left: unknown = typeof tell === "function" ? tell.call(context) : undefined;
-  return typeof left === "number" && !Number.isNaN(left) ? left : forever;
+  try {
+    const left: unknown = context.getRemainingTimeInMillis?.();
+    if (typeof left === "number" && !Number.isNaN(left)) return left;
+  } catch {}
+  return forever;
 }
 
 /**

@@ -18,7 +18,12 @@ const inspected = Symbol.for("nodejs.util.inspect.custom");
 
 /** A handle that a log shows by its key alone. */
 export function newHandle(handle: LockHandle): LockHandle {
-  return Object.defineProperty(handle, inspected, { value: () => `LockHandle { key: ${show(handle.key)} }` });
+  return inspectedAs(handle, () => `LockHandle { key: ${show(handle.key)} }`);
+}
+
+/** Says what a log shows of it. To be hidden is not enough: Bun prints hidden properties, and so does Node's `%o`. */
+export function inspectedAs<T>(value: T, shown: () => unknown): T {
+  return Object.defineProperty(value, inspected, { value: shown });
 }
 
 const wholeToken = /^[0-9a-f]{32}$/;

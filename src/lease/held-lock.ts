@@ -10,7 +10,7 @@ import { RefusedError } from "../redis/client.ts";
 import { type Duration, forever, leaseFor, whenAborted } from "../time.ts";
 import { unavailable } from "../unavailable.ts";
 import { type Belief, leaseLeft, newBelief, onAsking, onExtended } from "./belief.ts";
-import { type LockHandle, newHandle } from "./handle.ts";
+import { inspectedAs, type LockHandle, newHandle } from "./handle.ts";
 import { clockedSignal } from "./signal.ts";
 
 /** One lock, as its holder sees it. */
@@ -191,13 +191,16 @@ function newLock(attempt: Attempt, state: State, facts: Facts): Lock {
   }
 
   async function releaseBy(letGo: () => Promise<boolean>): Promise<boolean> {
-    const ours = state === "released" || state === "resumed" || remaining() > 0;
+    // Of a resumed lock that was never extended it is not known when its lease ends.
+    const mayBeOurs = state === "released" && (leaseLeft(belief) > 0 || !belief.lease);
+    const ours = mayBeOurs || state === "resumed" || remaining() > 0;
     if (ours) state = "released";
     stop();
     // Whoever heeds it has stopped by the time another gets the lock.
     abort.abort(new DOMException("The lock was released", "AbortError"));
     if (state === "unheld") return false;
     if (!ours) {
+      lose("its lease ended");
       // The server may keep the lock a little longer than we relied on it.
       await endHere().catch(() => {});
       return false;
@@ -264,6 +267,6 @@ function newLock(attempt: Attempt, state: State, facts: Facts): Lock {
       await releaseOnce(endHere).catch(() => {});
     },
   };
-  // Hidden from logs.
-  return Object.defineProperty(lock as Lock, "token", { value: token });
+  const whole = Object.defineProperty(lock as Lock, "token", { value: token });
+  return inspectedAs(whole, () => ({ ...lock }));
 }

@@ -8,7 +8,15 @@ import { type Asking, runScript, tryCommand } from "./support.ts";
 // ARGV[1] our token  ARGV[2] for how many ms our tombstone stays, 0 for none
 // Leaves the queue, and gives the lock to the first live waiter if it is ours. Replies 1 when it was ours, else 0.
 export const releaseLua = lua`
-local there, beside = unpack(call('MGET', unpack(KEYS)))
+local there, beside
+if KEYS[2] then
+  there, beside = unpack(call('MGET', unpack(KEYS)))
+else
+  -- A plain value wants no more rights than GET and DEL.
+  there = call('GET', lock)
+  local token = (there or ''):match('^s2:([^: \n]+):')
+  if token then return token == ARGV[1] and call('DEL', lock) or 0 end
+end
 local foreign = not (there and open(there))
 if foreign and beside then
   open(beside)

@@ -30,14 +30,16 @@ export class RefusedError extends Error {}
  * command that failed stands behind the line's number (Redis 6) or in front of all (Redis 7).
  */
 const momentary =
-  /^(ERR .*user_script:? ?\d+: -?)?(READONLY|BUSY|LOADING|TRYAGAIN|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|MISCONF) |^ERR max .*limit exceeded/is;
+  /^(ERR .*user_script:? ?\d+: -?)?(READONLY|BUSY|LOADING|TRYAGAIN|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|NOMASTERLINK|UNBLOCKED|MISCONF) |^ERR max (.*limit|concurrent connections) exceeded|^ERR max number of clients/is;
 
 /** The error for what Redis said: "refused", unless asking again may help, for then nothing is known. */
 export function errorOf(said: string): Error {
   return momentary.test(said) ? new Error(said) : new RefusedError(said);
 }
 
-/** Whether an error says that Redis has no memory left. */
+/** Whether an error says that Redis has no memory left, or Upstash no room in its plan. */
 export function isFull(error: unknown): boolean {
-  return error instanceof RefusedError && /^OOM |: -?OOM /.test(error.message);
+  return (
+    error instanceof RefusedError && /^OOM |: -?OOM |^ERR DB capacity quota exceeded/.test(error.message)
+  );
 }

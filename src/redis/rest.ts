@@ -28,13 +28,14 @@ export function restClient(url: unknown, token: unknown): RedisClient {
       const response = await request("", { method: "POST", headers, body: JSON.stringify(command), signal });
       const { status } = response;
       const answer = await response.json().catch(() => {});
-      const said = typeof answer?.error === "string" ? answer.error : "";
+      // A gateway may quote what it was sent.
+      const said = typeof answer?.error === "string" ? answer.error.replaceAll(secret, "[token]") : "";
       if (status === 401 || status === 403) throw new RefusedError(said || `HTTP ${status}`);
       if (response.type === "opaqueredirect" || (status >= 300 && status < 400))
         throw new RefusedError(`HTTP ${status}: a redirect, which is not followed`);
       if (response.ok && answer?.result !== undefined) return answer.result;
       // Errors of Redis come with 400. A gateway's may hold JSON too, but nothing that Redis said.
-      if (status < 500 && status !== 429 && /^[A-Z]+ /.test(said)) throw errorOf(said);
+      if (status === 400 && /^[A-Z]+ /.test(said)) throw errorOf(said);
       throw new Error(`HTTP ${status}, no reply of Redis`);
     },
     async listen(channel, hear, signal) {

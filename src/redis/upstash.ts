@@ -24,6 +24,8 @@ interface Inside {
   /** Clients that hold a connection (ioredis, node-redis) have these two. */
   connect?: unknown;
   sendCommand?: unknown;
+  /** That of valkey-glide. */
+  customCommand?: unknown;
   /** A pipeline has the first of these two, a plain instance the second, one that pipelines by itself both. */
   length?: unknown;
   pipeline?: unknown;
@@ -34,8 +36,8 @@ interface Inside {
  * with a nil or the signal's reason, and takes no signal for a single request.
  */
 export function upstashClient(redis: unknown): RedisClient {
-  const { client, connect, sendCommand, length, pipeline } = Object(redis) as Inside;
-  const connected = connect || sendCommand;
+  const { client, connect, sendCommand, customCommand, length, pipeline } = Object(redis) as Inside;
+  const connected = connect || sendCommand || customCommand;
   if (typeof Object(redis).exec !== "function" || connected || (length && !pipeline)) {
     const given = connected ? "a client that holds a connection" : show(redis);
     throw new LockOptionError("redis", given, "a Redis of @upstash/redis 1.34.9 or later, which speaks HTTP");

@@ -53,6 +53,13 @@ describe("the locker", () => {
     expect(await use(options, given)).toBe(true);
   });
 
+  test.each([
+    { UPSTASH_REDIS_REST_URL: url, KV_REST_API_TOKEN: token },
+    { KV_REST_API_URL: url, UPSTASH_REDIS_REST_TOKEN: token },
+  ])("takes URL and token of the env as a pair: no server gets another's token", async (mixed) => {
+    await expect(use({}, mixed)).rejects.toBeInstanceOf(LockOptionError);
+  });
+
   test("is made once for an env, and another for another", async () => {
     const made: object[] = [];
     const options = {

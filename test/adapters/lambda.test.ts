@@ -322,6 +322,16 @@ describe("a context of a unit test", () => {
     }
   }
 
+  /** As `mock<Context>()` of jest-mock-extended and vitest-mock-extended. */
+  const autoMock = () =>
+    new Proxy({} as Record<string | symbol, unknown>, {
+      get: (made, name) => {
+        if (name === "then" || typeof name === "symbol" || name === "toJSON") return made[name];
+        made[name] ??= vi.fn();
+        return made[name];
+      },
+    });
+
   test.each<[string, unknown[]]>([
     ["none", []],
     ["undefined", [undefined]],
@@ -330,6 +340,17 @@ describe("a context of a unit test", () => {
     [
       "automatic mocks",
       [{ functionName: vi.fn(), awsRequestId: vi.fn(), getRemainingTimeInMillis: vi.fn() }],
+    ],
+    ["an automatic mock of whatever is asked for", [autoMock()]],
+    [
+      "a time that is not implemented",
+      [
+        {
+          getRemainingTimeInMillis() {
+            throw new Error("Function not implemented.");
+          },
+        },
+      ],
     ],
     ["a time that is no number", [{ getRemainingTimeInMillis: () => Number.NaN }]],
     ["a promise of a time", [{ getRemainingTimeInMillis: async () => 1000 }]],
@@ -340,7 +361,9 @@ describe("a context of a unit test", () => {
   ])("works: %s", async (_, context) => {
     const id = freshKey();
     const handler = lockHandler<Event, unknown>(byId(), async (_, context) => {
-      context.getRemainingTimeInMillis?.call?.(context);
+      try {
+        context.getRemainingTimeInMillis?.call?.(context);
+      } catch {}
       expect(JSON.stringify(context)).not.toContain(context.lock.token);
       return [context.lock.key, context.lock.held];
     });

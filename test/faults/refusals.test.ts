@@ -33,10 +33,13 @@ const momentary = [
   "TRYAGAIN Multiple keys request during rehashing of slot",
   "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
   "CLUSTERDOWN The cluster is down",
+  "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
   "NOREPLICAS Not enough good replicas to write.",
   "MISCONF Redis is configured to save RDB snapshots, but it is currently unable to persist to disk.",
   "ERR max requests limit exceeded. Limit: 10000, Usage: 10000. See https://upstash.com/docs",
   "ERR max daily request limit exceeded. Limit: 10000, Usage: 10001.",
+  "ERR max concurrent connections exceeded",
+  "ERR max number of clients reached",
 ];
 const lasting = [
   "NOPERM this user has no permissions to run the 'set' command",
@@ -97,6 +100,21 @@ describe.each(clients)("what Redis refuses, with $client", ({ connect }) => {
     await until(async () => (await value(key)) === null);
     expect(await held.tryAcquire(key)).not.toBe(null);
   });
+});
+
+test("Upstash's capacity that is used up costs no holder its lock, and ends no wait", async () => {
+  const key = freshKey();
+  const locker = createLocker({ url: proxy.url, token: backend.server.token });
+  const holder = await locker.acquire(key);
+  const full = said("ERR DB capacity quota exceeded");
+  proxy.fail((words) => words.includes("IFEQ"), full);
+  expect(await holder.extend()).toBe(true);
+  const waiter = wait(locker, key);
+  await waiter.standing;
+  proxy.fail(isJoin, full, full);
+  await until(() => proxy.count(isJoin) > 3);
+  await holder.release();
+  await (await waiter.lock).release();
 });
 
 test("a server before Redis 7, without SET NX GET, is noticed once, and serves", async () => {
@@ -174,7 +192,7 @@ describe.skipIf(!hasRedisServer)("a real Redis", () => {
 
   const rights = {
     "those of README": "+set +get +del +pexpire +time +eval +mget +pttl +publish",
-    "those of a lock that nobody waits for": "+set +get +del +pexpire +time +eval",
+    "those of a lock that nobody waits for": "+set +get +del +pttl +pexpire +time +eval",
   };
   test.each(Object.entries(rights))(
     "with a user of few rights, %s, takes, renews and releases",
@@ -191,6 +209,17 @@ describe.skipIf(!hasRedisServer)("a real Redis", () => {
       expect(await raw.exists("lock:{order}")).toBe(0);
     },
   );
+
+  test("with the rights that @upstash/lock needs, takes and releases, and is told of a loss", async () => {
+    const open = await start([], "app:pw@");
+    const words = "on >pw ~lock:* +set +get +del +eval +ping +info +command +script|load +evalsha";
+    await raw.call("ACL", "SETUSER", "app", ...words.split(" "));
+    const locker = lockerAt(await open({ extensions: false }));
+    expect(await (await locker.acquire("order")).release()).toBe(true);
+    const lock = await locker.acquire("order");
+    await raw.del("lock:{order}");
+    expect(await lock.release()).toBe(false);
+  });
 
   test("that is a cluster serves waiters of every key", async () => {
     const open = await start(["--cluster-enabled", "yes"]);

@@ -82,13 +82,12 @@
 #define JOIN 2      /* join, and stand in the queue */
 #define TRY 4       /* join, and do not stand */
 #define EXTEND 8
-#define RELEASE 16
-#define DEQUEUE 32  /* leave the queue, or release */
-#define BURY 64     /* the same, and leave a tombstone */
+#define RELEASE 16  /* and leave the queue */
+#define BURY 32     /* the same, and leave a tombstone */
 
-mtype:operation = { take, join_and_stand, join, extend, release, leave_the_queue, leave_and_bury };
-#define nameOf(o) (o == TAKE -> take : (o == JOIN -> join_and_stand : (o == TRY -> join : (o == EXTEND -> extend : \
-  (o == RELEASE -> release : (o == DEQUEUE -> leave_the_queue : leave_and_bury))))))
+mtype:operation = { take, join_and_stand, join, extend, release, release_and_bury };
+#define nameOf(o) (o == TAKE -> take : (o == JOIN -> join_and_stand : (o == TRY -> join : \
+  (o == EXTEND -> extend : (o == RELEASE -> release : release_and_bury)))))
 
 mtype:reply = { nothing, taken, own, busy, held, queued, yes, no };
 mtype:phase = { idle, asking, answered, unanswered, refused, waiting, holding, over };
@@ -97,7 +96,7 @@ typedef Client {
   mtype:phase phase = idle;
   mtype:reply reply = nothing;
   unsigned round : 2;
-  unsigned op : 7;        /* what is being asked */
+  unsigned op : 6;        /* what is being asked */
   unsigned sent : 3;      /* what a lease counted from the last request sent has left */
   unsigned since : 3;     /* the same, counted from its first request; of a waiter from the last that was answered;
                              of a holder what is left of its belief */
@@ -114,7 +113,7 @@ typedef Client {
 
 /* What the server and the network know of a token. */
 typedef Token {
-  unsigned late : 7;      /* requests that may still arrive */
+  unsigned late : 6;      /* requests that may still arrive */
   unsigned stay : 2;      /* what its stay in the queue has left */
   bit gone;               /* its tombstone */
 };
@@ -279,20 +278,24 @@ inline joins(t, o) {
   fi
 }
 
-inline letGo() {
-  lockHolder = 0;
-  lease = 0;
-  pass()
-}
-
-inline dequeues(t) {
+/* Takes the token out of the queue, and lets go of the lock if it is its. */
+inline releases(t) {
   find(t);
+  k = 0;
   if
-  :: i < waiters ->
-    removeAt(i);
-    tokens[t].stay = 0;
-    pass()
-  :: i == waiters && lockHolder == t -> letGo()
+  :: i < waiters -> removeAt(i); tokens[t].stay = 0; k = 1
+  :: else
+  fi;
+  if
+#ifdef RELEASE_WITHOUT_COMPARISON
+  :: lockHolder != 0 -> lockHolder = 0; lease = 0; k = 1
+#else
+  :: lockHolder == t -> lockHolder = 0; lease = 0; k = 1
+#endif
+  :: else
+  fi;
+  if
+  :: k == 1 -> pass()
   :: else
   fi
 }
@@ -316,17 +319,12 @@ inline script(t, o) {
     :: lockHolder == t -> lease = LEASE
     :: else -> said = no
     fi
-  :: o == RELEASE ->
+  :: o >= RELEASE ->
+    releases(t);
     if
-#ifdef RELEASE_WITHOUT_COMPARISON
-    :: !isFree -> letGo()
-#else
-    :: lockHolder == t -> letGo()
-#endif
+    :: o == BURY -> tokens[t].gone = 1
     :: else
     fi
-  :: o == DEQUEUE -> dequeues(t)
-  :: o == BURY -> dequeues(t); tokens[t].gone = 1
   fi
 }
 
@@ -431,7 +429,7 @@ inline die() {
 inline leaves() {
   stopListening();
   me.since = 0;
-  ask((me.abandoned -> BURY : DEQUEUE))
+  ask((me.abandoned -> BURY : RELEASE))
 }
 
 inline letLockGo() {
@@ -506,7 +504,6 @@ inline pick(which) {
   :: tokens[t].late & TRY -> o = TRY
   :: tokens[t].late & EXTEND -> o = EXTEND
   :: tokens[t].late & RELEASE -> o = RELEASE
-  :: tokens[t].late & DEQUEUE -> o = DEQUEUE
   :: tokens[t].late & BURY -> o = BURY
   fi;
   tokens[t].late = tokens[t].late & ~o;

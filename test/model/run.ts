@@ -15,7 +15,7 @@ import {
 const usage = `Lets Spin look at every state of a model of the protocol. Needs spin and gcc.
 
   npm run model                         what the tests check
-  npm run model -- --long               more: minutes, and some GB of memory
+  npm run model -- --long               more, for some minutes
   npm run model -- --clients 2 --rounds 2 --faults 1 [--slow] [--live]
   npm run model -- --broken "no tickets"
 

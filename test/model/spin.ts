@@ -36,11 +36,12 @@ export const configurations: Configuration[] = [
   { clients: 2, rounds: 1, faults: 2, live: true },
 ];
 
-/** What takes longer, and some GB of memory. */
+/** What takes minutes. */
 export const longConfigurations: Configuration[] = [
   { clients: 3, rounds: 1, faults: 1, live: true },
+  { clients: 2, rounds: 1, faults: 3 },
+  { clients: 2, rounds: 1, faults: 3, slowRequests: true },
   { clients: 2, rounds: 2, faults: 2 },
-  { clients: 3, rounds: 2, faults: 1 },
 ];
 
 const findings = {
@@ -159,8 +160,12 @@ export function describeConfiguration({
   slowRequests,
   live,
 }: Configuration): string {
-  const size = live ? `${clients} clients for ever` : `${clients} clients × ${rounds} rounds`;
-  return `${size}, ${faults} faults${slowRequests ? ", slow requests" : ""}`;
+  const size = live ? `${clients} clients for ever` : `${clients} clients × ${count(rounds, "round")}`;
+  return `${size}, ${count(faults, "fault")}${slowRequests ? ", slow requests" : ""}`;
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? "" : "s"}`;
 }
 
 /** A line on what was seen. */

@@ -100,8 +100,26 @@ test.each([
   expect(seen.filter(({ body }) => body.includes('"NX"'))).toHaveLength(1);
 });
 
-test("a gateway's error that Redis did not say is no answer, and asked again", async () => {
-  const { url, seen } = await answering(404, json, '{"error":"no such route","result":null}');
+test.each([400, 401, 403])(
+  "an error of status %i that quotes the REST token is told without it",
+  async (status) => {
+    const body = '{"error":"WRONGPASS invalid Bearer rest-secret"}';
+    const { url } = await answering(status, json, body);
+    const error = await createLocker({ url, token: "rest-secret" })
+      .acquire("k")
+      .catch((error) => error);
+    expect(error).toMatchObject({ code: "LOCK_UNAVAILABLE" });
+    expect(error.cause.message).toBe("WRONGPASS invalid Bearer [token]");
+  },
+);
+
+test.each([
+  [404, "no such route"],
+  [404, "NOT FOUND"],
+  [408, "REQUEST TIMEOUT"],
+  [429, "ERR too many"],
+])("a gateway's %i that Redis did not say is no answer, and asked again: %s", async (status, error) => {
+  const { url, seen } = await answering(status, json, JSON.stringify({ error, result: null }));
   const locker = createLocker({ url, token: "t", requestTimeout: 500 });
   await expect(locker.acquire("k")).rejects.toMatchObject({ code: "LOCK_UNAVAILABLE" });
   expect(seen.filter(({ body }) => body.includes('"NX"')).length).toBeGreaterThan(1);
