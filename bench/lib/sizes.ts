@@ -31,7 +31,7 @@ export const wanted = {
 
 /** What was reached, in bytes: a part may not grow beyond it unnoticed. */
 export const reached = {
-  core: 10_650,
+  core: 10_800,
   middy: 2_800,
   lockHandler: 2_550,
   lockRecords: 2_350,
