@@ -1,7 +1,7 @@
 import type { Attempt } from "./attempt.ts";
 import { dequeue, release } from "./release.ts";
 
-/** Leaves the queue after a wait that every request of was answered or given up. */
+/** Leaves the queue after a wait. Each of its requests was answered, or is among the abandoned ones. */
 export function leaveQueue(attempt: Attempt): Promise<boolean> {
   return dequeue(attempt, attempt.abandoned.length > 0 ? longestWay(attempt) : 0);
 }

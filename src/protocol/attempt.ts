@@ -4,7 +4,10 @@ import type { AbandonedRequest, Connection } from "../redis/connection.ts";
 import type { Since } from "../time.ts";
 import { encodePlain, stateMark } from "./state.ts";
 
-/** One acquire: who asks for which lock, and how. What becomes of it is returned by the operations. */
+/**
+ * One acquire: who asks for which lock, and how. What becomes of it is returned by the operations. Only `abandoned`
+ * grows on the way.
+ */
 export interface Attempt {
   readonly connection: Connection;
   readonly settings: Settings;
