@@ -32,7 +32,7 @@ little happened to tell.
 Options:
   --seed <n>           Of the weather and of what the clients do (default: random, and printed)
   --minutes <n>        How long; fractions are fine (default: 1). Up to twice as long if too little has happened by then
-  --until <finding>    Ends as soon as there is such a finding: ${Object.keys(findingKinds).slice(0, -1).join(", ")}
+  --until <finding>    Ends as soon as there is such a finding, twice in a row: ${Object.keys(findingKinds).slice(0, -1).join(", ")}
   --library <name>     ${libraryNames.join(", ")}; the path of a module
                        that exports createLocker; or this package with a defect:
                        ${Object.keys(variants)
@@ -123,9 +123,10 @@ async function storm(library: Library): Promise<Outcome> {
     ...(library.ours ? STREAM_KINDS : []),
   ];
   const checked = (logs: Logs) => check(logs, { acquisitions: least, faults, tells: library.tells });
+  const has = ({ findings }: Verdicts, kind: string) => findings.some((finding) => finding.kind === kind);
+  const isLasting = lastingFinding(until);
   const enough = (seconds: number, logs: () => Logs) => {
-    const has = ({ findings }: Verdicts, kind: string) => findings.some((finding) => finding.kind === kind);
-    if (until) return seconds >= 60 * minutes || has(checked(logs()), until);
+    if (until) return seconds >= 60 * minutes || isLasting(checked(logs()));
     if (seconds < 60 * minutes || seconds >= 120 * minutes) return seconds >= 120 * minutes;
     const seen = checked(logs());
     if (has(seen, "vacuous")) return false;
@@ -136,6 +137,20 @@ async function storm(library: Library): Promise<Outcome> {
   if (outcome.findings.length) process.stdout.write(`${evidenceOf(outcome)}\nLogs: ${folder}\n\n`);
   else if (!args.logs) rmSync(folder, { recursive: true });
   return outcome;
+}
+
+/**
+ * Tells whether a finding of this kind was there at the look before, too. In the middle of a storm the line that excuses
+ * an answer may be written after the answer.
+ */
+function lastingFinding(kind: string | undefined): (verdicts: Verdicts) => boolean {
+  let before = new Set<string>();
+  return ({ findings }) => {
+    const now = findings.filter((finding) => finding.kind === kind).map(({ text }) => text);
+    const lasts = now.some((text) => before.has(text));
+    before = new Set(now);
+    return lasts;
+  };
 }
 
 /** On one line of a terminal; elsewhere a line now and then. */
