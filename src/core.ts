@@ -4,7 +4,10 @@ export { printable, show } from "./errors.ts";
 export * from "./index.ts";
 export { handOver, timeLeft } from "./invocation.ts";
 export { connectionOptions, finisher, lossOf, newLocker } from "./locker.ts";
-export { defaults, readKey, readOptions, wellFormed } from "./options.ts";
+export { leaseFor, milliseconds } from "./options/durations.ts";
+export { defaults, readOptions } from "./options/lock-options.ts";
+export { wellFormed } from "./options/rules.ts";
+export { readKey } from "./options/targets.ts";
 export {
   decodePlain,
   decodeState,
@@ -23,4 +26,4 @@ export {
   unheardCut,
 } from "./protocol/timing.ts";
 export { connect } from "./redis/connection.ts";
-export { forever, leaseFor, milliseconds, realRuntime, whenAborted } from "./time.ts";
+export { forever, realRuntime, whenAborted } from "./runtime.ts";

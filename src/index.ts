@@ -1,3 +1,15 @@
+export type {
+  Duration,
+  Lock,
+  LockEvent,
+  Locker,
+  LockerOptions,
+  LockHandle,
+  LockOptions,
+  LockSettings,
+  WithLockOptions,
+  Work,
+} from "./api.ts";
 export {
   LockBusyError,
   LockError,
@@ -6,9 +18,5 @@ export {
   LockOptionError,
   LockUnavailableError,
 } from "./errors.ts";
-export type { LockHandle } from "./lease/handle.ts";
-export type { Lock } from "./lease/held-lock.ts";
-export { createLocker, type Locker, type LockerOptions, type Work } from "./locker.ts";
-export type { LockEvent, LockOptions, LockSettings, WithLockOptions } from "./options.ts";
+export { createLocker } from "./locker.ts";
 export type { UpstashRedis } from "./redis/upstash.ts";
-export type { Duration } from "./time.ts";

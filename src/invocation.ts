@@ -1,6 +1,7 @@
 // What is known of the caller's own time, and what may go on after it.
-import type { Settings } from "./options.ts";
-import { forever, leaseFor, type Since } from "./time.ts";
+import type { Settings } from "./api.ts";
+import { leaseFor } from "./options/durations.ts";
+import { forever, type Since } from "./runtime.ts";
 
 /** Ms the caller may still run; no limit if its function does not know, or throws, as in a unit test. */
 export function timeLeft(deadline: Settings["deadline"], age: Since): number {

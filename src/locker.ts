@@ -1,64 +1,15 @@
 import { acquire } from "./acquire/acquire.ts";
+import type { Lock, Locker, LockerOptions, LockSettings, Settings, WithLockOptions, Work } from "./api.ts";
 import { LockBusyError, LockLostError, LockOptionError, show } from "./errors.ts";
-import { type LockHandle, readHandle } from "./lease/handle.ts";
-import { gone, type Lock, resumeLock } from "./lease/held-lock.ts";
-import {
-  defaults,
-  type LockOptions,
-  type LockSettings,
-  readKey,
-  readOptions,
-  type Settings,
-  type WithLockOptions,
-} from "./options.ts";
+import { readHandle } from "./lease/handle.ts";
+import { gone, resumeLock } from "./lease/held-lock.ts";
+import { defaults, readOptions } from "./options/lock-options.ts";
+import { readKey } from "./options/targets.ts";
 import { newAttempt } from "./protocol/attempt.ts";
 import { type Connection, connect } from "./redis/connection.ts";
 import { restClient } from "./redis/rest.ts";
-import { type UpstashRedis, upstashClient } from "./redis/upstash.ts";
-import { forever, realRuntime } from "./time.ts";
-
-/** Where Redis is, and the defaults of every call. */
-export interface LockerOptions extends LockOptions {
-  /** Of Upstash's REST API. @default UPSTASH_REDIS_REST_URL, or KV_REST_API_URL, read when the first lock is taken */
-  url?: string | undefined;
-  /** Of Upstash's REST API. @default UPSTASH_REDIS_REST_TOKEN, or KV_REST_API_TOKEN */
-  token?: string | undefined;
-  /** A `Redis` of `@upstash/redis` (any platform's build), instead of `url` and `token`. */
-  redis?: UpstashRedis | undefined;
-}
-
-export type Work<T> = (lock: Lock) => T | Promise<T>;
-
-/**
- * Takes locks. Keeps no connection and no state of any lock: one for a whole module is right. Its members need no
- * `this`: `{ ...locker, acquire }` is a locker, too.
- */
-export interface Locker {
-  /** The defaults of every call, checked. Frozen. */
-  readonly options: LockSettings;
-  /**
-   * Takes the lock; release it in a `finally`, or declare it with `await using`.
-   * @throws LockBusyError when another holds it, after `wait`
-   * @throws LockUnavailableError when Redis could not be asked
-   * @throws LockOptionError before any request
-   */
-  acquire(key: string, options?: LockOptions): Promise<Lock>;
-  /** As `acquire`, but null when another holds the lock. Still throws when Redis could not be asked. */
-  tryAcquire(key: string, options?: LockOptions): Promise<Lock | null>;
-  /**
-   * Runs the work under the lock, renews it meanwhile, and releases it. An error of the work wins over all
-   * others. A release that cannot be asked for is an event, no error: the work was done under the lock.
-   * @throws LockLostError once the work has settled, if the lock was lost meanwhile
-   * @throws LockUnavailableError once the work has settled, if the lock could not be kept for `holdFor`
-   */
-  withLock<T>(key: string, work: Work<T>): Promise<T>;
-  withLock<T>(key: string, options: WithLockOptions, work: Work<T>): Promise<T>;
-  /**
-   * A lock taken elsewhere, from its handle. Whether it is still ours is not known before `extend` or
-   * `release` has asked: until then `held` is false.
-   */
-  resume(handle: LockHandle | string, options?: LockOptions): Lock;
-}
+import { upstashClient } from "./redis/upstash.ts";
+import { forever, realRuntime } from "./runtime.ts";
 
 /**
  * The environment is read when the first lock is taken, so that a module can be loaded without it.

@@ -1,5 +1,5 @@
 import { LockUnavailableError, printable } from "./errors.ts";
-import { emit } from "./options.ts";
+import { emit } from "./events.ts";
 import type { Attempt } from "./protocol/attempt.ts";
 
 /** The error for a lock about which nothing is known. */

@@ -1,7 +1,7 @@
 import { format, inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createLocker, type LockHandle, LockOptionError } from "../src/index.ts";
-import { redisKey } from "../src/options.ts";
+import { redisKey } from "../src/options/targets.ts";
 import { type Backend, clients, engines, freshKey, lockerAt } from "./helpers/backends.ts";
 
 let backend: Backend;

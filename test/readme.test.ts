@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { defaults } from "../src/options.ts";
-import { milliseconds } from "../src/time.ts";
+import { milliseconds } from "../src/options/durations.ts";
+import { defaults } from "../src/options/lock-options.ts";
 
 const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
 

@@ -1,6 +1,7 @@
+import type { Lock } from "../api.ts";
 import { LockBusyError, LockUnavailableError } from "../errors.ts";
-import { holdLock, type Lock, unheldLock } from "../lease/held-lock.ts";
-import { emit } from "../options.ts";
+import { emit } from "../events.ts";
+import { holdLock, unheldLock } from "../lease/held-lock.ts";
 import { followAbandoned, giveUp, leaveQueue } from "../protocol/abandon.ts";
 import type { Attempt } from "../protocol/attempt.ts";
 import type { Outcome } from "../protocol/protocol.ts";

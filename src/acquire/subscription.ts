@@ -1,7 +1,7 @@
 import type { Attempt } from "../protocol/attempt.ts";
 import { channelOf } from "../protocol/protocol.ts";
 import type { Connection } from "../redis/connection.ts";
-import { sleep, whenAborted } from "../time.ts";
+import { sleep, whenAborted } from "../runtime.ts";
 
 /** What a waiter hears: a message, "" once a subscription is confirmed, undefined when its stream has ended. */
 type Heard = string | undefined;

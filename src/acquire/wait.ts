@@ -1,4 +1,6 @@
-import { emit, type Holder } from "../options.ts";
+import type { Holder } from "../api.ts";
+import { emit } from "../events.ts";
+import { validity } from "../options/durations.ts";
 import type { Attempt } from "../protocol/attempt.ts";
 import { join } from "../protocol/join.ts";
 import type { Busy, Grant, Outcome, Queued } from "../protocol/protocol.ts";
@@ -13,7 +15,7 @@ import {
   unheardCut,
 } from "../protocol/timing.ts";
 import { isFull, RefusedError } from "../redis/client.ts";
-import { forever, sleep, validity, within } from "../time.ts";
+import { forever, sleep, within } from "../runtime.ts";
 import { type Inbox, subscribe } from "./subscription.ts";
 
 /** A stream that starves requests this often is opened no more. */

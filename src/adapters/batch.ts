@@ -1,5 +1,5 @@
+import type { Lock } from "../api.ts";
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
-import type { Lock } from "../lease/held-lock.ts";
 import {
   attach,
   type Invocation,

@@ -1,5 +1,5 @@
+import type { Lock } from "../api.ts";
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
-import type { Lock } from "../lease/held-lock.ts";
 import { createLocker } from "../locker.ts";
 import { type BatchOptions, batchProcessor } from "./batch.ts";
 import { ofRequest, type ResponseOptions, respondTo } from "./response.ts";

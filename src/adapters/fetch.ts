@@ -1,4 +1,4 @@
-import type { Lock } from "../lease/held-lock.ts";
+import type { Lock } from "../api.ts";
 import { ofRequest, type ResponseOptions, respondTo } from "./response.ts";
 import { locking, readFunction } from "./run.ts";
 

@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from "hono";
-import type { Lock } from "../lease/held-lock.ts";
+import type { Lock } from "../api.ts";
 import { attempt, ofRequest, type ResponseOptions, respond } from "./response.ts";
 import { locking } from "./run.ts";
 

@@ -1,5 +1,5 @@
 import { LockOptionError, show } from "../errors.ts";
-import { forever } from "../time.ts";
+import { forever } from "../runtime.ts";
 import { asOwner, attach, type Invocation, type Taken, viewOf } from "./run.ts";
 
 /** What is used and handed on of Lambda's context, as `@types/aws-lambda` describes it. */

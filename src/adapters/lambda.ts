@@ -1,4 +1,4 @@
-import type { Lock } from "../lease/held-lock.ts";
+import type { Lock } from "../api.ts";
 import {
   invocation,
   type LambdaContext,

@@ -1,5 +1,5 @@
+import type { Lock } from "../api.ts";
 import { LockBusyError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
-import type { Lock } from "../lease/held-lock.ts";
 import type { Finish } from "../locker.ts";
 import {
   gaveUp,

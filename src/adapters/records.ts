@@ -1,6 +1,6 @@
+import type { Lock } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
-import type { Lock } from "../lease/held-lock.ts";
-import { forever, realRuntime } from "../time.ts";
+import { forever, realRuntime } from "../runtime.ts";
 import { type BatchOptions, batchProcessor } from "./batch.ts";
 import { invocation, type LambdaContext, readContext } from "./lambda-context.ts";
 import type { Taken } from "./run.ts";

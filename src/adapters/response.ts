@@ -1,7 +1,7 @@
+import type { Lock } from "../api.ts";
 import { LockBusyError, LockError, LockOptionError, show } from "../errors.ts";
 import { handOver } from "../invocation.ts";
-import type { Lock } from "../lease/held-lock.ts";
-import { whenAborted } from "../time.ts";
+import { whenAborted } from "../runtime.ts";
 import { type AdapterOptions, asOwner, attach, type Locking, once, runUnder, settle, tell } from "./run.ts";
 import { webStream } from "./stream.ts";
 

@@ -1,3 +1,4 @@
+import type { Lock, LockEvent, Locker, LockerOptions, LockSettings, WithLockOptions } from "../api.ts";
 import {
   LockBusyError,
   type LockError,
@@ -7,26 +8,12 @@ import {
   show,
 } from "../errors.ts";
 import { timeLeft } from "../invocation.ts";
-import type { Lock } from "../lease/held-lock.ts";
-import {
-  connectionOptions,
-  createLocker,
-  type Finish,
-  finisher,
-  type Locker,
-  type LockerOptions,
-  lossOf,
-} from "../locker.ts";
-import {
-  defaults,
-  type LockEvent,
-  type LockSettings,
-  readKey,
-  readOptions,
-  type WithLockOptions,
-  wellFormed,
-} from "../options.ts";
-import { forever, leaseFor, realRuntime } from "../time.ts";
+import { connectionOptions, createLocker, type Finish, finisher, lossOf } from "../locker.ts";
+import { leaseFor } from "../options/durations.ts";
+import { defaults, readOptions } from "../options/lock-options.ts";
+import { wellFormed } from "../options/rules.ts";
+import { readKey } from "../options/targets.ts";
+import { forever, realRuntime } from "../runtime.ts";
 
 /** What adapters use of a locker. One without `options` has the package's defaults. */
 export type LockSource = Pick<Locker, "acquire"> & Partial<Pick<Locker, "options">>;

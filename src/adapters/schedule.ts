@@ -1,6 +1,7 @@
+import type { Duration } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
-import { readKey } from "../options.ts";
-import { type Duration, milliseconds } from "../time.ts";
+import { milliseconds } from "../options/durations.ts";
+import { readKey } from "../options/targets.ts";
 
 export interface TickOptions {
   /**

@@ -1,5 +1,5 @@
 import { lossOf } from "../locker.ts";
-import { whenAborted } from "../time.ts";
+import { whenAborted } from "../runtime.ts";
 import type { Taken } from "./run.ts";
 
 /** A lock under which something is streamed, ended once. One that tells less of itself is only ended. */

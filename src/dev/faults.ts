@@ -1,5 +1,6 @@
+import type { Duration } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
-import { type Duration, milliseconds } from "../time.ts";
+import { milliseconds } from "../options/durations.ts";
 
 export const REQUEST_KINDS = [
   "dropRequest",

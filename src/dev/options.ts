@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { LockOptionError, show } from "../errors.ts";
-import { milliseconds } from "../time.ts";
+import { milliseconds } from "../options/durations.ts";
 import { type FaultSettings, type Faults, readFaults } from "./faults.ts";
 
 export interface DevServerOptions {

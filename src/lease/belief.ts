@@ -1,4 +1,5 @@
-import { forever, type Since, validity } from "../time.ts";
+import { validity } from "../options/durations.ts";
+import { forever, type Since } from "../runtime.ts";
 
 /** What a holder may rely on. It changes by what requests are sent and answered, and by nothing else. */
 export interface Belief {

@@ -1,17 +1,7 @@
+import type { LockHandle, Settings } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
-import { defaults, readKey, readOptions, type Settings } from "../options.ts";
-
-/** A lock on its way to another process: `JSON.stringify(lock)`, parsed or not. */
-export interface LockHandle {
-  key: string;
-  prefix: string;
-  token: string;
-  ttl: number;
-  owner: string | undefined;
-  fence: number | undefined;
-  /** Ms left of the window for which a success keeps the lock. @default 0 */
-  holdFor?: number | undefined;
-}
+import { defaults, readOptions } from "../options/lock-options.ts";
+import { readKey } from "../options/targets.ts";
 
 /** By it Node, Deno and Bun print a value. */
 const inspected = Symbol.for("nodejs.util.inspect.custom");

@@ -1,5 +1,8 @@
+import type { Lock } from "../api.ts";
 import { LockLostError } from "../errors.ts";
-import { emit, readOptions } from "../options.ts";
+import { emit } from "../events.ts";
+import { leaseFor } from "../options/durations.ts";
+import { readOptions } from "../options/lock-options.ts";
 import { followAbandoned, giveUp } from "../protocol/abandon.ts";
 import type { Attempt } from "../protocol/attempt.ts";
 import { extend, keep } from "../protocol/extend.ts";
@@ -7,51 +10,11 @@ import type { Grant } from "../protocol/protocol.ts";
 import { release } from "../protocol/release.ts";
 import { stateMark } from "../protocol/state.ts";
 import { RefusedError } from "../redis/client.ts";
-import { type Duration, forever, leaseFor, whenAborted } from "../time.ts";
+import { forever, whenAborted } from "../runtime.ts";
 import { unavailable } from "../unavailable.ts";
 import { type Belief, leaseLeft, newBelief, onAsking, onExtended } from "./belief.ts";
-import { inspectedAs, type LockHandle, newHandle } from "./handle.ts";
+import { inspectedAs, newHandle } from "./handle.ts";
 import { clockedSignal } from "./signal.ts";
-
-/** One lock, as its holder sees it. */
-export interface Lock {
-  /** The key as it was given, without the prefix. */
-  readonly key: string;
-  /** What tells this holder from all others. Secret: whoever has it can release the lock. */
-  readonly token: string;
-  /** The fencing token, when `fencing` is on: greater than that of every holder before. */
-  readonly fence: number | undefined;
-  readonly owner: string | undefined;
-  /** Whether this process can be sure to hold the lock right now. */
-  readonly held: boolean;
-  /** Milliseconds this process can still be sure of. */
-  readonly remaining: number;
-  /**
-   * Aborted with a `LockLostError` the moment this process can no longer be sure; with the reason of the `signal`
-   * option when that aborts; and with an `AbortError` when the lock is released, before the release is sent. Its
-   * `aborted` reads the clock: a process that was frozen past its lease sees it at once, before any timer had a
-   * chance to run.
-   */
-  readonly signal: AbortSignal;
-  /**
-   * Starts the lease anew, `ttl` long from now (default: as long as before). False when the lock was lost.
-   * @throws LockUnavailableError when Redis could not be asked; the lock is held on while `remaining` lasts
-   */
-  extend(ttl?: Duration): Promise<boolean>;
-  /**
-   * Gives the lock up. True when it was still ours, false when it had been lost; never deletes another's.
-   * Asked again, it gives the same answer. `failed: true` lets it go at once in spite of `holdFor`.
-   * @throws LockUnavailableError when Redis could not be asked; the lock ends with its lease, or may be released again
-   */
-  release(options?: { failed?: boolean | undefined }): Promise<boolean>;
-  /** What `locker.resume` takes, in this process or another. Holds the token. */
-  toJSON(): LockHandle;
-  /**
-   * What `await using` calls: as `release({ failed: true })`, since it is not told whether its block threw. It never
-   * throws; a release that could not be asked for is an `unavailable` event.
-   */
-  [Symbol.asyncDispose](): Promise<void>;
-}
 
 /** Why a lock was lost that somebody else ended. */
 export const gone = "another has it, or it was deleted";

@@ -1,7 +1,8 @@
+import type { Settings } from "../api.ts";
 import { capped, handOver, timeLeft } from "../invocation.ts";
-import { redisKey, type Settings } from "../options.ts";
+import { redisKey } from "../options/targets.ts";
 import type { AbandonedRequest, Connection } from "../redis/connection.ts";
-import type { Since } from "../time.ts";
+import type { Since } from "../runtime.ts";
 import { encodePlain, stateMark } from "./state.ts";
 
 /**

@@ -1,5 +1,5 @@
-import type { Holder } from "../options.ts";
-import type { Since } from "../time.ts";
+import type { Holder } from "../api.ts";
+import type { Since } from "../runtime.ts";
 import type { Attempt } from "./attempt.ts";
 
 /** The lock is ours. */

@@ -1,4 +1,4 @@
-import type { Since } from "../time.ts";
+import type { Since } from "../runtime.ts";
 import type { Attempt } from "./attempt.ts";
 import { join } from "./join.ts";
 import { busy, granted, type Outcome, unexpected } from "./protocol.ts";

@@ -1,4 +1,4 @@
-import { type Runtime, type Since, sleep, within } from "../time.ts";
+import { type Runtime, type Since, sleep, within } from "../runtime.ts";
 import { type Command, type RedisClient, RefusedError } from "./client.ts";
 
 /** A reply, and what has to be known about the requests that brought it. */

@@ -1,5 +1,5 @@
 import { LockOptionError, show } from "../errors.ts";
-import { forever } from "../time.ts";
+import { forever } from "../runtime.ts";
 import { errorOf, type RedisClient, RefusedError } from "./client.ts";
 
 /** Next.js 13 and 14 keep what was fetched, POST included. `cache: "no-store"` is an error on older Workers. */

@@ -1,5 +1,5 @@
 import { LockOptionError, show } from "../errors.ts";
-import { forever, whenAborted } from "../time.ts";
+import { forever, whenAborted } from "../runtime.ts";
 import { type Command, errorOf, type RedisClient } from "./client.ts";
 
 /** The slice of a `Redis` of `@upstash/redis` (1.34.9 or later, any platform's build) that is used. */

@@ -1,8 +1,9 @@
-import { type Locker, newLocker } from "../locker.ts";
-import { defaults, type LockOptions, readOptions } from "../options.ts";
+import type { Locker, LockOptions } from "../api.ts";
+import { newLocker } from "../locker.ts";
+import { defaults, readOptions } from "../options/lock-options.ts";
 import type { RedisClient } from "../redis/client.ts";
 import { connect } from "../redis/connection.ts";
-import { forever, realRuntime } from "../time.ts";
+import { forever, realRuntime } from "../runtime.ts";
 import { createMemoryRedis } from "./memory-redis.ts";
 
 /**

@@ -67,10 +67,10 @@ test("a history that went wrong is made smaller, and can be played again step by
 }, 600_000);
 
 test.each([
-  ["no such text", /time\.ts does not have this text once: no such text/],
-  ["return", /time\.ts does not have this text once: return/],
+  ["no such text", /durations\.ts does not have this text once: no such text/],
+  ["return", /durations\.ts does not have this text once: return/],
 ])("a patch that does not fit the source any more is an error (%s)", async (replace, error) => {
-  const patches = [{ file: "time.ts", replace, by: "" }];
+  const patches = [{ file: "options/durations.ts", replace, by: "" }];
   await expect(buildVariant("no tickets", patches)).rejects.toThrow(error);
 });
 

@@ -22,7 +22,9 @@ export const variants = {
       by: "return { reply, sinceSent: runtime.sinceNow(),",
     },
   ],
-  "no drift allowance": [{ file: "time.ts", replace: "return ttl * 0.99 - 2;", by: "return ttl;" }],
+  "no drift allowance": [
+    { file: "options/durations.ts", replace: "return ttl * 0.99 - 2;", by: "return ttl;" },
+  ],
   "grant counted from the message": [
     {
       file: "acquire/wait.ts",

@@ -1,5 +1,5 @@
 import type { LockOptions } from "../../src/index.ts";
-import { sleep } from "../../src/time.ts";
+import { sleep } from "../../src/runtime.ts";
 import type { Library } from "./library.ts";
 import { type Part, patient } from "./plan.ts";
 import type { SimulatedProcess } from "./process.ts";

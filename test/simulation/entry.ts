@@ -1,6 +1,6 @@
 // What the simulation takes from the package: its public surface, and where time and the network enter.
 export * from "../../src/index.ts";
 export { newLocker } from "../../src/locker.ts";
-export { defaults } from "../../src/options.ts";
+export { defaults } from "../../src/options/lock-options.ts";
 export { RefusedError } from "../../src/redis/client.ts";
 export { connect } from "../../src/redis/connection.ts";

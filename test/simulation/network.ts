@@ -1,5 +1,5 @@
 import type { Command, RedisClient } from "../../src/redis/client.ts";
-import { forever } from "../../src/time.ts";
+import { forever } from "../../src/runtime.ts";
 import type { SimulatedProcess } from "./process.ts";
 import type { Random } from "./random.ts";
 import type { Server } from "./server.ts";

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "vitest";
-import { sleep } from "../../src/time.ts";
+import { sleep } from "../../src/runtime.ts";
 import { createRealEngine, type Engine } from "./engine.ts";
 import * as library from "./entry.ts";
 import { weathers } from "./plan.ts";

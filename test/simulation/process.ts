@@ -1,5 +1,5 @@
 import type { RedisClient } from "../../src/redis/client.ts";
-import type { Runtime } from "../../src/time.ts";
+import type { Runtime } from "../../src/runtime.ts";
 import type { Network } from "./network.ts";
 import type { Random } from "./random.ts";
 import type { Due, Owner, Timeline } from "./timeline.ts";

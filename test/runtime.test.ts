@@ -1,7 +1,7 @@
 import { getEventListeners } from "node:events";
 import { expect, test, vi } from "vitest";
+import { realRuntime, whenAborted } from "../src/runtime.ts";
 import { memoryLocker } from "../src/testing/index.ts";
-import { realRuntime, whenAborted } from "../src/time.ts";
 
 test("a token is drawn anew each time, not from a cache that a snapshot of a process would copy", () => {
   const cached = vi.spyOn(crypto, "randomUUID");

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { createLocker, LockError, type LockerOptions, LockOptionError } from "../src/index.ts";
+import { createLocker, LockError, type LockerOptions, LockOptionError } from "../../src/index.ts";
 
 const at = { url: "https://redis.example", token: "a-token" };
 const fail = async (run: () => unknown) => {

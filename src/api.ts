@@ -1,0 +1,202 @@
+// The words of the API: no code.
+import type { UpstashRedis } from "./redis/upstash.ts";
+
+/** Milliseconds, or text such as "500ms", "10s", "10 s", "5m", "1h", "1d" (as `@upstash/ratelimit` writes it). */
+export type Duration = number | `${number}${Unit}` | `${number} ${Unit}`;
+type Unit = "ms" | "s" | "m" | "h" | "d";
+
+/** Where Redis is, and the defaults of every call. */
+export interface LockerOptions extends LockOptions {
+  /** Of Upstash's REST API. @default UPSTASH_REDIS_REST_URL, or KV_REST_API_URL, read when the first lock is taken */
+  url?: string | undefined;
+  /** Of Upstash's REST API. @default UPSTASH_REDIS_REST_TOKEN, or KV_REST_API_TOKEN */
+  token?: string | undefined;
+  /** A `Redis` of `@upstash/redis` (any platform's build), instead of `url` and `token`. */
+  redis?: UpstashRedis | undefined;
+}
+
+export type Work<T> = (lock: Lock) => T | Promise<T>;
+
+/**
+ * Takes locks. Keeps no connection and no state of any lock: one for a whole module is right. Its members need no
+ * `this`: `{ ...locker, acquire }` is a locker, too.
+ */
+export interface Locker {
+  /** The defaults of every call, checked. Frozen. */
+  readonly options: LockSettings;
+  /**
+   * Takes the lock; release it in a `finally`, or declare it with `await using`.
+   * @throws LockBusyError when another holds it, after `wait`
+   * @throws LockUnavailableError when Redis could not be asked
+   * @throws LockOptionError before any request
+   */
+  acquire(key: string, options?: LockOptions): Promise<Lock>;
+  /** As `acquire`, but null when another holds the lock. Still throws when Redis could not be asked. */
+  tryAcquire(key: string, options?: LockOptions): Promise<Lock | null>;
+  /**
+   * Runs the work under the lock, renews it meanwhile, and releases it. An error of the work wins over all
+   * others. A release that cannot be asked for is an event, no error: the work was done under the lock.
+   * @throws LockLostError once the work has settled, if the lock was lost meanwhile
+   * @throws LockUnavailableError once the work has settled, if the lock could not be kept for `holdFor`
+   */
+  withLock<T>(key: string, work: Work<T>): Promise<T>;
+  withLock<T>(key: string, options: WithLockOptions, work: Work<T>): Promise<T>;
+  /**
+   * A lock taken elsewhere, from its handle. Whether it is still ours is not known before `extend` or
+   * `release` has asked: until then `held` is false.
+   */
+  resume(handle: LockHandle | string, options?: LockOptions): Lock;
+}
+
+/** Options of `createLocker` (as defaults) and of each call (as overrides). `undefined` means the default. */
+export interface LockOptions {
+  /** The lease: how long the lock outlives a holder that died. 10 ms to 24 h. @default "10s" */
+  ttl?: Duration | undefined;
+  /** How long to wait while another holds the lock. 0 to 24 h. @default 0 */
+  wait?: Duration | undefined;
+  /**
+   * Keep the lease alive while held. A duration bounds it: from acquire on, the lock is kept no longer, 10 ms to 31
+   * days. Renewal also ends when `signal` aborts. @default true in `withLock` and the adapters, false in `acquire`
+   */
+  renew?: boolean | Duration | undefined;
+  /**
+   * Keep the lock this long after a success, counted from acquire. 0 to 31 days. A lock that cannot be kept is an
+   * error, although the work succeeded. @default 0
+   */
+  holdFor?: Duration | undefined;
+  /** Ends the wait, the acquire and the `lock.signal` of the work. */
+  signal?: AbortSignal | undefined;
+  /** A short text shown to whoever finds the lock busy, up to 200 characters. */
+  owner?: string | undefined;
+  /** Also draw a fencing token: `lock.fence`. Costs a script instead of a plain command. @default false */
+  fencing?: boolean | undefined;
+  /** `"proceed"` runs without the lock when Redis cannot be asked: `lock.held` is false then. @default "throw" */
+  ifUnavailable?: "throw" | "proceed" | undefined;
+  /** In front of every key, up to 200 characters. @default "lock:" */
+  prefix?: string | undefined;
+  /** One HTTP request's limit, 10 ms to 60 s. A request and its repetitions together get twice that. @default "2s" */
+  requestTimeout?: Duration | undefined;
+  /**
+   * Milliseconds the caller may still run, from the call on or whenever the function is asked. Lease, wait and requests
+   * end before it, and no lease is renewed past it. @default none
+   */
+  deadline?: number | (() => number) | undefined;
+  /**
+   * Lets clean-up go on that nobody waits for, as a platform's `waitUntil` does. Without it, a platform may stop what is
+   * left once there is an answer. What it throws changes nothing. @default none
+   */
+  waitUntil?: ((work: Promise<unknown>) => unknown) | undefined;
+  /** Told of every event. @default none */
+  onEvent?: ((event: LockEvent) => void) | undefined;
+}
+
+/** What `withLock` takes beside `LockOptions`. */
+export interface WithLockOptions extends LockOptions {
+  /** `"ignore"` hands over the work's result although the lock was lost meanwhile. @default "throw" */
+  onLost?: "throw" | "ignore" | undefined;
+}
+
+/** A locker's options as `locker.options` shows them: checked, durations in ms, defaults filled in. */
+export type LockSettings = Readonly<Settings>;
+
+export interface Settings {
+  ttl: number;
+  wait: number;
+  /** Ms from acquire: 0 for `false`, Infinity for `true`. Undefined where nobody chose. */
+  renew: number | undefined;
+  holdFor: number;
+  signal: AbortSignal | undefined;
+  owner: string | undefined;
+  fencing: boolean;
+  ifUnavailable: "throw" | "proceed";
+  prefix: string;
+  requestTimeout: number;
+  deadline: number | (() => number) | undefined;
+  waitUntil: ((work: Promise<unknown>) => unknown) | undefined;
+  onEvent: ((event: LockEvent) => void) | undefined;
+  onLost: "throw" | "ignore";
+}
+
+/** One lock, as its holder sees it. */
+export interface Lock {
+  /** The key as it was given, without the prefix. */
+  readonly key: string;
+  /** What tells this holder from all others. Secret: whoever has it can release the lock. */
+  readonly token: string;
+  /** The fencing token, when `fencing` is on: greater than that of every holder before. */
+  readonly fence: number | undefined;
+  readonly owner: string | undefined;
+  /** Whether this process can be sure to hold the lock right now. */
+  readonly held: boolean;
+  /** Milliseconds this process can still be sure of. */
+  readonly remaining: number;
+  /**
+   * Aborted with a `LockLostError` the moment this process can no longer be sure; with the reason of the `signal`
+   * option when that aborts; and with an `AbortError` when the lock is released, before the release is sent. Its
+   * `aborted` reads the clock: a process that was frozen past its lease sees it at once, before any timer had a
+   * chance to run.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * Starts the lease anew, `ttl` long from now (default: as long as before). False when the lock was lost.
+   * @throws LockUnavailableError when Redis could not be asked; the lock is held on while `remaining` lasts
+   */
+  extend(ttl?: Duration): Promise<boolean>;
+  /**
+   * Gives the lock up. True when it was still ours, false when it had been lost; never deletes another's.
+   * Asked again, it gives the same answer. `failed: true` lets it go at once in spite of `holdFor`.
+   * @throws LockUnavailableError when Redis could not be asked; the lock ends with its lease, or may be released again
+   */
+  release(options?: { failed?: boolean | undefined }): Promise<boolean>;
+  /** What `locker.resume` takes, in this process or another. Holds the token. */
+  toJSON(): LockHandle;
+  /**
+   * What `await using` calls: as `release({ failed: true })`, since it is not told whether its block threw. It never
+   * throws; a release that could not be asked for is an `unavailable` event.
+   */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** A lock on its way to another process: `JSON.stringify(lock)`, parsed or not. */
+export interface LockHandle {
+  key: string;
+  prefix: string;
+  token: string;
+  ttl: number;
+  owner: string | undefined;
+  fence: number | undefined;
+  /** Ms left of the window for which a success keeps the lock. @default 0 */
+  holdFor?: number | undefined;
+}
+
+/** What is known of another holder. */
+export interface Holder {
+  /** What it calls itself, if it said so. */
+  owner: string | undefined;
+  /** Milliseconds its lease may last: what is left of it where the server said so, else its whole length. */
+  retryAfter: number | undefined;
+}
+
+/** What happens on the way of a lock; `waited` is in ms. Never holds a token. A listener that throws changes nothing. */
+export type LockEvent = {
+  /** Of the attempt: it joins the events of one lock, and is no part of its token. */
+  id: string;
+  key: string;
+} & Happening;
+export type Happening =
+  | {
+      type: "acquired";
+      waited: number;
+      /** Whether a message handed it over, and not a request found it so. */
+      granted: boolean;
+      fence: number | undefined;
+    }
+  | ({ type: "busy"; waited: number; place: number | undefined } & Holder)
+  // `place`: how many wait before us.
+  | ({ type: "waiting"; waited: number; place: number } & Holder)
+  // `remaining`: ms this process can be sure of from now.
+  | { type: "renewed"; remaining: number }
+  | { type: "lost"; error: Error }
+  // `stillHeld`: whether the lock was still ours.
+  | { type: "released"; stillHeld: boolean }
+  | { type: "unavailable"; error: Error };

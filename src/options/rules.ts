@@ -1,0 +1,57 @@
+// What an option may be: rules that read a value, and say what fits.
+import type { Duration } from "../api.ts";
+import { printable, show } from "../errors.ts";
+import { milliseconds } from "./durations.ts";
+
+export interface Rule<T> {
+  default: T;
+  fits: string;
+  /** The setting a value makes, or undefined where it does not fit. */
+  read(value: unknown): T | undefined;
+}
+
+export function rule<T>(fallback: T, fits: string, accepts: (value: unknown) => boolean): Rule<T> {
+  return { default: fallback, fits, read: (value) => (accepts(value) ? (value as T) : undefined) };
+}
+
+export function duration(fallback: number, least: Duration, most: Duration): Rule<number> {
+  return {
+    default: fallback,
+    fits: `ms or a text such as "500ms", "10s", from ${least} to ${most}`,
+    read(value) {
+      const ms = milliseconds(value);
+      return ms >= milliseconds(least) && ms <= milliseconds(most) ? ms : undefined;
+    },
+  };
+}
+
+export function oneOf<T>(fallback: T, ...choices: T[]): Rule<T> {
+  return rule(fallback, choices.map((choice) => show(choice)).join(" or "), (value) =>
+    choices.includes(value as T),
+  );
+}
+
+/** @param also what else is said of it, where `unfit` says what does not fit */
+export function text<T>(fallback: T, also = "", unfit = /^\b$/): Rule<T> {
+  return {
+    default: fallback,
+    fits: `a text of up to 200 characters, no control characters${also}`,
+    read: (value) =>
+      typeof value === "string" && printable(value) === value && value.length <= 200 && !unfit.test(value)
+        ? (wellFormed(value) as T)
+        : undefined,
+  };
+}
+export function isFunction(value: unknown): boolean {
+  return typeof value === "function";
+}
+
+export function isSignal(value: unknown): boolean {
+  const { aborted, addEventListener, throwIfAborted } = Object(value) as Partial<AbortSignal>;
+  return typeof aborted === "boolean" && isFunction(addEventListener) && isFunction(throwIfAborted);
+}
+
+/** The text as it comes back from Redis: half a surrogate pair, as of a cut emoji, cannot go there. */
+export function wellFormed(text: string): string {
+  return text.replace(/[\ud800-\udfff]/gu, "\ufffd");
+}
