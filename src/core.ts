@@ -13,7 +13,8 @@ export {
   decodeState,
   encodePlain,
   encodeState,
-  queueRoom,
+  stateMark,
+  stateRoom,
 } from "./protocol/state.ts";
 export {
   askedTogether,

@@ -4,16 +4,31 @@ import { type Extension, unexpected } from "./protocol.ts";
 import { isState, stateMark } from "./state.ts";
 import { ifFull, runScript, tryCommand } from "./support.ts";
 
-// KEYS[1] the lock  ARGV[1] our token  ARGV[2] the lease in ms  ARGV[3] the token from then on
-// ARGV[4] 1 where another process may rely on a longer lease, which stays then
-// Replies our plain value, 's2!' where it is a state, and 0 when the lock is not ours. Asked again, does it again.
+// KEYS: the locks
+// ARGV[1] 1 where another process may rely on a longer lease, which stays then  and four for each lock: our token, the
+// lease in ms, the token from then on, the mode from then on or ''
+// Starts the leases anew, and lets in who fits beside us by now. Asked again, does it again.
+// Replies for each lock our plain value, 's2!' where it is a state, and 0 when it is not ours.
 export const extendLua = lua`
-open(call('GET', lock) or '')
-local token, leaseEnd, since, owner = holder()
-if token ~= ARGV[1] and token ~= ARGV[3] then return 0 end
-local longer = ARGV[4] == '1' and leaseEnd or 0
-setHolder(ARGV[3], math.max(longer, now() + ARGV[2]), since, owner)
-return write()`;
+local values, reply = read(), {}
+for i, key in ipairs(KEYS) do
+  local token, ms, nextToken, nextMode = unpack(ARGV, 4 * i - 2, 4 * i + 1)
+  local state = values[i] and open(key, values[i])
+  local from, mode, weight, ends, since, ticket, owner
+  if state then
+    from, mode, weight, ends, since, ticket, owner = takeOut(state, 'h', token)
+    if not from then from, mode, weight, ends, since, ticket, owner = takeOut(state, 'h', nextToken) end
+  end
+  reply[i] = 0
+  if from then
+    if nextMode ~= '' then mode = nextMode end
+    local longer = ARGV[1] == '1' and ends or 0
+    hold(state, nextToken, mode, weight, math.max(longer, now() + ms), since, owner)
+    pass(state)
+    reply[i] = store(state)
+  end
+end
+return reply`;
 
 /**
  * Starts the lease anew, `ttl` ms long, if the lock is still ours. Undefined if it is not.

@@ -1,7 +1,7 @@
 import type { Attempt } from "./attempt.ts";
 import { lua } from "./lua.ts";
 import { busy, granted, keysOf, type Outcome, unexpected } from "./protocol.ts";
-import { queueRoom, shortOwner } from "./state.ts";
+import { shortOwner, stateRoom } from "./state.ts";
 import { runScript } from "./support.ts";
 import {
   askedTogether,
@@ -12,102 +12,129 @@ import {
   pollLaterPerPlace,
 } from "./timing.ts";
 
-// KEYS[1] the lock  KEYS[2] the queue behind another library's lock  KEYS[3] our tombstone
-// KEYS[4] the fencing counter, if a token is wanted
-// ARGV[1] our token  ARGV[2] our owner, cut to stand in the queue  ARGV[3] the lease in ms
-// ARGV[4] '' not to stand in the queue, else how many ms ago we first asked
+// Of one lock or several. Three KEYS for each: the lock, the queue behind another library's lock, our tombstone. Behind
+// them a fencing counter for each, if a token is wanted.
+// ARGV[1] the lease in ms  ARGV[2] '' not to stand in the queue, else how many ms ago we first asked
+// ARGV[3] our owner, cut if it is to stand in a state  and three for each lock: our token, our mode, our weight
 // Replies
-//   {1, our plain value or 's2!', fencing token} when we hold the lock;
-//   {0, ':' and the holder's owner, ms left of its lease, 1 for another library's, else 0} when we do not, and
-//   {…, our ticket, how many wait before us, for how many ms we count as alive} when we stand in the queue.
-// Takes the lock if it is free and nobody waits before us. Asked again by its holder, starts the lease anew.
+//   {1, fencing token or 0, for each lock our plain value or 's2!'} when we hold all of them;
+//   {0, ':' and a holder's owner, ms left of its lease, 1 for another library's, else 0, which lock} when one of them is
+//   taken, and {…, our ticket, how many wait before us, for how many ms we count as alive} when we stand in its queue.
+// Takes the locks if all are free for us and nobody waits before us. Asked again by their holder, starts the leases anew.
 // Who waits stands in the queue first, so that a free lock is passed to whoever has waited longest.
 // Tickets and fencing tokens rise, also across a server's clock that steps back: max(previous + 1, server time).
 export const joinLua = lua`
-local token, owner, ttl, ago = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local there, beside, tombstone, lastFence = unpack(call('MGET', unpack(KEYS)))
-if tombstone then return {0, ':', 0, 0} end
-
--- Those who waited behind another library's holder come along once it is gone.
-if beside then open(beside) end
-local foreign = there and not open(there)
+local ttl, ago, owner = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local locks, values = (#ARGV - 4) / 3, read()
+local states, holding = {}, {}
 
 -- Where a newcomer stands: at the end, but before all at the end who clearly asked later, and whose request was
 -- only faster. Nobody passes one that stood there before it first asked.
-local function newPlace(asked)
+local function newPlace(queue, asked)
   local place = #queue + 1
   while true do
-    local line, theirs = queue:sub(math.max(1, place - 130), place - 1):match(
-      '(\nw %S+ %S+ %d+ %d+ %d+ (%d+) [^\n]*)$')
+    local last, theirs = queue:sub(math.max(1, place - 130), place - 1):match(
+      '(\nw %S+ %S+ %d+ %d+ (%d+) [^\n]*)$')
     theirs = tonumber(theirs or 0)
     if theirs <= asked + ${askedTogether} or theirs > now() then return place end
-    place = place - #line
+    place = place - #last
   end
 end
 
--- Stands in the queue, if asked to, in the place it had. Returns ticket, place and stay; nothing where there is no
--- room, also not without the dead.
-local function stand()
+-- Whether there is no room for one more, also not without the dead.
+local function isFull(state)
+  if #state.h + #state.w < ${stateRoom} then return false end
+  state.w = state.w:gsub('\nw %S+ %S+ %d+ (%d+)[^\n]*', function(alive)
+    if tonumber(alive) <= now() then return '' end
+  end)
+  return #state.h + #state.w >= ${stateRoom}
+end
+
+-- Stands in the queue, if asked to, in the place it had. Returns ticket, place and stay; nothing if there is no room.
+local function stand(state, token, mode, weight)
   if not ago then return end
-  local from, ticket, alive, asked = takeOut(token)
+  local from, _, _, alive, asked, ticket = takeOut(state, 'w', token)
   if not from then
-    if #queue >= ${queueRoom} then
-      queue = queue:gsub('\nw %S+ %S+ %d+ %d+ (%d+)[^\n]*', function(alive)
-        if tonumber(alive) <= now() then return '' end
-      end)
-    end
-    if #queue >= ${queueRoom} then return end
+    if isFull(state) then return end
     asked = now() - ago
-    from = newPlace(asked)
-    lastTicket = math.max(now(), lastTicket + 1)
-    ticket, alive = lastTicket, 0
+    from = newPlace(state.w, asked)
+    state.ticket = math.max(now(), state.ticket + 1)
+    ticket, alive = state.ticket, 0
   end
-  local place, line = 0, queue:find('\nw ', 1, true)
-  while line and line < from do
-    place, line = place + 1, queue:find('\nw ', line + 1, true)
+  local place, before = 0, state.w:find('\nw ', 1, true)
+  while before and before < from do
+    place, before = place + 1, state.w:find('\nw ', before + 1, true)
   end
   local pause = math.max(${pollEvery}, math.min(${pollAtLeastEvery}, place * ${pollLaterPerPlace}))
   local stay = ${lostRequestMargin} + pause
   alive = math.max(alive, now() + stay)
-  queueUntil = math.max(queueUntil, alive)
-  local ours = table.concat({'\nw', token, 'x 1', ticket, alive, asked, owner}, ' ')
-  queue = queue:sub(1, from - 1) .. ours .. queue:sub(from)
-  return ticket, place, stay
+  state.alive = math.max(state.alive, alive)
+  local ours = line('w', token, mode, weight, alive, asked, ticket, owner)
+  state.w = state.w:sub(1, from - 1) .. ours .. state.w:sub(from)
+  return tonumber(ticket), place, stay
 end
 
-if foreign then
-  local left = call('PTTL', lock)
-  lock = KEYS[2]
-  local ticket, place, stay = stand()
-  if ticket then write() end
-  return {0, ':', left, 1, ticket, place, stay}
+-- Writes what was found at a lock. Those who waited behind another library's holder have come along by then.
+local function keep(i, asker)
+  if values[3 * i - 1] then call('DEL', KEYS[3 * i - 1]) end
+  return store(states[i], asker)
 end
 
-local function store()
-  if beside then call('DEL', KEYS[2]) end
-  return write()
+-- Nothing is taken; but whoever was let in on the way is told.
+local function busy(i, ...)
+  for before = 1, i - 1 do
+    if #states[before].granted > 0 then keep(before) end
+  end
+  return {0, ...}
 end
 
-local function hold(leaseEnd, since)
-  setHolder(token, leaseEnd, since, owner)
-  local value = store()
-  if not KEYS[4] then return {1, value} end
-  local fence = math.max(now(), (lastFence or 0) + 1)
-  call('SET', KEYS[4], fence, 'PX', ${fenceLife})
-  return {1, value, fence}
+for i = 1, locks do
+  local key, beside = KEYS[3 * i - 2], values[3 * i - 1]
+  local token, mode, weight = ARGV[3 * i + 1], ARGV[3 * i + 2], ARGV[3 * i + 3]
+  if values[3 * i] then return busy(i, ':', 0, 0, i) end
+  local waiting = open(KEYS[3 * i - 1], beside) or open(KEYS[3 * i - 1])
+  local state = open(key, values[3 * i - 2])
+  if not state then
+    local ticket, place, stay = stand(waiting, token, mode, weight)
+    if ticket then write(waiting) end
+    return busy(i, ':', call('PTTL', key), 1, i, ticket, place, stay)
+  end
+  states[i] = state
+  if state.w == '' then
+    state.w, state.alive = waiting.w, waiting.alive
+    state.ticket = math.max(state.ticket, waiting.ticket)
+  end
+  local held, _, _, leaseEnd, since = takeOut(state, 'h', token)
+  local ticket, place, stay
+  if not held then
+    ticket, place, stay = stand(state, token, mode, weight)
+    pass(state)
+    held = takeOut(state, 'h', token)
+    leaseEnd, since = 0, now()
+  end
+  if not held and (state.blocked or not fits(state, mode, weight) or isFull(state)) then
+    if ticket or #state.granted > 0 then keep(i) end
+    local soonest, theirs = math.huge, ''
+    for ends, owner in state.h:gmatch('\nh %S+ %S+ %d+ (%d+) %d+ %d+ ([^\n]*)') do
+      if tonumber(ends) < soonest then soonest, theirs = tonumber(ends), owner end
+    end
+    return busy(i, ':' .. theirs, soonest - now(), 0, i, ticket, ticket and place - state.passed, stay)
+  end
+  holding[i] = {token, mode, weight, math.max(leaseEnd, now() + ttl), since, owner}
 end
 
-local holding, leaseEnd, since = holder()
-if holding == token then return hold(math.max(leaseEnd, now() + ttl), since) end
-local ticket, place, stay = stand()
-pass()
-if holders == '' or holder() == token then return hold(now() + ttl, now()) end
-if ticket or granted then
-  store()
-  tell()
+local fence = 0
+for i = 1, #KEYS - 3 * locks do
+  fence = math.max(fence, now(), (values[3 * locks + i] or 0) + 1)
 end
-local _, busyUntil, _, busyOwner = holder()
-return {0, ':' .. busyOwner, busyUntil - now(), 0, ticket, ticket and place - passed, stay}`;
+local reply = {1, fence}
+for i = 1, locks do
+  hold(states[i], unpack(holding[i]))
+  reply[i + 2] = keep(i, holding[i][1])
+  local counter = KEYS[3 * locks + i]
+  if counter then call('SET', counter, fence, 'PX', ${fenceLife}) end
+end
+return reply`;
 
 /**
  * Takes the lock, or, if asked to, stands in its queue for one stay more, in the place it had. Idempotent. A grant

@@ -3,12 +3,17 @@ import { shortestGrant, unheardCut } from "./timing.ts";
 
 /**
  * What every operation on a state uses: reads, changes and writes it (state.ts says what it looks like).
- * The first KEYS is where the state is.
- * Holders and waiters stay texts. A queue of 1,000 is searched by patterns, and not taken apart.
+ * A state is a table: its key, the lines of holders (`h`) and waiters (`w`), the last ticket, until when a waiter counts
+ * as alive, and whom `pass` let in. Lines stay texts. A queue of 1,000 is searched by patterns, and not taken apart.
  */
-export const preludeLua = lua`local call, lock = redis.call, KEYS[1]
-local holders, queue, lastTicket, queueUntil = '', '', 0, 0
-local passed, granted, clock = 0
+export const preludeLua = lua`local call, clock = redis.call
+
+-- A line: token, mode, weight, until when, since when, ticket, owner. A holder's ticket is 0.
+local entry = '\n[hw] (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) ([^\n]*)()'
+
+local function line(...)
+  return '\n' .. table.concat({...}, ' ')
+end
 
 -- Server time in ms.
 local function now()
@@ -16,90 +21,129 @@ local function now()
   return clock[1] * 1000 + math.floor(clock[2] / 1000)
 end
 
-local function setHolder(token, untilWhen, since, owner)
-  holders = '\nh ' .. token .. ' x 1 ' .. untilWhen .. ' ' .. since .. ' ' .. owner
-end
-
--- The holder: token, until when, since when, owner.
-local function holder()
-  return holders:match('^\nh (%S+) %S+ %d+ (%d+) (%d+) ([^\n]*)')
-end
-
--- Opens a value. A plain one is a state of one holder. False when it is neither: another library's.
-local function open(value)
+-- Opens what is at a key. A plain value is a state of one holder. Nil when it is another library's.
+local function open(key, value)
+  local state = {key = key, h = '', w = '', ticket = 0, alive = 0, granted = {}}
+  if not value then return state end
   local token, since, owner = value:match('^s2:([^: \n]+):%d+:(%d+):([^\n]*)$')
   if token then
-    setHolder(token, now() + call('PTTL', lock), since, owner)
-    return true
+    state.h = line('h', token, 'x', 1, now() + call('PTTL', key), since, 0, owner)
+    return state
   end
-  local ticket, ends, first = value:match('^s2!(%d+) (%d+) %d+()\n[hw] ')
-  if not ticket then return false end
+  local ticket, alive, first = value:match('^s2!(%d+) (%d+)()\n[hw] ')
+  if not ticket then return end
   local waiters = value:find('\nw ', first, true) or #value + 1
-  holders, queue = value:sub(first, waiters - 1), value:sub(waiters)
-  lastTicket, queueUntil = tonumber(ticket), tonumber(ends)
-  return true
+  state.h, state.w = value:sub(first, waiters - 1), value:sub(waiters)
+  state.ticket, state.alive = tonumber(ticket), tonumber(alive)
+  return state
 end
 
--- Writes what was opened. One holder and nobody else is a plain value. Returns that, or 's2!'.
+-- Takes a line out of the holders ('h') or the queue ('w'). Returns where it stood, mode, weight, until when, since
+-- when, ticket, owner. Nothing when it was not there.
+local function takeOut(state, kind, token)
+  local lines = state[kind]
+  local from = lines:find('\n' .. kind .. ' ' .. token .. ' ', 1, true)
+  if not from then return end
+  local _, mode, weight, ends, since, ticket, owner, behind = lines:match('^' .. entry, from)
+  state[kind] = lines:sub(1, from - 1) .. lines:sub(behind)
+  return from, mode, weight, ends, since, ticket, owner
+end
+
+local function hold(state, token, mode, weight, ends, since, owner)
+  state.h = state.h .. line('h', token, mode, weight, ends, since, 0, owner)
+end
+
+-- Counts a holder: what kind all of them are, and the sum of their weights.
+local function count(state, mode, weight)
+  state.kind = tonumber(mode) and 'permit' or mode
+  state.sum = state.sum + weight
+end
+
+-- Whether one may join the holders that were counted. A permit's mode is its limit.
+local function fits(state, mode, weight)
+  if not state.kind then return true end
+  local limit = tonumber(mode)
+  return state.kind == (limit and 'permit' or mode) and mode ~= 'x' and
+    (not limit or state.sum + weight <= limit)
+end
+
+-- Drops the holders whose lease is over. Lets in who fits, in the order of the queue, up to the first that is alive and
+-- does not fit. A grant lasts until its waiter's time is over.
+local function pass(state)
+  local lines = {}
+  state.sum = 0
+  for all, mode, weight, ends in state.h:gmatch('(\nh %S+ (%S+) (%d+) (%d+) [^\n]*)') do
+    if tonumber(ends) > now() then
+      lines[#lines + 1] = all
+      count(state, mode, weight)
+    end
+  end
+  state.h = table.concat(lines)
+  local place, rest = 0, 1
+  state.passed = 0
+  for token, mode, weight, alive, _, ticket, owner, behind in state.w:gmatch(entry) do
+    place = place + 1
+    if tonumber(alive) > now() then
+      state.blocked = not fits(state, mode, weight)
+      if state.blocked then break end
+      hold(state, token, mode, weight, alive, now(), owner)
+      count(state, mode, weight)
+      table.insert(state.granted, {token, ticket, alive - now()})
+      state.passed, rest = place, behind
+    end
+  end
+  -- Those that are left count as dead.
+  if not state.blocked then state.passed, rest = place, #state.w + 1 end
+  state.w = state.w:sub(rest)
+end
+
+-- Writes a state. One exclusive holder and nobody else is a plain value. Returns that, or 's2!'.
 -- It lives until the last lease or the last waiter's time is over.
 -- A Redis that is full refuses SET, but not after a write that takes no memory: who is there already goes on.
-local function write()
-  local token, leaseEnd, since, owner = holder()
-  if not token and queue == '' then return call('DEL', lock) end
-  local life = (leaseEnd or 0) - now()
-  local value = token and 's2:' .. token .. ':' .. life .. ':' .. since .. ':' .. owner
-  local written = value
-  if queue ~= '' then
-    value, life = 's2!', math.max(life, queueUntil - now())
-    written = value .. lastTicket .. ' ' .. queueUntil .. ' 1' .. holders .. queue
+local function write(state)
+  local key, h, w = state.key, state.h, state.w
+  if h .. w == '' then return call('DEL', key) end
+  local ends = w == '' and 0 or state.alive
+  for leaseEnd in h:gmatch('\nh %S+ %S+ %d+ (%d+)') do
+    ends = math.max(ends, leaseEnd)
   end
-  if redis.pcall('SET', lock, written, 'PX', life).err then
-    call('PEXPIRE', lock, life)
-    call('SET', lock, written, 'PX', life)
+  local life = math.max(1, ends - now())
+  local value = 's2!'
+  local written = value .. state.ticket .. ' ' .. state.alive .. h .. w
+  local token, since, owner = h:match('^\nh (%S+) x 1 %d+ (%d+) 0 ([^\n]*)$')
+  if token and w == '' then
+    value = 's2:' .. token .. ':' .. life .. ':' .. since .. ':' .. owner
+    written = value
+  end
+  if redis.pcall('SET', key, written, 'PX', life).err then
+    call('PEXPIRE', key, life)
+    call('SET', key, written, 'PX', life)
   end
   return value
 end
 
--- Gives the lock to the first waiter that is still alive, if it is free or its holder's lease is over.
--- The grant lasts until that waiter's time is over.
-local function pass()
-  local _, leaseEnd = holder()
-  if leaseEnd and tonumber(leaseEnd) > now() then return end
-  holders = ''
-  local rest = 1
-  for token, ticket, alive, owner, behind in queue:gmatch(
-    '\nw (%S+) %S+ %d+ (%d+) (%d+) %d+ ([^\n]*)()') do
-    passed, rest = passed + 1, behind
-    if tonumber(alive) > now() then
-      setHolder(token, alive, now(), owner)
-      granted = ticket
-      break
+-- Writes a state, and then tells those whom 'pass' let in, but for the asker. The message is the ticket, then ':' and
+-- what the plain value says, or '!' for a state. A grant that nobody heard is cut: its waiter may be dead. What the
+-- message promises holds for a cut grant too, in case a server does not count all who listen.
+-- PUBLISH may be missing: a waiter finds its grant by polling, too. Returns what 'write' does.
+local function store(state, asker)
+  local value, unheard = write(state)
+  for _, grant in ipairs(state.granted) do
+    local token, ticket, left = unpack(grant)
+    local message = ticket .. (value == 's2!' and '!' or ':' .. left .. ':' .. now())
+    if token ~= asker and redis.pcall('PUBLISH', 'sl:' .. token:sub(1, 18), message) == 0 then
+      local _, mode, weight, _, since, _, owner = takeOut(state, 'h', token)
+      hold(state, token, mode, weight, now() + math.max(left - ${unheardCut}, ${shortestGrant}), since, owner)
+      unheard = true
     end
   end
-  queue = queue:sub(rest)
+  if unheard then write(state) end
+  return value
 end
 
--- Tells a waiter of its grant, after it was written. The message is its ticket, then ':' and what the plain
--- value says, or '!' when others wait. A grant that nobody heard is cut: its waiter may be dead. What the
--- message promises holds for a cut grant too, in case a server does not count all who listen.
--- PUBLISH may be missing: the waiter finds the grant by polling, too.
-local function tell()
-  if not granted then return end
-  local token, leaseEnd, since, owner = holder()
-  local left = leaseEnd - now()
-  local mark = queue == '' and ':' .. left .. ':' .. since or '!'
-  if redis.pcall('PUBLISH', 'sl:' .. token:sub(1, 18), granted .. mark) ~= 0 then return end
-  setHolder(token, now() + math.max(left - ${unheardCut}, ${shortestGrant}), since, owner)
-  write()
-end
-
--- Takes a waiter out of the queue. Returns where it stood, its ticket, until when it counts as alive, when it first
--- asked. Nothing when it was not there.
-local function takeOut(token)
-  local from = queue:find('\nw ' .. token .. ' ', 1, true)
-  if not from then return end
-  local ticket, alive, asked, behind = queue:match('^\nw %S+ %S+ %d+ (%d+) (%d+) (%d+) [^\n]*()', from)
-  queue = queue:sub(1, from - 1) .. queue:sub(behind)
-  return from, tonumber(ticket), alive, asked
+-- What is at the keys.
+local function read()
+  if #KEYS == 1 then return {call('GET', KEYS[1])} end
+  return call('MGET', unpack(KEYS))
 end
 `;

@@ -4,32 +4,31 @@ import { keysOf, unexpected } from "./protocol.ts";
 import { isState } from "./state.ts";
 import { type Asking, runScript, tryCommand } from "./support.ts";
 
-// KEYS[1] the lock  KEYS[2] the queue behind another library's lock  KEYS[3] our tombstone, if it is to stay
-// ARGV[1] our token  ARGV[2] for how many ms our tombstone stays, 0 for none
-// Leaves the queue, and gives the lock to the first live waiter if it is ours. Replies 1 when it was ours, else 0.
+// Of one lock or several. KEYS: the locks; or, of those that may wait, three for each: the lock, the queue behind another
+// library's lock, our tombstone.
+// ARGV[1] for how many ms our tombstones stay, 0 for none  and for each lock our token
+// Leaves the queues, and hands the locks that are ours on. Replies how many were ours.
 export const releaseLua = lua`
-local there, beside
-if KEYS[2] then
-  there, beside = unpack(call('MGET', unpack(KEYS)))
-else
-  -- A plain value wants no more rights than GET and DEL.
-  there = call('GET', lock)
-  local token = (there or ''):match('^s2:([^: \n]+):')
-  if token then return token == ARGV[1] and call('DEL', lock) or 0 end
+local locks, values, ours = #ARGV - 2, read(), 0
+for i = 1, locks do
+  local first, token = 1 + (i - 1) * #KEYS / locks, ARGV[i + 1]
+  local there = values[first]
+  local plain = (there or ''):match('^s2:([^: \n]+):')
+  if plain then
+    -- It wants no more rights than GET and DEL.
+    if plain == token then ours = ours + call('DEL', KEYS[first]) end
+  else
+    local lock = there and open(KEYS[first], there)
+    local state = lock or open(KEYS[first + 1], #KEYS > locks and values[first + 1])
+    local held = state and takeOut(state, 'h', token)
+    if held then ours = ours + 1 end
+    if state and takeOut(state, 'w', token) or held then
+      if lock then pass(state) end
+      store(state)
+    end
+  end
+  if ARGV[1] ~= '0' then call('SET', KEYS[first + 2], 1, 'PX', ARGV[1]) end
 end
-local foreign = not (there and open(there))
-if foreign and beside then
-  open(beside)
-  lock = KEYS[2]
-end
-local ours = holder() == ARGV[1] and 1 or 0
-if ours == 1 then holders = '' end
-if takeOut(ARGV[1]) or ours == 1 then
-  if not foreign then pass() end
-  write()
-  tell()
-end
-if ARGV[2] ~= '0' then call('SET', KEYS[3], 1, 'PX', ARGV[2]) end
 return ours`;
 
 /**

@@ -2,10 +2,10 @@
 //
 // One exclusive holder and nobody else is a plain value:
 //   s2:<token>:<lease in ms>:<since>:<owner>
-// All else is a state, a line for each holder and each waiter:
-//   s2!<last ticket> <until> <limit>
-//   h <token> <mode> <weight> <until> <since> <owner>
-//   w <token> <mode> <weight> <ticket> <until> <since> <owner>
+// All else is a state, a line for each holder (h) and each waiter (w):
+//   s2!<last ticket> <until when a waiter counts as alive>
+//   h <token> <mode> <weight> <until> <since> 0 <owner>
+//   w <token> <mode> <weight> <until> <since> <ticket> <owner>
 // Times are the server's, in ms. Only the `since` of a plain value may be a client's.
 
 /** A lock that nobody waits for. */
@@ -18,28 +18,20 @@ export interface Plain {
   owner: string;
 }
 
-interface Entry {
+/** A holder or a waiter. */
+export interface Entry {
   token: string;
-  /** `x` for exclusive. */
+  /** `x` for exclusive, `s` for shared; the limit for a permit. */
   mode: string;
+  /** How many of the permits. 1 for the other modes. */
   weight: number;
-  owner: string;
-}
-
-export interface Holder extends Entry {
-  /** When its lease ends. */
+  /** When its lease ends; until when a waiter counts as alive. */
   until: number;
-  /** When it got the lock. */
+  /** When it got the lock; when a waiter first asked. */
   since: number;
-}
-
-export interface Waiter extends Entry {
-  /** The number of this stay in the queue. */
+  /** The number of a stay in the queue. 0 for a holder. */
   ticket: number;
-  /** Until when it counts as alive. */
-  until: number;
-  /** When it first asked. */
-  since: number;
+  owner: string;
 }
 
 export interface State {
@@ -47,17 +39,16 @@ export interface State {
   ticket: number;
   /** When the last waiter stops to count as alive. */
   until: number;
-  limit: number;
-  holders: Holder[];
+  holders: Entry[];
   /** The next one first. */
-  waiters: Waiter[];
+  waiters: Entry[];
 }
 
 /** How many bytes of an owner the queue keeps, so that no waiter's line is longer than 120. */
 export const ownerRoom = 28;
 
-/** How long the lines of a queue may be together: some 2,000 waiters. */
-export const queueRoom = 200_000;
+/** How long the lines of a state may be together: some 2,000 holders and waiters. */
+export const stateRoom = 200_000;
 
 /** Cuts an owner for the queue. A character is kept whole or not at all. */
 export function shortOwner(owner: string): string {
@@ -82,46 +73,32 @@ export function decodePlain(value: string): Plain | undefined {
   return { token, lease: Number(lease), since: Number(since), owner: owner as string };
 }
 
-export function encodeState({ ticket, until, limit, holders, waiters }: State): string {
-  return [
-    `s2!${ticket} ${until} ${limit}`,
-    ...holders.map((each) => `h ${entry(each)} ${each.until} ${each.since} ${each.owner}`),
-    ...waiters.map((each) => `w ${entry(each)} ${each.ticket} ${each.until} ${each.since} ${each.owner}`),
-  ].join("\n");
+export function encodeState({ ticket, until, holders, waiters }: State): string {
+  return [`s2!${ticket} ${until}`, ...holders.map(line("h")), ...waiters.map(line("w"))].join("\n");
 }
 
-function entry({ token, mode, weight }: Entry): string {
-  return `${token} ${mode} ${weight}`;
+function line(kind: "h" | "w") {
+  return ({ token, mode, weight, until, since, ticket, owner }: Entry) =>
+    `${kind} ${token} ${mode} ${weight} ${until} ${since} ${ticket} ${owner}`;
 }
 
-const stateLine = /^s2!(\d+) (\d+) (\d+)$/;
-const holderLine = /^h (\S+) (\S+) (\d+) (\d+) (\d+) ([^\n]*)$/;
-const waiterLine = /^w (\S+) (\S+) (\d+) (\d+) (\d+) (\d+) ([^\n]*)$/;
+const stateLine = /^s2!(\d+) (\d+)$/;
+const entryLine = /^([hw]) (\S+) (\S+) (\d+) (\d+) (\d+) (\d+) ([^\n]*)$/;
 
 /** Undefined for what is no state of this version. */
 export function decodeState(value: string): State | undefined {
   const [first = "", ...lines] = value.split("\n");
-  const [, ticket, until, limit] = stateLine.exec(first) ?? [];
+  const [, ticket, until] = stateLine.exec(first) ?? [];
   if (ticket === undefined || lines.length === 0) return undefined;
-  const holders: Holder[] = [];
-  const waiters: Waiter[] = [];
-  for (const line of lines) {
-    const holder = holderLine.exec(line);
-    const waiter = waiterLine.exec(line);
-    if (holder) holders.push(readHolder(holder));
-    else if (waiter) waiters.push(readWaiter(waiter));
-    else return undefined;
+  const entries = { h: [] as Entry[], w: [] as Entry[] };
+  for (const each of lines) {
+    const [, kind, token = "", mode = "", weight, until, since, ticket, owner = ""] =
+      entryLine.exec(each) ?? [];
+    if (kind === undefined) return undefined;
+    const numbers = { weight: Number(weight), until: Number(until), since: Number(since) };
+    entries[kind as "h" | "w"].push({ token, mode, ...numbers, ticket: Number(ticket), owner });
   }
-  return { ticket: Number(ticket), until: Number(until), limit: Number(limit), holders, waiters };
-}
-
-function readHolder([, token = "", mode = "", weight, until, since, owner = ""]: string[]): Holder {
-  return { token, mode, weight: Number(weight), until: Number(until), since: Number(since), owner };
-}
-
-function readWaiter([, token = "", mode = "", weight, ticket, until, since, owner = ""]: string[]): Waiter {
-  const entry = { token, mode, weight: Number(weight), ticket: Number(ticket) };
-  return { ...entry, until: Number(until), since: Number(since), owner };
+  return { ticket: Number(ticket), until: Number(until), holders: entries.h, waiters: entries.w };
 }
 
 /** What a state begins with, and what the scripts reply for one. */

@@ -2,12 +2,12 @@ import type { Operation } from "../protocol/script.ts";
 import {
   decodePlain,
   decodeState,
+  type Entry,
   encodePlain,
   encodeState,
-  type Holder,
-  queueRoom,
   type State,
-  type Waiter,
+  stateMark,
+  stateRoom,
 } from "../protocol/state.ts";
 import {
   askedTogether,
@@ -20,7 +20,7 @@ import {
   unheardCut,
 } from "../protocol/timing.ts";
 
-const empty: State = { ticket: 0, until: 0, limit: 1, holders: [], waiters: [] };
+const empty: State = { ticket: 0, until: 0, holders: [], waiters: [] };
 
 /** What the memory needs of the world outside. */
 export interface Surroundings {
@@ -85,175 +85,251 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     return get ? null : "OK";
   }
 
-  function join(keys: string[], [token = "", owner = "", lease, asked = ""]: string[]): unknown {
-    const [lock = "", besideKey = "", tombstone = "", fenceKey] = keys;
-    const [now, ttl] = [world.now(), Number(lease)];
-    if (data.get(tombstone) !== undefined) return [0, ":", 0, 0];
-    const there = data.get(lock);
-    const beside = data.get(besideKey);
-    const own = open(lock);
-    const waiting = own?.waiters.length ? own : open(besideKey);
-    const desk = openDesk({ ...(waiting ?? empty), holders: own?.holders ?? [] });
-    const stand = () => (asked === "" ? undefined : desk.stand(token, owner, Number(asked)));
+  function join(keys: string[], args: string[]): unknown {
+    const [lease, asked = "", owner = "", ...claims] = args;
+    const locks = claims.length / 3;
+    const now = world.now();
+    const values = keys.map((key) => data.get(key));
+    const desks: Desk[] = [];
+    const held: Entry[] = [];
 
-    if (there !== undefined && !own) {
-      const left = data.left(lock);
-      const stay = stand();
-      if (stay) desk.write(besideKey);
-      return [0, ":", left, 1, ...(stay ?? [])];
-    }
-
-    const store = () => {
-      if (beside !== undefined) data.delete(besideKey);
-      return desk.write(lock);
+    const keep = (i: number, asker?: string) => {
+      const [, beside = ""] = keys.slice(3 * i);
+      if (values[3 * i + 1] !== undefined) data.delete(beside);
+      return (desks[i] as Desk).store(asker);
     };
-    const hold = (until: number, since: number) => {
-      desk.setHolder(token, until, since, owner);
-      const value = store();
-      if (fenceKey === undefined) return [1, value];
-      const fence = Math.max(now, Number(data.get(fenceKey) ?? 0) + 1);
-      data.set(fenceKey, `${fence}`, fenceLife);
-      return [1, value, fence];
+    const busy = (i: number, ...reply: unknown[]) => {
+      for (let before = 0; before < i; before++) if ((desks[before] as Desk).granted.length) keep(before);
+      return [0, ...reply];
     };
 
-    const holding = desk.holder();
-    if (holding?.token === token) return hold(Math.max(holding.until, now + ttl), holding.since);
-    const stay = stand();
-    const { granted, passed } = desk.pass();
-    if (!desk.holder() || granted?.token === token) return hold(now + ttl, now);
-    if (stay || granted) {
-      store();
-      desk.tell(lock, granted);
+    for (let i = 0; i < locks; i++) {
+      const [key = "", beside = ""] = keys.slice(3 * i);
+      const [token = "", mode = "", weight] = claims.slice(3 * i);
+      const claim = { token, mode, weight: Number(weight), owner };
+      if (values[3 * i + 2] !== undefined) return busy(i, ":", 0, 0, i + 1);
+      const behind = open(beside) ?? empty;
+      const own = open(key);
+      if (!own) {
+        const waiting = openDesk(beside, behind);
+        const stay = asked === "" ? undefined : waiting.stand(claim, Number(asked));
+        if (stay) waiting.write();
+        return busy(i, ":", data.left(key), 1, i + 1, ...(stay ?? []));
+      }
+      if (!own.waiters.length) {
+        const ticket = Math.max(own.ticket, behind.ticket);
+        Object.assign(own, { waiters: behind.waiters, until: behind.until, ticket });
+      }
+      const desk = openDesk(key, own);
+      desks[i] = desk;
+      let [mine, stay]: [Entry | undefined, Stay | undefined] = [desk.takeOut("holders", token), undefined];
+      if (!mine) {
+        stay = asked === "" ? undefined : desk.stand(claim, Number(asked));
+        desk.pass();
+        const granted = desk.takeOut("holders", token);
+        const free = granted || !(desk.blocked || !desk.fits(claim) || desk.isFull());
+        if (free) mine = { ...claim, since: now, until: 0, ticket: 0 };
+      }
+      if (!mine) {
+        if (stay || desk.granted.length) keep(i);
+        const [soonest] = desk.state.holders.toSorted((a, b) => a.until - b.until);
+        const { until, owner: theirs } = soonest as Entry;
+        const place = stay ? [stay[0], stay[1] - desk.passed, stay[2]] : [];
+        return busy(i, `:${theirs}`, until - now, 0, i + 1, ...place);
+      }
+      held[i] = { ...claim, ticket: 0, since: mine.since, until: Math.max(mine.until, now + Number(lease)) };
     }
-    const { until, owner: busyOwner } = desk.holder() as Holder;
-    const busy = [0, `:${busyOwner}`, until - now, 0];
-    return stay ? [...busy, stay[0], stay[1] - passed, stay[2]] : busy;
+
+    const counters = keys.slice(3 * locks);
+    const fence = Math.max(...counters.map((key) => Math.max(now, Number(data.get(key) ?? 0) + 1)), 0);
+    const left = desks.map((desk, i) => {
+      const mine = held[i] as Entry;
+      desk.state.holders.push(mine);
+      const value = keep(i, mine.token);
+      const counter = counters[i];
+      if (counter !== undefined) data.set(counter, `${fence}`, fenceLife);
+      return value;
+    });
+    return [1, fence, ...left];
   }
 
-  function release(
-    [lock = "", besideKey = "", tombstone = ""]: string[],
-    [token = "", ms]: string[],
-  ): number {
-    const own = open(lock);
-    const desk = openDesk(own ?? open(besideKey));
-    const ours = desk.holder()?.token === token;
-    if (ours) desk.state.holders = [];
-    if (desk.takeOut(token) || ours) {
-      const granted = own && desk.pass().granted;
-      desk.write(own ? lock : besideKey);
-      desk.tell(lock, granted);
-    }
-    if (ms !== "0") data.set(tombstone, "1", Number(ms));
-    return ours ? 1 : 0;
+  function release(keys: string[], [ms, ...tokens]: string[]): number {
+    const each = keys.length / tokens.length;
+    let ours = 0;
+    tokens.forEach((token, i) => {
+      const [key = "", beside = "", tombstone = ""] = keys.slice(i * each, (i + 1) * each);
+      const plain = decodePlain(data.get(key) ?? "");
+      if (plain) {
+        if (plain.token === token) ours += data.delete(key);
+      } else {
+        const lock = data.get(key) === undefined ? undefined : open(key);
+        const desk = lock ? openDesk(key, lock) : openDesk(beside, open(beside));
+        const held = desk.takeOut("holders", token);
+        if (held) ours++;
+        if (desk.takeOut("waiters", token) || held) {
+          if (lock) desk.pass();
+          desk.store();
+        }
+      }
+      if (ms !== "0") data.set(tombstone, "1", Number(ms));
+    });
+    return ours;
   }
 
-  function extend([lock = ""]: string[], [token, lease, next = "", keepsLonger]: string[]): unknown {
-    const desk = openDesk(open(lock));
-    const held = desk.holder();
-    if (!held || (held.token !== token && held.token !== next)) return 0;
-    const longer = keepsLonger === "1" ? held.until : 0;
-    desk.setHolder(next, Math.max(longer, world.now() + Number(lease)), held.since, held.owner);
-    return desk.write(lock);
+  function extend(keys: string[], [keepsLonger, ...changes]: string[]): unknown {
+    return keys.map((key, i) => {
+      const [token = "", lease, next = "", mode] = changes.slice(4 * i);
+      const desk = openDesk(key, data.get(key) === undefined ? empty : open(key));
+      const held = desk.takeOut("holders", token) ?? desk.takeOut("holders", next);
+      if (!held) return 0;
+      const longer = keepsLonger === "1" ? held.until : 0;
+      const until = Math.max(longer, world.now() + Number(lease));
+      desk.state.holders.push({ ...held, token: next, mode: mode || held.mode, until });
+      desk.pass();
+      return desk.store();
+    });
   }
 
-  /** A plain value is opened as a state of one holder. Undefined for another library's. */
+  /** What is at a key. A plain value is opened as a state of one holder. Undefined for another library's. */
   function open(key: string): State | undefined {
-    const value = data.get(key) ?? "";
+    const value = data.get(key);
+    if (value === undefined) return { ...empty };
     const plain = decodePlain(value);
     if (!plain) return decodeState(value);
+    const { token, since, owner } = plain;
     const until = world.now() + data.left(key);
-    return { ...empty, holders: [{ ...plain, mode: "x", weight: 1, until }], waiters: [] };
+    return { ...empty, holders: [{ token, mode: "x", weight: 1, until, since, ticket: 0, owner }] };
   }
 
   /** A state that is being changed: what the scripts' prelude does. */
-  function openDesk(opened: State = empty) {
-    const state = { ...opened, waiters: [...opened.waiters] };
+  function openDesk(key: string, opened: State = empty) {
+    const state = { ...opened, holders: [...opened.holders], waiters: [...opened.waiters] };
     const now = world.now();
-    const holder = (): Holder | undefined => state.holders[0];
+    const desk = {
+      state,
+      granted: [] as Entry[],
+      /** How many left the queue by `pass`. */
+      passed: 0,
+      /** Whether a waiter that is alive does not fit. */
+      blocked: false,
 
-    function setHolder(token: string, until: number, since: number, owner: string): void {
-      state.holders = [{ token, mode: "x", weight: 1, until, since, owner }];
-    }
+      fits({ mode, weight }: Pick<Entry, "mode" | "weight">): boolean {
+        const [first] = state.holders;
+        if (!first) return true;
+        if (mode === "x" || kindOf(mode) !== kindOf(first.mode)) return false;
+        const sum = state.holders.reduce((total, holder) => total + holder.weight, weight);
+        return mode === "s" || sum <= Number(mode);
+      },
 
-    function write(key: string): string {
-      const held = holder();
-      if (state.waiters.length > 0) {
-        data.set(key, encodeState(state), Math.max(held?.until ?? 0, state.until) - now);
-        return "s2!";
-      }
-      if (!held) {
-        data.delete(key);
-        return "";
-      }
-      const { token, until, since, owner } = held;
-      const value = encodePlain({ token, lease: until - now, since, owner });
-      data.set(key, value, until - now);
-      return value;
-    }
+      pass(): void {
+        state.holders = state.holders.filter(({ until }) => until > now);
+        let [place, rest] = [0, 0];
+        for (const waiter of state.waiters) {
+          place++;
+          if (waiter.until <= now) continue;
+          desk.blocked = !desk.fits(waiter);
+          if (desk.blocked) break;
+          state.holders.push({ ...waiter, since: now, ticket: 0 });
+          desk.granted.push(waiter);
+          rest = place;
+        }
+        desk.passed = desk.blocked ? rest : place;
+        state.waiters = state.waiters.slice(desk.passed);
+      },
 
-    function pass(): { granted: Waiter | undefined; passed: number } {
-      const held = holder();
-      if (held && held.until > now) return { granted: undefined, passed: 0 };
-      state.holders = [];
-      const next = state.waiters.findIndex(({ until }) => until > now);
-      const passed = next < 0 ? state.waiters.length : next + 1;
-      const granted = state.waiters.splice(0, passed)[next];
-      if (granted) setHolder(granted.token, granted.until, now, granted.owner);
-      return { granted, passed };
-    }
+      write(): string {
+        const { holders, waiters } = state;
+        const [first] = holders;
+        if (!first && !waiters.length) {
+          data.delete(key);
+          return "";
+        }
+        const until = Math.max(waiters.length ? state.until : 0, ...holders.map((holder) => holder.until));
+        const life = Math.max(1, until - now);
+        const alone = holders.length === 1 && !waiters.length && first?.mode === "x" ? first : undefined;
+        const plain = alone && encodePlain({ ...alone, lease: life });
+        data.set(key, plain ?? encodeState(state), life);
+        return plain ?? stateMark;
+      },
 
-    function tell(key: string, granted: Waiter | undefined): void {
-      if (!granted) return;
-      const { token, ticket, until, owner } = granted;
-      const left = until - now;
-      const mark = state.waiters.length > 0 ? "!" : `:${left}:${now}`;
-      if (world.publish(`sl:${token.slice(0, 18)}`, `${ticket}${mark}`) > 0) return;
-      setHolder(token, now + Math.max(left - unheardCut, shortestGrant), now, owner);
-      write(key);
-    }
+      store(asker?: string): string {
+        const value = desk.write();
+        let unheard = false;
+        for (const { token, ticket, until } of desk.granted) {
+          if (token === asker) continue;
+          const left = until - now;
+          const message = `${ticket}${value === stateMark ? "!" : `:${left}:${now}`}`;
+          if (world.publish(`sl:${token.slice(0, 18)}`, message) > 0) continue;
+          const holder = desk.takeOut("holders", token) as Entry;
+          state.holders.push({ ...holder, until: now + Math.max(left - unheardCut, shortestGrant) });
+          unheard = true;
+        }
+        if (unheard) desk.write();
+        return value;
+      },
 
-    /** False when it does not wait. */
-    function takeOut(token: string): boolean {
-      const index = state.waiters.findIndex((waiter) => waiter.token === token);
-      if (index >= 0) state.waiters.splice(index, 1);
-      return index >= 0;
-    }
+      takeOut(from: "holders" | "waiters", token: string): Entry | undefined {
+        const index = state[from].findIndex((entry) => entry.token === token);
+        return index < 0 ? undefined : state[from].splice(index, 1)[0];
+      },
 
-    /** Returns ticket, place and stay; undefined where there is no room. */
-    function stand(token: string, owner: string, ago: number): [number, number, number] | undefined {
-      let waiter = state.waiters.find((each) => each.token === token);
-      if (!waiter) {
-        if (!hasRoom()) return undefined;
-        const since = now - ago;
-        state.ticket = Math.max(now, state.ticket + 1);
-        const entry = { token, mode: "x", weight: 1, owner };
-        waiter = { ...entry, ticket: state.ticket, until: 0, since };
-        state.waiters.splice(newPlace(since), 0, waiter);
-      }
-      const place = state.waiters.indexOf(waiter);
-      const pause = Math.max(pollEvery, Math.min(pollAtLeastEvery, place * pollLaterPerPlace));
-      const stay = lostRequestMargin + pause;
-      waiter.until = Math.max(waiter.until, now + stay);
-      state.until = Math.max(state.until, waiter.until);
-      return [waiter.ticket, place, stay];
-    }
+      /** Returns ticket, place and stay; undefined if there is no room. */
+      stand(claim: Pick<Entry, "token" | "mode" | "weight" | "owner">, ago: number): Stay | undefined {
+        let waiter = state.waiters.find(({ token }) => token === claim.token);
+        if (!waiter) {
+          if (desk.isFull()) return undefined;
+          const since = now - ago;
+          state.ticket = Math.max(now, state.ticket + 1);
+          waiter = { ...claim, ticket: state.ticket, until: 0, since };
+          state.waiters.splice(newPlace(since), 0, waiter);
+        }
+        const place = state.waiters.indexOf(waiter);
+        const pause = Math.max(pollEvery, Math.min(pollAtLeastEvery, place * pollLaterPerPlace));
+        const stay = lostRequestMargin + pause;
+        const { mode, weight, owner } = claim;
+        const changed = { mode, weight, owner, until: Math.max(waiter.until, now + stay) };
+        state.waiters[place] = { ...waiter, ...changed };
+        state.until = Math.max(state.until, changed.until);
+        return [waiter.ticket, place, stay];
+      },
+
+      isFull(): boolean {
+        if (linesOf(state) < stateRoom) return false;
+        state.waiters = state.waiters.filter(({ until }) => until > now);
+        return linesOf(state) >= stateRoom;
+      },
+    };
 
     function newPlace(asked: number): number {
-      const later = ({ since }: Waiter) => since > asked + askedTogether && since <= now;
+      const later = ({ since }: Entry) => since > asked + askedTogether && since <= now;
       return state.waiters.findLastIndex((waiter) => !later(waiter)) + 1;
     }
 
-    function hasRoom(): boolean {
-      const size = () => new TextEncoder().encode(encodeState({ ...state, holders: [] })).length - headSize();
-      const headSize = () => `s2!${state.ticket} ${state.until} ${state.limit}`.length;
-      if (size() >= queueRoom) state.waiters = state.waiters.filter(({ until }) => until > now);
-      return size() < queueRoom;
-    }
-
-    return { state, holder, setHolder, write, pass, tell, takeOut, stand };
+    return desk;
   }
 
   return { command };
+}
+
+/** A stay in the queue: its ticket, how many wait before it, for how many ms it counts as alive. */
+type Stay = [ticket: number, place: number, ms: number];
+
+/** The part of a state being changed that outlives a look at one lock. */
+interface Desk {
+  state: State;
+  granted: Entry[];
+  store(asker?: string): string;
+}
+
+/** A permit's mode is its limit. */
+function kindOf(mode: string): string {
+  return mode === "x" || mode === "s" ? mode : "permit";
+}
+
+/** How many bytes the lines of a state take. */
+function linesOf(state: State): number {
+  const bytes = (text: string) => new TextEncoder().encode(text).length;
+  return bytes(encodeState(state)) - bytes(`s2!${state.ticket} ${state.until}`);
 }
 
 /** Strings that expire. */

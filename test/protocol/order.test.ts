@@ -29,10 +29,10 @@ test("nobody passes one that stood in the queue before it asked, and who clearly
           protocolScript(),
           "3",
           ...keys,
-          token,
-          "",
           "1000",
           `${Math.floor(first)}`,
+          "",
+          ...[token, "x", "1"],
           "join",
         );
       }
@@ -60,10 +60,10 @@ test("one whose first request was slow stands before those that asked after it",
       "k",
       "k:waiters",
       `k:gone:${token}`,
-      token,
-      "",
       "1000",
       `${ago}`,
+      "",
+      ...[token, "x", "1"],
       "join",
     );
   join("first", 0);

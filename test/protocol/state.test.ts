@@ -18,13 +18,13 @@ const owner = fc
   .string({ unit: "grapheme", maxLength: 60 })
   .map((text) => text.replace(/[^ -~\xa0-\uffff]/g, ""))
   .filter((text) => text.isWellFormed());
-const token = fc.uuid();
+const token = fc.uuid().map((text) => text.replaceAll("-", ""));
 const entry = {
   token: fc.oneof(
     token,
     token.map((text) => `${text}.kept`),
   ),
-  mode: fc.constantFrom("x", "s", "p"),
+  mode: fc.constantFrom("x", "s", "1", "100000"),
   weight: fc.integer({ min: 1, max: 100_000 }),
   until: time,
   since: time,
@@ -34,8 +34,7 @@ const state: fc.Arbitrary<State> = fc
   .record({
     ticket: time,
     until: time,
-    limit: fc.integer({ min: 1, max: 100_000 }),
-    holders: fc.array(fc.record(entry), { maxLength: 4 }),
+    holders: fc.array(fc.record({ ...entry, ticket: fc.constant(0) }), { maxLength: 4 }),
     waiters: fc.array(fc.record({ ...entry, token, ticket: time }), { maxLength: 6 }),
   })
   .filter(({ holders, waiters }) => holders.length + waiters.length > 0);
@@ -112,9 +111,10 @@ test.each([
   "a foreigner's",
   "s2:",
   "s2!",
-  "s2!1 2 3",
-  "s2!1 2 3\n",
-  "s2!1 2 3\nx y",
+  "s2!1 2",
+  "s2!1 2\n",
+  "s2!1 2\nx y",
+  "s2!1 2 1\nh t x 1 2 3 0 ",
   "sl:7b1c0f52-0000-4000-8000-000000000000:10000:an owner",
   "sl!7b1c0f52-0000-4000-8000-000000000000:10000:",
 ])("what another library or another version wrote is neither a plain value nor a state: %j", (value) => {

@@ -10,8 +10,9 @@ import { lockKey } from "./server.ts";
 // to give the replies, send the messages and keep the keys that the real scripts do.
 
 const epoch = Date.UTC(2100, 0, 1);
-const fence = `${lockKey}:fence`;
-const keysOf = (token: string) => [lockKey, `${lockKey}:waiters`, `${lockKey}:gone:${token}`];
+const locks = [lockKey, "lock:{another}", "lock:{third}"];
+const fence = (lock: string) => `${lock}:fence`;
+const keysOf = (lock: string, token: string) => [lock, `${lock}:waiters`, `${lock}:gone:${token}`];
 
 type Step =
   | { pass: number }
@@ -29,41 +30,61 @@ const owners = [
   "🦀".repeat(9),
 ];
 
-/** A few contenders, who meet often. */
-const contender = fc.integer({ min: 0, max: 5 }).map((number) => ({
-  token: tokens[number] as string,
-  owner: owners[number] as string,
-}));
+/** A few contenders, who meet often. Each asks for the same in all of its requests. */
+const asked = [
+  ["x", 1],
+  ["s", 1],
+  ["s", 1],
+  ["2", 1],
+  ["3", 2],
+  ["x", 1],
+] as const;
+const contender = fc.integer({ min: 0, max: 5 }).map((number) => {
+  const [mode, weight] = asked[number] as (typeof asked)[number];
+  return { token: tokens[number] as string, owner: owners[number] as string, mode, weight };
+});
 const ttl = fc.integer({ min: 10, max: 30_000 });
+/** Mostly one lock, the same; now and then two or three. */
+const some = fc.oneof(
+  { weight: 5, arbitrary: fc.constant([lockKey]) },
+  { weight: 2, arbitrary: fc.subarray(locks, { minLength: 1 }) },
+);
 
 const pass = fc.record({ pass: fc.constantFrom(1, 2, 3, 20, 300, 2500, 3749, 3750, 5000, 20_000, -4000) });
 const join = fc
-  .tuple(contender, ttl, fc.constantFrom("", "0", "0", "3", "70", "900"), fc.boolean())
-  .map(([{ token, owner }, ttl, ago, fencing]): Step => {
+  .tuple(contender, some, ttl, fc.constantFrom("", "0", "0", "3", "70", "900"), fc.boolean())
+  .map(([{ token, owner, mode, weight }, some, ttl, ago, fencing]): Step => {
+    const short = ago === "" && mode === "x" ? owner : shortOwner(owner);
     return {
       script: "join",
-      keys: [...keysOf(token), ...(fencing ? [fence] : [])],
-      args: [token, ago === "" ? owner : shortOwner(owner), ttl, ago],
+      keys: [...some.flatMap((lock) => keysOf(lock, token)), ...(fencing ? some.map(fence) : [])],
+      args: [ttl, some.length > 1 ? "" : ago, short, ...some.flatMap(() => [token, mode, weight])],
     };
   });
-const release = contender.map(
-  ({ token }): Step => ({ script: "release", keys: [lockKey], args: [token, 0] }),
-);
+const release = fc
+  .tuple(contender, some)
+  .map(([{ token }, some]): Step => ({ script: "release", keys: some, args: [0, ...some.map(() => token)] }));
 const dequeue = fc
-  .tuple(contender, fc.constantFrom(0, 0, 4000))
-  .map(([{ token }, mark]): Step => ({ script: "release", keys: keysOf(token), args: [token, mark] }));
+  .tuple(contender, some, fc.constantFrom(0, 0, 4000))
+  .map(([{ token }, some, mark]): Step => {
+    const keys = some.flatMap((lock) => keysOf(lock, token));
+    return { script: "release", keys, args: [mark, ...some.map(() => token)] };
+  });
 const extend = fc
-  .tuple(contender, ttl, fc.boolean(), fc.constantFrom(0, 1))
-  .map(([{ token }, ttl, keep, shared]): Step => {
-    return { script: "extend", keys: [lockKey], args: [token, ttl, keep ? `${token}.kept` : token, shared] };
+  .tuple(contender, some, ttl, fc.boolean(), fc.constantFrom(0, 1), fc.constantFrom("", "", "s"))
+  .map(([{ token, mode }, some, ttl, keep, resumed, next]): Step => {
+    const change = [token, ttl, keep ? `${token}.kept` : token, mode === "x" ? next : ""];
+    return { script: "extend", keys: some, args: [resumed, ...some.flatMap(() => change)] };
   });
 const value = fc.oneof(
   contender.map(({ token, owner }) => `s2:${token}:300:4102444800000:${owner}`),
-  fc.constantFrom("a foreigner's", "s2:", "s2!", "s2!1 2 3", "sl:00000001-0000-4000-8000-000000000000:300:"),
+  fc.constantFrom("a foreigner's", "s2:", "s2!", "s2!1 2", "sl:00000001-0000-4000-8000-000000000000:300:"),
 );
-const take = fc.tuple(value, ttl, fc.boolean()).map(([value, ttl, get]): Step => {
-  return { command: ["SET", lockKey, value, "NX", ...(get ? ["GET"] : []), "PX", `${ttl}`] };
-});
+const take = fc
+  .tuple(fc.constantFrom(lockKey, ...locks), value, ttl, fc.boolean())
+  .map(([lock, value, ttl, get]): Step => {
+    return { command: ["SET", lock, value, "NX", ...(get ? ["GET"] : []), "PX", `${ttl}`] };
+  });
 const listening = fc
   .array(contender, { maxLength: 6 })
   .map((some): Step => ({ listening: some.map(({ token }) => `sl:${token.slice(0, 18)}`) }));
@@ -113,7 +134,7 @@ async function trace(engine: Engine, steps: Step[]): Promise<unknown[]> {
 
 test("the model of the scripts gives the replies, sends the messages and keeps the keys that the real ones do", async () => {
   const [real, model] = [await createRealEngine(), createModelEngine()];
-  const seen = { alone: 0, others: 0, fences: 0, beside: 0 };
+  const seen = { alone: 0, others: 0, fences: 0, beside: 0, together: 0, several: 0, severalFences: 0 };
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40, size: "max" }), async (steps) => {
       const wanted = await trace(real, steps);
@@ -122,10 +143,13 @@ test("the model of the scripts gives the replies, sends the messages and keeps t
       seen.others += messages.filter((message) => message.endsWith("!")).length;
       seen.alone += messages.filter((message) => message.includes(":")).length;
       const all = JSON.stringify(wanted);
-      seen.fences += all.includes(`${fence}"`) ? 1 : 0;
+      seen.fences += all.includes(`${fence(lockKey)}"`) ? 1 : 0;
+      seen.together += /\\nh [^"]*\\nh /.test(all) ? 1 : 0;
+      seen.several += /"result":\[1,0,"[^"]+","/.test(all) ? 1 : 0;
+      seen.severalFences += /"result":\[1,[1-9]\d*,"[^"]+","/.test(all) ? 1 : 0;
       seen.beside += all.includes(`["${lockKey}:waiters",`) ? 1 : 0;
     }),
-    { numRuns: 400 },
+    { numRuns: 700 },
   );
   for (const [what, times] of Object.entries(seen)) expect(times, what).toBeGreaterThan(20);
 });
