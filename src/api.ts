@@ -5,6 +5,32 @@ import type { UpstashRedis } from "./redis/upstash.ts";
 export type Duration = number | `${number}${Unit}` | `${number} ${Unit}`;
 type Unit = "ms" | "s" | "m" | "h" | "d";
 
+/**
+ * What is locked: a key, or a key with how it is locked. All of one key stand in one queue.
+ *
+ * @example
+ * "order:42" // one holder
+ * { key: "openai", limit: 5 } // one of five permits; with `weight: 2`, two of them
+ * { key: "report", mode: "shared" } // together with other readers, but not with an exclusive holder
+ */
+export type Target =
+  | string
+  | {
+      /** Up to 1024 characters. */
+      key: string;
+      /** `"shared"`: together with others that share it. Not with `limit`. @default "exclusive" */
+      mode?: "exclusive" | "shared" | undefined;
+      /** How many permits there are, 1 to 100,000. It counts for this caller's own admission. */
+      limit?: number | undefined;
+      /** How many of them to take, 1 to `limit`. @default 1 */
+      weight?: number | undefined;
+      /** In place of the `holdFor` option. */
+      holdFor?: Duration | undefined;
+    };
+
+/** One target, or 1 to 16 of them with different keys: all are taken, or none. */
+export type Targets = Target | readonly Target[];
+
 /** Where Redis is, and the defaults of every call. */
 export interface LockerOptions extends LockOptions {
   /** Of Upstash's REST API. @default UPSTASH_REDIS_REST_URL, or KV_REST_API_URL, read when the first lock is taken */
@@ -30,17 +56,17 @@ export interface Locker {
    * @throws LockUnavailableError when Redis could not be asked
    * @throws LockOptionError before any request
    */
-  acquire(key: string, options?: LockOptions): Promise<Lock>;
+  acquire(key: Targets, options?: LockOptions): Promise<Lock>;
   /** As `acquire`, but null when another holds the lock. Still throws when Redis could not be asked. */
-  tryAcquire(key: string, options?: LockOptions): Promise<Lock | null>;
+  tryAcquire(key: Targets, options?: LockOptions): Promise<Lock | null>;
   /**
    * Runs the work under the lock, renews it meanwhile, and releases it. An error of the work wins over all
    * others. A release that cannot be asked for is an event, no error: the work was done under the lock.
    * @throws LockLostError once the work has settled, if the lock was lost meanwhile
    * @throws LockUnavailableError once the work has settled, if the lock could not be kept for `holdFor`
    */
-  withLock<T>(key: string, work: Work<T>): Promise<T>;
-  withLock<T>(key: string, options: WithLockOptions, work: Work<T>): Promise<T>;
+  withLock<T>(key: Targets, work: Work<T>): Promise<T>;
+  withLock<T>(key: Targets, options: WithLockOptions, work: Work<T>): Promise<T>;
   /**
    * A lock taken elsewhere, from its handle. Whether it is still ours is not known before `extend` or
    * `release` has asked: until then `held` is false.
@@ -119,8 +145,10 @@ export interface Settings {
 
 /** One lock, as its holder sees it. */
 export interface Lock {
-  /** The key as it was given, without the prefix. */
+  /** The key as it was given, without the prefix; of several targets their keys, joined by ", ". */
   readonly key: string;
+  /** The keys of all targets. */
+  readonly keys: readonly string[];
   /** What tells this holder from all others. Secret: whoever has it can release the lock. */
   readonly token: string;
   /** The fencing token, when `fencing` is on: greater than that of every holder before. */
@@ -142,6 +170,13 @@ export interface Lock {
    * @throws LockUnavailableError when Redis could not be asked; the lock is held on while `remaining` lasts
    */
   extend(ttl?: Duration): Promise<boolean>;
+  /**
+   * Makes an exclusive lock a shared one, at once and without letting go. Readers that wait next in the queue come in.
+   * Starts the lease anew. False when the lock was lost.
+   * @throws LockOptionError unless all targets are exclusive
+   * @throws LockUnavailableError when Redis could not be asked; it may be asked again
+   */
+  downgrade(): Promise<boolean>;
   /**
    * Gives the lock up. True when it was still ours, false when it had been lost; never deletes another's.
    * Asked again, it gives the same answer. `failed: true` lets it go at once in spite of `holdFor`.
@@ -167,36 +202,85 @@ export interface LockHandle {
   fence: number | undefined;
   /** Ms left of the window for which a success keeps the lock. @default 0 */
   holdFor?: number | undefined;
+  /** What is locked, if it is not one exclusive lock: then `key` and `token` are for people to tell handles apart. */
+  targets?: readonly HandleTarget[] | undefined;
 }
 
-/** What is known of another holder. */
-export interface Holder {
-  /** What it calls itself, if it said so. */
-  owner: string | undefined;
-  /** Milliseconds its lease may last: what is left of it where the server said so, else its whole length. */
-  retryAfter: number | undefined;
+/** A target as a handle carries it. */
+export interface HandleTarget {
+  key: string;
+  token: string;
+  mode?: "exclusive" | "shared" | undefined;
+  limit?: number | undefined;
+  weight?: number | undefined;
+  /** Ms left of its window. @default 0 */
+  holdFor?: number | undefined;
 }
 
-/** What happens on the way of a lock; `waited` is in ms. Never holds a token. A listener that throws changes nothing. */
+/**
+ * What happens on the way of a lock; times are in ms. Never holds a token. A listener that throws changes nothing.
+ * The first is `asked`. Then `waiting` each time it stands in the queue, and one of `acquired`, `busy` and `unavailable`.
+ * Of an acquired lock come `renewed`, `lost` and, once it is let go, `released`.
+ */
 export type LockEvent = {
   /** Of the attempt: it joins the events of one lock, and is no part of its token. */
   id: string;
+  /** Of several targets their keys, joined by ", ". */
   key: string;
+  /** What this holder calls itself; of `busy` and `waiting` what the other holder does. */
+  owner: string | undefined;
 } & Happening;
 export type Happening =
+  | { type: "asked" }
   | {
       type: "acquired";
+      /** Since it was asked for. */
+      took: number;
+      /** The same for who waits; 0 without `wait`. */
       waited: number;
       /** Whether a message handed it over, and not a request found it so. */
       granted: boolean;
       fence: number | undefined;
     }
-  | ({ type: "busy"; waited: number; place: number | undefined } & Holder)
-  // `place`: how many wait before us.
-  | ({ type: "waiting"; waited: number; place: number } & Holder)
-  // `remaining`: ms this process can be sure of from now.
-  | { type: "renewed"; remaining: number }
+  | {
+      type: "busy";
+      /** Since it was asked for. */
+      took: number;
+      waited: number;
+      place: number | undefined;
+      /** Whose lock it is. */
+      owner: string | undefined;
+      retryAfter: number | undefined;
+    }
+  | {
+      type: "waiting";
+      waited: number;
+      /** How many wait before us. */
+      place: number;
+      /** Whose lock it is. */
+      owner: string | undefined;
+      retryAfter: number | undefined;
+    }
+  | {
+      type: "renewed";
+      /** That this process can be sure of from now. */
+      remaining: number;
+    }
   | { type: "lost"; error: Error }
-  // `stillHeld`: whether the lock was still ours.
-  | { type: "released"; stillHeld: boolean }
-  | { type: "unavailable"; error: Error };
+  | {
+      type: "released";
+      /** Whether the lock was still ours. */
+      stillHeld: boolean;
+      /** From acquire to the call of the release. */
+      heldFor: number;
+      /** Whether it is kept for the rest of `holdFor`. */
+      kept: boolean;
+    }
+  | {
+      type: "unavailable";
+      error: Error;
+      /** What was asked for. */
+      step: "acquire" | "extend" | "release";
+      /** Since that. */
+      took: number;
+    };

@@ -3,11 +3,11 @@
 export { printable, show } from "./errors.ts";
 export * from "./index.ts";
 export { handOver, timeLeft } from "./invocation.ts";
-export { connectionOptions, finisher, lossOf, newLocker } from "./locker.ts";
+export { connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
 export { leaseFor, milliseconds } from "./options/durations.ts";
 export { defaults, readOptions } from "./options/lock-options.ts";
 export { wellFormed } from "./options/rules.ts";
-export { readKey } from "./options/targets.ts";
+export { readKey, readTargets } from "./options/targets.ts";
 export {
   decodePlain,
   decodeState,

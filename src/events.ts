@@ -6,6 +6,6 @@ export async function emit(
   happening: Happening,
 ): Promise<void> {
   try {
-    await settings.onEvent?.({ id, key, ...happening });
+    await settings.onEvent?.({ id, key, owner: settings.owner, ...happening });
   } catch {}
 }

@@ -1,5 +1,6 @@
 export type {
   Duration,
+  HandleTarget,
   Lock,
   LockEvent,
   Locker,
@@ -7,6 +8,8 @@ export type {
   LockHandle,
   LockOptions,
   LockSettings,
+  Target,
+  Targets,
   WithLockOptions,
   Work,
 } from "./api.ts";

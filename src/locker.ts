@@ -1,10 +1,20 @@
 import { acquire } from "./acquire/acquire.ts";
-import type { Lock, Locker, LockerOptions, LockSettings, Settings, WithLockOptions, Work } from "./api.ts";
+import type {
+  Lock,
+  Locker,
+  LockerOptions,
+  LockSettings,
+  Settings,
+  Targets,
+  WithLockOptions,
+  Work,
+} from "./api.ts";
 import { LockBusyError, LockLostError, LockOptionError, show } from "./errors.ts";
 import { readHandle } from "./lease/handle.ts";
-import { gone, resumeLock } from "./lease/held-lock.ts";
+import { resumeLock } from "./lease/held-lock.ts";
+import { gone } from "./lease/renewal.ts";
 import { defaults, readOptions } from "./options/lock-options.ts";
-import { readKey } from "./options/targets.ts";
+import { readTargets, type Wanted } from "./options/targets.ts";
 import { newAttempt } from "./protocol/attempt.ts";
 import { type Connection, connect } from "./redis/connection.ts";
 import { restClient } from "./redis/rest.ts";
@@ -26,8 +36,12 @@ export function createLocker(options: LockerOptions = {}): Locker {
 }
 
 export function newLocker(connection: () => Connection, settings: Settings): Locker {
-  const take = async (key: string, asked: Settings) => acquire(newAttempt(connection(), asked, readKey(key)));
-  const acquireLock: Locker["acquire"] = async (key, options) => take(key, readOptions(settings, options));
+  const take = async (targets: readonly Wanted[], asked: Settings) => {
+    checkFencing(targets, asked);
+    return acquire(newAttempt(connection(), asked, targets));
+  };
+  const acquireLock: Locker["acquire"] = async (key, options) =>
+    take(readTargets(key), readOptions(settings, options));
 
   return {
     options: Object.freeze({ ...settings }),
@@ -37,12 +51,13 @@ export function newLocker(connection: () => Connection, settings: Settings): Loc
         if (error instanceof LockBusyError) return null;
         throw error;
       }),
-    async withLock<T>(key: string, ...rest: [Work<T>] | [WithLockOptions, Work<T>]): Promise<T> {
+    async withLock<T>(key: Targets, ...rest: [Work<T>] | [WithLockOptions, Work<T>]): Promise<T> {
       const work = rest.pop();
       if (typeof work !== "function") throw new LockOptionError("work", show(work), "a function");
+      const targets = readTargets(key);
       const asked = readOptions({ ...settings, renew: settings.renew ?? forever }, rest[0]);
-      const lock = await take(key, asked);
-      const finish = finisher(lock, asked);
+      const lock = await take(targets, asked);
+      const finish = finisher(lock, { ...asked, holdFor: longestWindow(targets, asked) });
       let result: T;
       try {
         result = await work(lock);
@@ -54,18 +69,30 @@ export function newLocker(connection: () => Connection, settings: Settings): Loc
       return result;
     },
     resume(handle, options) {
-      const { key, token, fence, holdFor = 0, ...theirs } = readHandle(handle);
-      const { prefix, owner } = theirs;
-      const asked = readOptions({ ...settings, ...theirs }, options);
+      const { targets, tokens, fence, prefix, owner, ttl } = readHandle(handle);
+      const asked = readOptions({ ...settings, prefix, owner, ttl }, options);
       for (const [name, value] of Object.entries({ prefix, owner }))
         if (asked[name as "prefix" | "owner"] !== value)
           throw new LockOptionError(name, "another than the handle's", "none: the handle has it");
       // The window counts from acquire. Of two that are given, the shorter holds.
-      const windows = [holdFor, asked.holdFor].filter((each) => each > 0);
-      asked.holdFor = Math.min(...windows, windows.length ? forever : 0);
-      return resumeLock(newAttempt(connection(), asked, key, { token }), fence);
+      const inWindow = targets.map((target) => {
+        const windows = [target.holdFor ?? 0, asked.holdFor].filter((each) => each > 0);
+        return { ...target, holdFor: Math.min(...windows, windows.length ? forever : 0) };
+      });
+      return resumeLock(newAttempt(connection(), asked, inWindow, tokens), fence);
     },
   };
+}
+
+/** A later permit's or reader's token would make a live neighbour stale. */
+function checkFencing(targets: readonly Wanted[], { fencing }: Settings): void {
+  if (fencing && !targets.every(({ mode }) => mode === "x" || mode === "1"))
+    throw new LockOptionError("fencing", "true", 'false with mode "shared" or a limit above 1');
+}
+
+/** The longest time in ms for which a success keeps one of the targets. */
+export function longestWindow(targets: readonly Wanted[], { holdFor }: Pick<Settings, "holdFor">): number {
+  return Math.max(...targets.map((target) => target.holdFor ?? holdFor));
 }
 
 /**

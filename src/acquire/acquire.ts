@@ -7,21 +7,22 @@ import type { Attempt } from "../protocol/attempt.ts";
 import type { Outcome } from "../protocol/protocol.ts";
 import { tryLock } from "../protocol/try-lock.ts";
 import { unavailable } from "../unavailable.ts";
-import { waitForTurn } from "./wait.ts";
+import { waitForAll } from "./several.ts";
 
 /**
- * Takes the lock, waiting for it as long as the settings say. Rejects with
+ * Takes what is asked for, waiting for it as long as the settings say. Rejects with
  * - `LockBusyError` when another holds it;
  * - `LockUnavailableError` when nothing is known (or resolves to a lock that is not held, for `"proceed"`);
  * - the reason of the `signal` option when that aborts.
  * What was asked for and given up is cleaned up behind it.
  */
 export async function acquire(attempt: Attempt): Promise<Lock> {
-  const { age, key, settings } = attempt;
+  const { age, settings } = attempt;
   const { signal, wait } = settings;
   signal?.throwIfAborted();
+  emit(attempt, { type: "asked" });
   const waited = () => (wait > 0 ? age() : 0);
-  /** Whether we may stand in the queue. */
+  /** Whether we may stand in a queue. */
   let queued = false;
   let outcome: Outcome;
   let lock: Lock | undefined;
@@ -29,7 +30,7 @@ export async function acquire(attempt: Attempt): Promise<Lock> {
     outcome = await tryLock(attempt);
     if (!outcome.held && wait > 0) {
       queued = true;
-      outcome = await waitForTurn(attempt);
+      outcome = await waitForAll(attempt);
     }
     if (outcome.held) {
       lock = holdLock(attempt, outcome, queued);
@@ -39,7 +40,7 @@ export async function acquire(attempt: Attempt): Promise<Lock> {
       // A reply found on a late repetition leaves less than the lease: it is made whole before the work starts.
       if (!handedOver && lock.remaining < settings.ttl / 2 && !(await lock.extend()))
         throw new Error("its lease ended before the reply");
-      emit(attempt, { type: "acquired", waited: waited(), granted: handedOver, fence });
+      emit(attempt, { type: "acquired", took: age(), waited: waited(), granted: handedOver, fence });
       return lock;
     }
   } catch (error) {
@@ -47,7 +48,8 @@ export async function acquire(attempt: Attempt): Promise<Lock> {
     attempt.background(lock ? lock.release({ failed: true }) : giveUp(attempt, queued));
     followAbandoned(attempt, queued);
     if (signal?.aborted) throw signal.reason;
-    const failure = error instanceof LockUnavailableError ? error : unavailable(attempt, error);
+    const failure =
+      error instanceof LockUnavailableError ? error : unavailable(attempt, error, "acquire", age);
     if (settings.ifUnavailable === "proceed") return unheldLock(attempt);
     throw failure;
   }
@@ -55,6 +57,6 @@ export async function acquire(attempt: Attempt): Promise<Lock> {
   if (queued) await leaveQueue(attempt).catch(() => {});
   followAbandoned(attempt, queued);
   const details = { ...outcome.holder, place: outcome.queued?.place, waited: waited() };
-  emit(attempt, { type: "busy", ...details });
-  throw new LockBusyError(key, details);
+  emit(attempt, { type: "busy", ...details, took: age() });
+  throw new LockBusyError(outcome.claim.key, details);
 }

@@ -1,4 +1,4 @@
-import type { Attempt } from "../protocol/attempt.ts";
+import type { Attempt, Claim } from "../protocol/attempt.ts";
 import { channelOf } from "../protocol/protocol.ts";
 import type { Connection } from "../redis/connection.ts";
 import { sleep, whenAborted } from "../runtime.ts";
@@ -16,7 +16,7 @@ export interface Inbox {
 }
 
 /** Listens for grants. Returns what ends it. */
-export function subscribe(attempt: Attempt, inbox: Inbox): () => void {
+export function subscribe({ connection }: Attempt, claim: Claim, inbox: Inbox): () => void {
   const stream = new AbortController();
   const hear = (message: Heard) => {
     if (stream.signal.aborted) return;
@@ -24,7 +24,7 @@ export function subscribe(attempt: Attempt, inbox: Inbox): () => void {
     inbox.heard.push(message);
     inbox.wake();
   };
-  listenOn(attempt.connection, channelOf(attempt), hear, stream.signal).catch(() => {});
+  listenOn(connection, channelOf(claim), hear, stream.signal).catch(() => {});
   return () => {
     inbox.subscribed = false;
     stream.abort();

@@ -1,9 +1,8 @@
-import type { Holder } from "../api.ts";
 import { emit } from "../events.ts";
 import { validity } from "../options/durations.ts";
-import type { Attempt } from "../protocol/attempt.ts";
-import { join } from "../protocol/join.ts";
-import type { Busy, Grant, Outcome, Queued } from "../protocol/protocol.ts";
+import type { Attempt, Claim } from "../protocol/attempt.ts";
+import { joinQueue } from "../protocol/join.ts";
+import type { Busy, Grant, Holder, Outcome, Queued } from "../protocol/protocol.ts";
 import { shortOwner, stateMark } from "../protocol/state.ts";
 import {
   fastestHandOver,
@@ -26,7 +25,7 @@ const mostStarved = 2;
  * nudge, and asking now and then keeps our place and finds a grant whose message was lost. Once we stood there,
  * an outage does not end the wait.
  */
-export async function waitForTurn(attempt: Attempt): Promise<Outcome> {
+export async function waitForTurn(attempt: Attempt, claim: Claim): Promise<Outcome> {
   const { age, connection, settings } = attempt;
   const { runtime } = connection;
   const { wait, signal } = settings;
@@ -45,9 +44,9 @@ export async function waitForTurn(attempt: Attempt): Promise<Outcome> {
       let outcome: Outcome;
       try {
         // It is sent before the stream is opened, which may take the last connection that a process may have.
-        const joining = join(attempt, ago);
+        const joining = joinQueue(attempt, claim, ago);
         ago = 0;
-        if (starved < mostStarved) unsubscribe ??= subscribe(attempt, inbox);
+        if (starved < mostStarved) unsubscribe ??= subscribe(attempt, claim, inbox);
         outcome = await joining;
       } catch (error) {
         const lasting = error instanceof RefusedError && !isFull(error);
@@ -66,7 +65,7 @@ export async function waitForTurn(attempt: Attempt): Promise<Outcome> {
       emit(attempt, { type: "waiting", ...holder, place: queued.place, waited: age() });
       // One that listened before it stood in the queue has heard every grant.
       const mayMissAfter = subscribed ? forever : queued.place * fastestHandOver;
-      const grant = await awaitGrant(attempt, { ...queued, ...holder }, inbox, mayMissAfter);
+      const grant = await awaitGrant(attempt, claim, { ...queued, ...holder }, inbox, mayMissAfter);
       if (grant) return grant;
       if (left() <= 0) return outcome;
     }
@@ -82,6 +81,7 @@ export async function waitForTurn(attempt: Attempt): Promise<Outcome> {
  */
 async function awaitGrant(
   attempt: Attempt,
+  claim: Claim,
   queued: Queued & Holder,
   inbox: Inbox,
   mayMissAfter: number,
@@ -105,17 +105,22 @@ async function awaitGrant(
     const message = inbox.heard.shift();
     if (message === undefined) missedAfter = 0;
     if (message === "" && sinceQueued() >= missedAfter) return undefined;
-    const value = message && readGrant(attempt, queued.ticket, message);
-    if (value) return usableGrant(attempt, queued, value);
+    const value = message && readGrant(attempt, claim, queued.ticket, message);
+    if (value) return usableGrant(attempt, claim, queued, value);
   }
 }
 
 /** The grant of a message. Undefined if too little of it is left, or a fencing token is to be drawn by asking. */
-function usableGrant({ settings }: Attempt, { stay, since }: Queued, value: string): Grant | undefined {
+function usableGrant(
+  { settings }: Attempt,
+  claim: Claim,
+  { stay, since }: Queued,
+  value: string,
+): Grant | undefined {
   // The grant may have been cut, whatever the server took us for.
   const lease = stay - unheardCut;
   if (settings.fencing || validity(lease) - since() < minUsableGrant) return undefined;
-  return { held: true, value, lease, since, handedOver: true };
+  return { held: true, parts: [{ claim, value }], lease, since, handedOver: true, fence: undefined };
 }
 
 /**
@@ -137,7 +142,12 @@ function nextPoll(
  * What is at the lock now, if the message is the grant of this stay in the queue: `<ticket>!` if others wait, else
  * `<ticket>:<lease>:<since>`. Undefined for any other message.
  */
-function readGrant({ token, settings }: Attempt, ticket: number, message: string): string | undefined {
+function readGrant(
+  { settings }: Attempt,
+  { token }: Claim,
+  ticket: number,
+  message: string,
+): string | undefined {
   if (message === `${ticket}!`) return stateMark;
   const [, of, rest] = /^(\d+):(\d+:\d+)$/.exec(message) ?? [];
   return of === `${ticket}` ? `s2:${token}:${rest}:${shortOwner(settings.owner ?? "")}` : undefined;

@@ -1,4 +1,12 @@
-import type { Lock, LockEvent, Locker, LockerOptions, LockSettings, WithLockOptions } from "../api.ts";
+import type {
+  Lock,
+  LockEvent,
+  Locker,
+  LockerOptions,
+  LockSettings,
+  Targets,
+  WithLockOptions,
+} from "../api.ts";
 import {
   LockBusyError,
   type LockError,
@@ -8,11 +16,11 @@ import {
   show,
 } from "../errors.ts";
 import { timeLeft } from "../invocation.ts";
-import { connectionOptions, createLocker, type Finish, finisher, lossOf } from "../locker.ts";
+import { connectionOptions, createLocker, type Finish, finisher, longestWindow, lossOf } from "../locker.ts";
 import { leaseFor } from "../options/durations.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
 import { wellFormed } from "../options/rules.ts";
-import { readKey } from "../options/targets.ts";
+import { readTargets } from "../options/targets.ts";
 import { forever, realRuntime } from "../runtime.ts";
 
 /** What adapters use of a locker. One without `options` has the package's defaults. */
@@ -21,10 +29,10 @@ export type LockSource = Pick<Locker, "acquire"> & Partial<Pick<Locker, "options
 /** What every adapter takes beside the options of `createLocker`. */
 export interface LockTarget<Input extends unknown[]> extends LockerOptions, WithLockOptions {
   /**
-   * What is locked: a text, or a function of what the handler gets, which may be async. Called once, before the
-   * handler runs.
+   * What is locked: a key, a target or several, or a function of what the handler gets, which may be async. Called
+   * once, before the handler runs.
    */
-  key: string | ((...input: Input) => string | Promise<string>);
+  key: Targets | ((...input: Input) => Targets | Promise<Targets>);
   /**
    * A locker made before, to share its connection and defaults: that of `createLocker`, or any object with its
    * `acquire`. @default one made from these options
@@ -83,7 +91,7 @@ type Entry<Response> = Taken | { lock: undefined; response: Response | null };
 /** An adapter's options once checked, and what takes the lock of each invocation. */
 export interface Locking<Input extends unknown[], Response> {
   /** @param key what is locked, if that is known already */
-  enter(input: Input, about: Invocation, key?: string): Promise<Entry<Response>>;
+  enter(input: Input, about: Invocation, key?: Targets): Promise<Entry<Response>>;
   settings: LockSettings;
   onError(error: LockError, ...input: Input): unknown;
 }
@@ -101,7 +109,7 @@ export function locking<Input extends unknown[], Response>(
   own: readonly string[] = adapterOptions,
 ): Locking<Input, Response> {
   const { key, ifBusy = "throw", onError = print, locker: given, url, token, redis } = options;
-  if (typeof key !== "function") readKey(key);
+  if (typeof key !== "function") readTargets(key);
   if (ifBusy !== "throw" && ifBusy !== "skip")
     readFunction(ifBusy, "ifBusy", '"throw", "skip" or a function');
   readFunction(onError, "onError");
@@ -116,7 +124,7 @@ export function locking<Input extends unknown[], Response>(
     throw new LockOptionError("holdFor", show(holdFor), `at most ttl (${ttl}) without renew`);
   const locker = given ?? createLocker({ url, token, redis });
 
-  async function enter(input: Input, about: Invocation, ready?: string): Promise<Entry<Response>> {
+  async function enter(input: Input, about: Invocation, ready?: Targets): Promise<Entry<Response>> {
     const key = ready ?? (await keyOf(options, input));
     const { pace, deadline, progress } = renewing(settings, about);
     let failure: LockUnavailableError | undefined;
@@ -141,7 +149,9 @@ export function locking<Input extends unknown[], Response>(
       throw error;
     }
     if (failure && !lock.held) tell(onError, failure, ...input);
-    return { lock, finish: once(finisher(lock, settings)), pace, progress: () => progress(lock) };
+    const holdFor = longestWindow(readTargets(key), settings);
+    const finish = once(finisher(lock, { ...settings, holdFor }));
+    return { lock, finish, pace, progress: () => progress(lock) };
   }
 
   return { enter, settings, onError };
@@ -200,16 +210,17 @@ export function once(finish: Taken["finish"]): Taken["finish"] {
 export async function keyOf<Input extends unknown[]>(
   { key }: LockTarget<Input>,
   input: Input,
-): Promise<string> {
+): Promise<Targets> {
   if (typeof key !== "function") return key;
-  let made: unknown;
+  let made: Targets;
   try {
     made = await key(...input);
   } catch (cause) {
     if (cause instanceof LockOptionError) throw cause;
     throw new LockOptionError("key", "a function that threw", "a key", { cause });
   }
-  return readKey(made);
+  readTargets(made);
+  return made;
 }
 
 /** What `onError` is by default: an adapter prints what nobody else gets to see. */

@@ -11,8 +11,8 @@ export interface Belief {
   readonly unsettled: number;
 }
 
-export function newBelief(lease: number, since: Since): Belief {
-  return { lease, since, unsettled: forever };
+export function newBelief(lease: number, since: Since, unsettled = forever): Belief {
+  return { lease, since, unsettled };
 }
 
 /** Ms for which the lease can be relied on; 0 or less once it is over. */

@@ -1,14 +1,35 @@
-import type { LockHandle, Settings } from "../api.ts";
+import type { HandleTarget, LockHandle, Settings } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
-import { readKey } from "../options/targets.ts";
+import { readTargets, type Wanted } from "../options/targets.ts";
+import type { Attempt, Claim } from "../protocol/attempt.ts";
 
 /** By it Node, Deno and Bun print a value. */
 const inspected = Symbol.for("nodejs.util.inspect.custom");
 
-/** A handle that a log shows by its key alone. */
-export function newHandle(handle: LockHandle): LockHandle {
-  return inspectedAs(handle, () => `LockHandle { key: ${show(handle.key)} }`);
+/**
+ * A handle that a log shows by its key alone.
+ * @param windowLeft ms left for which a success keeps a lock
+ */
+export function newHandle(
+  { key, claims, settings }: Attempt,
+  { fence, windowLeft }: { fence: number | undefined; windowLeft: (claim: Claim) => number },
+): LockHandle {
+  const { prefix, ttl, owner } = settings;
+  const [first, ...others] = claims as [Claim, ...Claim[]];
+  const shared = { key, prefix, ttl, owner, fence };
+  const targets = claims.map((claim) => targetOf(claim, windowLeft(claim)));
+  const handle =
+    first.mode === "x" && others.length === 0
+      ? { ...shared, token: first.token, holdFor: windowLeft(first) }
+      : { ...shared, token: claims.map(({ token }) => token).join(), targets };
+  return inspectedAs(handle, () => `LockHandle { key: ${show(key)} }`);
+}
+
+function targetOf({ key, token, mode, weight }: Claim, holdFor: number): HandleTarget {
+  const target = { key, token, holdFor };
+  if (mode === "x") return target;
+  return mode === "s" ? { ...target, mode: "shared" } : { ...target, limit: Number(mode), weight };
 }
 
 /** Says what a log shows of it. To be hidden is not enough: Bun prints hidden properties, and so does Node's `%o`. */
@@ -18,21 +39,32 @@ export function inspectedAs<T>(value: T, shown: () => unknown): T {
 
 const wholeToken = /^[0-9a-f]{32}$/;
 
+/** What a handle says, checked. */
+interface ReadHandle extends Pick<Settings, "prefix" | "ttl" | "owner"> {
+  targets: readonly Wanted[];
+  tokens: readonly string[];
+  fence: number | undefined;
+}
+
 /** Checks a handle; nothing of it is shown, since it holds a token. */
-export function readHandle(handle: unknown): LockHandle {
+export function readHandle(handle: unknown): ReadHandle {
   try {
-    const { key, prefix, token, ttl, owner, fence, holdFor } =
+    const { key, prefix, token, ttl, owner, fence, holdFor, targets } =
       typeof handle === "string" ? JSON.parse(handle) : handle;
     // A store may write undefined as null, and settings take an undefined one for a default.
-    const read = { prefix, ttl, owner: owner ?? undefined, holdFor: holdFor ?? 0 };
+    const read = { prefix, ttl, owner: owner ?? undefined };
     const settings = readOptions(defaults, read);
     const same = Object.entries(read).every(([name, value]) => settings[name as keyof Settings] === value);
+    const list: HandleTarget[] = targets ?? [{ key, token, holdFor: holdFor ?? 0 }];
+    const tokens = list.map((target) => target.token);
+    const wanted = readTargets(list.map(({ token, ...target }) => target));
     if (
       same &&
-      wholeToken.test(token) &&
+      tokens.every((each) => wholeToken.test(each)) &&
+      wanted.every((target, i) => target.holdFor === (list[i]?.holdFor ?? undefined)) &&
       (fence ?? undefined) === (Number.isSafeInteger(fence) ? fence : undefined)
     )
-      return { ...read, key: readKey(key), token, fence: fence ?? undefined };
+      return { ...read, targets: wanted, tokens, fence: fence ?? undefined };
   } catch {}
   throw new LockOptionError("handle", typeof handle, "what lock.toJSON() gave, or its JSON");
 }

@@ -1,198 +1,151 @@
 import type { Lock } from "../api.ts";
-import { LockLostError } from "../errors.ts";
+import { LockLostError, LockOptionError } from "../errors.ts";
 import { emit } from "../events.ts";
-import { leaseFor } from "../options/durations.ts";
 import { readOptions } from "../options/lock-options.ts";
 import { followAbandoned, giveUp } from "../protocol/abandon.ts";
-import type { Attempt } from "../protocol/attempt.ts";
-import { extend, keep } from "../protocol/extend.ts";
+import type { Attempt, Claim, Part } from "../protocol/attempt.ts";
+import { extend, keep, share } from "../protocol/extend.ts";
 import type { Grant } from "../protocol/protocol.ts";
 import { release } from "../protocol/release.ts";
 import { stateMark } from "../protocol/state.ts";
 import { RefusedError } from "../redis/client.ts";
-import { forever, whenAborted } from "../runtime.ts";
+import { whenAborted } from "../runtime.ts";
 import { unavailable } from "../unavailable.ts";
-import { type Belief, leaseLeft, newBelief, onAsking, onExtended } from "./belief.ts";
+import { leaseLeft, newBelief } from "./belief.ts";
 import { inspectedAs, newHandle } from "./handle.ts";
+import { createLease, gone } from "./renewal.ts";
 import { clockedSignal } from "./signal.ts";
-
-/** Why a lock was lost that somebody else ended. */
-export const gone = "another has it, or it was deleted";
-
-/** `resumed` and `unheld` locks are not known to be held: one may become so by `extend`, the other never. */
-type State = "held" | "released" | "lost" | "resumed" | "unheld";
 
 /**
  * A lock that was just taken.
- * @param queued whether its attempt may stand in the queue
+ * @param queued whether its attempt may stand in a queue
  */
 export function holdLock(attempt: Attempt, grant: Grant, queued: boolean): Lock {
-  return newLock(attempt, "held", { ...grant, queued });
+  return newLock(attempt, grant, queued);
 }
 
 /** A lock that was taken elsewhere. */
 export function resumeLock(attempt: Attempt, fence: number | undefined): Lock {
-  return newLock(attempt, "resumed", { value: stateMark, lease: 0, since: attempt.age, fence });
+  const parts = attempt.claims.map((claim) => ({ claim, value: stateMark }));
+  return newLock(attempt, { parts, lease: 0, since: attempt.age, fence }, false);
 }
 
 /** What the work gets if Redis cannot be asked, and it is to go on without the lock. */
 export function unheldLock(attempt: Attempt): Lock {
-  return newLock(attempt, "unheld", { value: stateMark, lease: 0, since: attempt.age });
+  return newLock(attempt, undefined, false);
 }
 
-interface Facts extends Pick<Grant, "value" | "lease" | "since" | "fence"> {
-  queued?: boolean;
-}
-
-function newLock(attempt: Attempt, state: State, facts: Facts): Lock {
-  const { connection, key, settings, token } = attempt;
-  const { runtime } = connection;
-  const { prefix, ttl, owner, signal: outer, holdFor } = settings;
-  const { fence, queued = false, since: sinceAcquired } = facts;
-  /** What is at the lock, as far as we know. */
-  let { value } = facts;
-  let belief = newBelief(facts.lease, facts.since);
+/** @param taken undefined for a lock that is never held */
+function newLock(
+  attempt: Attempt,
+  taken: Omit<Grant, "held" | "handedOver"> | undefined,
+  queued: boolean,
+): Lock {
+  const { claims, connection, key, settings } = attempt;
+  const { ttl, owner, signal: outer, renew = 0 } = settings;
+  const { parts = [], lease: firstLease = 0, since: sinceAcquired = attempt.age, fence } = taken ?? {};
   /** The lease it is renewed to. */
   let wanted = ttl;
-  /** For how long after acquire it is renewed. */
-  let renewFor = settings.renew ?? 0;
-  let cancelTimer = () => {};
   let forgetOuter = () => {};
-  let extending: Promise<unknown> = Promise.resolve();
   let releasing: Promise<boolean> | undefined;
+  let fate: "released" | "lost" | undefined;
   /** Whether a release of unknown fate may have been executed. */
   let maybeReleased = false;
-  const abort = clockedSignal(() => void remaining());
+  const abort = clockedSignal(() => void lease.remaining());
   const { signal } = abort;
+  const lease = createLease(attempt, {
+    status: taken ? (attempt.resumed ? "resumed" : "held") : "over",
+    parts,
+    belief: newBelief(firstLease, sinceAcquired, taken?.unsettled),
+    renewFor: renew,
+    renewal: extend,
+    onLost(error) {
+      lose(error);
+      // What is left of several locks is nobody's use.
+      if (claims.length > 1) attempt.background(release(attempt, lease.parts()));
+    },
+    onHeld: heedOuter,
+  });
 
-  function remaining(): number {
-    if (state !== "held") return 0;
-    const left = leaseLeft(belief);
-    if (left > 0) return left;
-    lose("its lease ended");
-    return 0;
-  }
-
-  /** Ms left of the window for which a success keeps the lock. */
-  function windowLeft(): number {
+  /** Ms left of the window for which a success keeps a lock. */
+  function windowLeft({ holdFor }: Claim): number {
     return Math.ceil(Math.max(0, holdFor - sinceAcquired()));
   }
 
-  function lose(why: string): void {
-    if (state === "lost") return;
-    state = "lost";
+  function lose(error: LockLostError): void {
+    if (fate === "lost") return;
+    fate = "lost";
     stop();
-    const error = new LockLostError(key, why);
     abort.abort(error);
     emit(attempt, { type: "lost", error });
   }
 
   function stop(): void {
-    schedule();
+    lease.end();
     forgetOuter();
   }
 
-  /** Sets the timer that renews the lease in a while, or ends it here; none if the lock is not held. */
-  function schedule(pause = renewFor ? remaining() / 3 : forever): void {
-    cancelTimer();
-    const left = remaining();
-    if (left) cancelTimer = runtime.later(renew, Math.ceil(Math.min(pause, left)), true);
-  }
-
-  function renew(): void {
-    const left = Math.min(attempt.remainingTime(), renewFor - sinceAcquired());
-    schedule(forever);
-    // What is left of the lease may do for what is left of the function.
-    if (remaining() >= left) return;
-    // A timer that fires late, in a thawed sandbox, finds the lease over, and then nothing is sent.
-    // If it fails, it is tried again until the lease ends.
-    extendTo(Math.min(wanted, leaseFor(left))).catch(() => schedule(wanted / 10));
-  }
-
-  function believe(changed: Belief): void {
-    belief = changed;
-    schedule();
-  }
-
-  /** One extension at a time: of two on the way it would be unknown which one the server heard last. */
-  function extendTo(ttl: number): Promise<boolean> {
-    const extended = extending.then(() => extendNow(ttl));
-    extending = extended.catch(() => {});
-    return extended;
-  }
-
-  async function extendNow(ttl: number): Promise<boolean> {
-    if (!remaining() && state !== "resumed") return false;
-    const before = belief;
-    const asking = onAsking(before, ttl, runtime.sinceNow());
-    // A timer that is set stays, unless the lease got shorter.
-    if (asking.lease === before.lease) belief = asking;
-    else believe(asking);
-    const extension = await extend(attempt, value, ttl).catch((error) => {
-      throw unavailable(attempt, error);
-    });
-    if (state !== "held" && state !== "resumed") return false;
-    if (!extension) {
-      lose(gone);
-      return false;
-    }
-    value = extension.value;
-    if (state === "resumed") heedOuter();
-    state = "held";
-    believe(onExtended(before, ttl, extension));
-    const left = remaining();
-    if (left) emit(attempt, { type: "renewed", remaining: left });
-    return left > 0;
-  }
-
-  function releaseOnce(letGo: () => Promise<boolean>): Promise<boolean> {
+  function releaseOnce(letGo: LetGo): Promise<boolean> {
+    const sinceAsked = connection.runtime.sinceNow();
     releasing ??= releaseBy(letGo).catch((error) => {
       releasing = undefined;
-      throw unavailable(attempt, error);
+      throw unavailable(attempt, error, "release", sinceAsked);
     });
     return releasing;
   }
 
-  async function releaseBy(letGo: () => Promise<boolean>): Promise<boolean> {
+  async function releaseBy(letGo: LetGo): Promise<boolean> {
+    const heldFor = sinceAcquired();
+    const left = () => leaseLeft(lease.belief());
     // Of a resumed lock that was never extended it is not known when its lease ends.
-    const mayBeOurs = state === "released" && (leaseLeft(belief) > 0 || !belief.lease);
-    const ours = mayBeOurs || state === "resumed" || remaining() > 0;
-    if (ours) state = "released";
+    const again = fate === "released" && (left() > 0 || !lease.belief().lease);
+    const ours = again || lease.mayBeOurs();
+    if (ours) fate = "released";
     stop();
     // Whoever heeds it has stopped by the time another gets the lock.
     abort.abort(new DOMException("The lock was released", "AbortError"));
-    if (state === "unheld") return false;
+    if (!taken) return false;
     if (!ours) {
-      lose("its lease ended");
+      lose(new LockLostError(key, "its lease ended"));
       // The server may keep the lock a little longer than we relied on it.
-      await endHere().catch(() => {});
+      await endHere(lease.parts()).catch(() => {});
       return false;
     }
     // While its lease lasts, only we can have ended it.
-    const before = maybeReleased && leaseLeft(belief) > 0;
-    const released = await letGo().catch((error) => {
+    const before = maybeReleased && left() > 0;
+    const released = await letGo(lease.parts()).catch((error) => {
       maybeReleased ||= !(error instanceof RefusedError);
       throw error;
     });
     followAbandoned(attempt, queued);
     const stillHeld = before || released;
-    if (!stillHeld) lose(gone);
-    emit(attempt, { type: "released", stillHeld });
+    if (!stillHeld) lose(new LockLostError(key, gone));
+    emit(attempt, { type: "released", stillHeld, heldFor, kept: stillHeld && letGo === keepWindows });
     return stillHeld;
   }
 
-  /** Ends the lock at the server. A request that was given up may yet take it, unless it finds a tombstone. */
-  function endHere(): Promise<boolean> {
-    return queued && attempt.abandoned.length > 0 ? giveUp(attempt, true) : release(attempt, value);
+  /** Ends locks at the server. A request that was given up may yet take them, unless it finds a tombstone. */
+  function endHere(parts: readonly Part[]): Promise<boolean> {
+    return queued && attempt.abandoned.length > 0 ? giveUp(attempt, true) : release(attempt, parts);
   }
 
-  /** Keeps the lock for the rest of `holdFor`. It is tried until the lease ends, lest the work is done again. */
-  async function keepOn(): Promise<boolean> {
+  /** Keeps each lock for the rest of its window, and lets go of those that have none. */
+  async function keepWindows(parts: readonly Part[]): Promise<boolean> {
+    const [kept, free] = [true, false].map((has) =>
+      parts.filter(({ claim }) => windowLeft(claim) > 0 === has),
+    );
+    const keeping = keepOn(kept as Part[]);
+    const freed = free?.length ? await release(attempt, free) : true;
+    return (await keeping) && freed;
+  }
+
+  /** It is tried until the lease ends, lest the work is done again. */
+  async function keepOn(parts: readonly Part[]): Promise<boolean> {
     for (;;) {
       try {
-        return await keep(attempt, value, Math.max(1, windowLeft()));
+        return await keep(attempt, parts, (claim) => Math.max(1, windowLeft(claim)));
       } catch (error) {
-        if (error instanceof RefusedError || leaseLeft(belief) <= 0) throw error;
+        if (error instanceof RefusedError || leaseLeft(lease.belief()) <= 0) throw error;
       }
     }
   }
@@ -200,36 +153,47 @@ function newLock(attempt: Attempt, state: State, facts: Facts): Lock {
   function heedOuter(): void {
     forgetOuter = whenAborted(outer, () => {
       abort.abort(outer?.reason);
-      renewFor = 0;
-      schedule();
+      lease.stopRenewing();
     });
   }
 
-  schedule();
+  lease.start();
   // A handle may be dropped: until it is known to be held, it leaves no listener behind.
-  if (state !== "resumed" || outer?.aborted) heedOuter();
+  if (!attempt.resumed || outer?.aborted) heedOuter();
 
   const lock: Omit<Lock, "token"> = {
     key,
+    keys: claims.map((claim) => claim.key),
     owner,
     fence,
     signal,
     get held() {
-      return remaining() > 0;
+      return lease.remaining() > 0;
     },
     get remaining() {
-      return remaining();
+      return lease.remaining();
     },
     async extend(ttl) {
       wanted = readOptions(settings, { ttl: ttl ?? wanted }).ttl;
-      return extendTo(wanted);
+      lease.renewTo(wanted);
+      return lease.extend(wanted, extend);
     },
-    release: ({ failed } = {}) => releaseOnce(!failed && windowLeft() ? keepOn : endHere),
-    toJSON: () => newHandle({ key, token, owner, fence, prefix, ttl, holdFor: windowLeft() }),
+    async downgrade() {
+      if (claims.some(({ mode }) => mode !== "x"))
+        throw new LockOptionError("downgrade", "a lock that is not exclusive", "exclusive targets");
+      return lease.extend(wanted, share);
+    },
+    release: ({ failed } = {}) =>
+      releaseOnce(!failed && claims.some((claim) => windowLeft(claim)) ? keepWindows : endHere),
+    toJSON: () => newHandle(attempt, { fence, windowLeft }),
     async [Symbol.asyncDispose]() {
       await releaseOnce(endHere).catch(() => {});
     },
   };
+  const token = claims.map((claim) => claim.token).join();
   const whole = Object.defineProperty(lock as Lock, "token", { value: token });
   return inspectedAs(whole, () => ({ ...lock }));
 }
+
+/** Ends locks that are ours. True if they still were. */
+type LetGo = (parts: readonly Part[]) => Promise<boolean>;

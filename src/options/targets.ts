@@ -1,12 +1,27 @@
-// What is locked: its name, and where it is in Redis.
+// What is locked: targets as the caller gives them, and where their locks are in Redis.
+import type { Targets } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
-import { wellFormed } from "./rules.ts";
+import { duration, type Rule, wellFormed } from "./rules.ts";
+
+/** A target, checked. */
+export interface Wanted {
+  readonly key: string;
+  /** `x` for exclusive, `s` for shared; the limit for a permit. */
+  readonly mode: string;
+  /** How many of the permits. 1 for the other modes. */
+  readonly weight: number;
+  /** Its own `holdFor` in ms. */
+  readonly holdFor: number | undefined;
+}
 
 /** A cluster takes what is between the first "{" and the next "}" for a hash tag, unless nothing is there. */
 export const emptyTag = /^[^{]*\{\}/;
 
 /** A key made of a value that was not there, which many locks would share by mistake. */
 const madeOfNothing = /\[object Object\]|(^|[:/|@#\s])(undefined|NaN)($|[:/|@#\s])/;
+
+const most = { targets: 16, limit: 100_000 };
+const holdFor = duration(0, 0, "31d");
 
 /** A lock's name as the caller gave it, checked: longer ones are more likely a mistake, such as a whole event. */
 export function readKey(key: unknown): string {
@@ -17,6 +32,62 @@ export function readKey(key: unknown): string {
     ? "a text of 1 to 1024 characters"
     : "one without undefined, NaN, [object Object], or a cut emoji";
   throw new LockOptionError("key", show(key), fits);
+}
+
+/**
+ * One target or several, checked, in the order given.
+ * @throws LockOptionError
+ */
+export function readTargets(targets: Targets | unknown): Wanted[] {
+  const list: readonly unknown[] = Array.isArray(targets) ? targets : [targets];
+  if (list.length < 1 || list.length > most.targets)
+    throw new LockOptionError("key", `${list.length} targets`, `1 to ${most.targets}`);
+  const wanted = list.map(readTarget);
+  const keys = new Set<string>();
+  for (const { key } of wanted) {
+    if (keys.has(key)) throw new LockOptionError("key", `${show(key)} twice`, "each key once");
+    keys.add(key);
+  }
+  return wanted;
+}
+
+function readTarget(target: unknown): Wanted {
+  if (typeof target !== "object" || !target)
+    return { key: readKey(target), mode: "x", weight: 1, holdFor: undefined };
+  const { key, mode = "exclusive", limit, weight, ...others } = target as Record<string, unknown>;
+  const { holdFor: window, ...unknown } = others;
+  for (const name of Object.keys(unknown))
+    throw new LockOptionError(name, "an unknown option", "one of key, mode, limit, weight, holdFor");
+  const wanted = { key: readKey(key), holdFor: read("holdFor", holdFor, window) };
+  if (mode !== "exclusive" && mode !== "shared")
+    throw new LockOptionError("mode", show(mode), '"exclusive" or "shared"');
+  if (limit === undefined) {
+    if (weight !== undefined) throw new LockOptionError("weight", show(weight), "none without a limit");
+    return { ...wanted, mode: mode === "shared" ? "s" : "x", weight: 1 };
+  }
+  if ((target as { mode?: unknown }).mode !== undefined)
+    throw new LockOptionError("mode", show(mode), "none with a limit");
+  const permits = whole("limit", limit, most.limit);
+  return { ...wanted, mode: `${permits}`, weight: whole("weight", weight ?? 1, permits, "the limit") };
+}
+
+function whole(option: string, value: unknown, largest: number, name?: string): number {
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= largest)
+    return value as number;
+  const end = name ? `${name} (${largest})` : largest;
+  throw new LockOptionError(option, show(value), `a whole number from 1 to ${end}`);
+}
+
+function read<T>(option: string, rule: Rule<T>, value: unknown): T | undefined {
+  if (value === undefined) return undefined;
+  const setting = rule.read(value);
+  if (setting === undefined) throw new LockOptionError(option, show(value), rule.fits);
+  return setting;
+}
+
+/** What all of them are called together. */
+export function joinKeys(keys: readonly string[]): string {
+  return keys.join(", ");
 }
 
 /**

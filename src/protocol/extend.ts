@@ -1,8 +1,8 @@
-import type { Attempt } from "./attempt.ts";
+import type { Attempt, Claim, Part } from "./attempt.ts";
 import { lua } from "./lua.ts";
 import { type Extension, unexpected } from "./protocol.ts";
-import { isState, stateMark } from "./state.ts";
-import { ifFull, runScript, tryCommand } from "./support.ts";
+import { isOurs, isState } from "./state.ts";
+import { askAll, ifFull, runScript, tryCommand } from "./support.ts";
 
 // KEYS: the locks
 // ARGV[1] 1 where another process may rely on a longer lease, which stays then  and four for each lock: our token, the
@@ -30,37 +30,101 @@ for i, key in ipairs(KEYS) do
 end
 return reply`;
 
-/**
- * Starts the lease anew, `ttl` ms long, if the lock is still ours. Undefined if it is not.
- * @param value what is at the lock, as far as we know
- */
-export function extend(attempt: Attempt, value: string, ttl: number): Promise<Extension | undefined> {
-  return hold(attempt, value, { ttl, token: attempt.token, shared: attempt.shared });
+/** What becomes of a lock that is ours. */
+interface Change {
+  /** Its lease from now on, in ms. */
+  ttl: number;
+  token: string;
+  /** Undefined to leave it as it is. */
+  mode?: string;
 }
 
-/** Gives the lock up, but keeps it taken for `ms` more, under a token that is no holder's. False if it was not ours. */
-export async function keep(attempt: Attempt, value: string, ms: number): Promise<boolean> {
-  const kept = await hold(attempt, value, { ttl: ms, token: `${attempt.token}.kept`, shared: false });
+/** Starts the leases anew, `ttl` ms long, if the locks are still ours. Undefined if one of them is not. */
+export function extend(
+  attempt: Attempt,
+  parts: readonly Part[],
+  ttl: number,
+): Promise<Extension | undefined> {
+  return change(attempt, parts, ({ token }) => ({ ttl, token }));
+}
+
+/** Makes exclusive locks shared ones, with a new lease. Undefined if one of them is not ours any more. */
+export function share(attempt: Attempt, parts: readonly Part[], ttl: number): Promise<Extension | undefined> {
+  return change(attempt, parts, ({ token }) => ({ ttl, token, mode: "s" }));
+}
+
+/**
+ * Gives locks up, but keeps each taken for a while more, under a token that is no holder's. False if one was not ours.
+ * @param msOf for how long, in ms
+ */
+export async function keep(
+  attempt: Attempt,
+  parts: readonly Part[],
+  msOf: (claim: Claim) => number,
+): Promise<boolean> {
+  const kept = await change({ ...attempt, resumed: false }, parts, (claim) => {
+    return { ttl: msOf(claim), token: `${claim.token}.kept` };
+  });
   return kept !== undefined;
 }
 
-async function hold(
+async function change(
   attempt: Attempt,
-  value: string,
-  { ttl, token, shared }: { ttl: number; token: string; shared: boolean },
+  parts: readonly Part[],
+  changeOf: (claim: Claim) => Change,
 ): Promise<Extension | undefined> {
-  const { redisKey } = attempt;
+  const changed = await askAll(attempt, parts, (some) => changeTogether(attempt, some, changeOf));
+  const extensions = changed.filter((extension) => extension !== undefined);
+  if (extensions.length < changed.length) return undefined;
+  return {
+    parts: extensions.flatMap((extension) => extension.parts),
+    since: (extensions[0] as Extension).since,
+    repeated: extensions.some(({ repeated }) => repeated),
+  };
+}
+
+async function changeTogether(
+  attempt: Attempt,
+  parts: readonly Part[],
+  changeOf: (claim: Claim) => Change,
+): Promise<Extension | undefined> {
+  const compared = await changePlain(attempt, parts, changeOf);
+  if (compared?.done) return compared.done;
+  const changes = parts.flatMap(({ claim }) => {
+    const { ttl, token, mode = "" } = changeOf(claim);
+    return [claim.token, ttl, token, mode];
+  });
+  const keys = parts.map(({ claim }) => claim.redisKey);
+  const args = [Number(attempt.resumed), ...changes];
+  const { reply, sinceSent, repeated } = await runScript(attempt, "extend", keys, args);
+  const values: unknown[] = Array.isArray(reply) ? reply : [];
+  if (values.length !== parts.length) throw unexpected(reply);
+  const after = parts.map(({ claim }, i): Part => {
+    const value = values[i];
+    if (value !== 0 && !isOurs(value, changeOf(claim).token)) throw unexpected(reply);
+    return { claim, value: value || "" };
+  });
+  if (after.some(({ value }) => !value)) return undefined;
+  return { parts: after, since: sinceSent, repeated: repeated || (compared?.repeated ?? false) };
+}
+
+/** One lock for which nobody waits is changed by one command. `done` is undefined if it was not. */
+async function changePlain(
+  attempt: Attempt,
+  [part, ...others]: readonly Part[],
+  changeOf: (claim: Claim) => Change,
+): Promise<{ done: Extension | undefined; repeated: boolean } | undefined> {
+  if (!part || others.length || attempt.resumed || isState(part.value)) return undefined;
+  const { claim, value } = part;
+  const { ttl, token, mode } = changeOf(claim);
+  if (mode) return undefined;
   const next = value.replace(/^s2:[^:]*:\d+/, `s2:${token}:${ttl}`);
-  const command = ["SET", redisKey, next, "IFEQ", value, "PX", ttl];
-  const compared =
-    isState(value) || shared ? undefined : await tryCommand(attempt, "compare", command).catch(ifFull);
-  if (compared?.reply === "OK")
-    return { value: next, since: compared.sinceSent, repeated: compared.repeated };
-  // Others may wait, and have made a state of the value; or the reply is one that a lost request or the client made.
-  const args = [attempt.token, ttl, token, Number(shared)];
-  const { reply, sinceSent, repeated } = await runScript(attempt, "extend", [redisKey], args);
-  if (reply === 0) return undefined;
-  const there = `${reply}`;
-  if (there !== stateMark && !there.startsWith(`s2:${token}:`)) throw unexpected(reply);
-  return { value: there, since: sinceSent, repeated: repeated || (compared?.repeated ?? false) };
+  const command = ["SET", claim.redisKey, next, "IFEQ", value, "PX", ttl];
+  const compared = await tryCommand(attempt, "compare", command).catch(ifFull);
+  if (!compared) return undefined;
+  // Any other reply: others may wait, and have made a state of the value; or it is one that a lost request or the
+  // client made.
+  const { reply, sinceSent: since, repeated } = compared;
+  const done = reply === "OK" ? { parts: [{ claim, value: next }], since, repeated } : undefined;
+  return { done, repeated };
 }

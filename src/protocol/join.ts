@@ -1,8 +1,9 @@
-import type { Attempt } from "./attempt.ts";
+import type { Attempt, Claim, Part } from "./attempt.ts";
 import { lua } from "./lua.ts";
-import { busy, granted, keysOf, type Outcome, unexpected } from "./protocol.ts";
-import { shortOwner, stateRoom } from "./state.ts";
-import { runScript } from "./support.ts";
+import { busy, type Grant, granted, keysOf, type Outcome, unexpected } from "./protocol.ts";
+import { release } from "./release.ts";
+import { isOurs, isState, shortOwner, stateRoom } from "./state.ts";
+import { askTogether, runScript } from "./support.ts";
 import {
   askedTogether,
   fenceLife,
@@ -137,23 +138,55 @@ end
 return reply`;
 
 /**
- * Takes the lock, or, if asked to, stands in its queue for one stay more, in the place it had. Idempotent. A grant
- * lasts as long as the stay: it counts from when the last request was sent that was answered with the same ticket.
- * @param ago how many ms ago we first asked, to stand in the queue
+ * Takes all these locks or none. Idempotent.
+ * On a cluster that refuses keys of several slots they are taken one after another; then there is no fencing token.
  */
-export async function join(attempt: Attempt, ago?: number): Promise<Outcome> {
-  const { redisKey, token, settings } = attempt;
-  const fence = settings.fencing ? [`${redisKey}:fence`] : [];
-  const keys = [...keysOf(attempt), ...fence];
-  const { owner = "", ttl } = settings;
-  // In the queue there is room for some of it.
-  const args = [token, ago === undefined ? owner : shortOwner(owner), ttl, ago ?? ""];
+export async function join(attempt: Attempt, claims: readonly Claim[]): Promise<Outcome> {
+  if (attempt.settings.fencing) return askJoin(attempt, claims);
+  const together = await askTogether(attempt, claims, (all) => askJoin(attempt, all));
+  if (together) return together;
+  const grants: Grant[] = [];
+  const partsOf = () => grants.flatMap(({ parts }) => parts);
+  for (const claim of claims) {
+    const outcome = await askJoin(attempt, [claim]);
+    if (!outcome.held) {
+      if (grants.length > 0) await release(attempt, partsOf());
+      return outcome;
+    }
+    grants.push(outcome);
+  }
+  return { ...(grants[0] as Grant), parts: partsOf() };
+}
+
+/**
+ * Takes the lock, or stands in its queue for one stay more, in the place it had. Idempotent. A grant lasts as long as
+ * the stay: it counts from when the last request was sent that was answered with the same ticket.
+ * @param ago how many ms ago we first asked
+ */
+export function joinQueue(attempt: Attempt, claim: Claim, ago: number): Promise<Outcome> {
+  return askJoin(attempt, [claim], ago);
+}
+
+async function askJoin(attempt: Attempt, claims: readonly Claim[], ago?: number): Promise<Outcome> {
+  const { owner = "", ttl, fencing } = attempt.settings;
+  const fences = fencing ? claims.map(({ redisKey }) => `${redisKey}:fence`) : [];
+  const keys = [...claims.flatMap(keysOf), ...fences];
+  // In a state there is room for some of an owner.
+  const whole = ago === undefined && !claims.some(({ value }) => isState(value));
+  const asked = claims.flatMap(({ token, mode, weight }) => [token, mode, weight]);
+  const args = [ttl, ago ?? "", whole ? owner : shortOwner(owner), ...asked];
   const asking = { taking: true, waiting: ago !== undefined };
   const { reply, sinceSent: since } = await runScript(attempt, "join", keys, args, asking);
-  const [held, text, number, foreign, ticket, place, stay] = Array.isArray(reply) ? reply : [];
-  if (typeof text !== "string") throw unexpected(reply);
-  if (held === 1) return granted(attempt, text, since, number);
-  if (typeof number !== "number") throw unexpected(reply);
+  const [held, ...rest] = Array.isArray(reply) ? reply : [];
+  if (held === 1) {
+    const [fence, ...values] = rest;
+    const parts = claims.map((claim, i): Part => ({ claim, value: values[i] }));
+    if (!parts.every(({ claim, value }) => isOurs(value, claim.token))) throw unexpected(reply);
+    return granted(attempt, parts, since, fencing ? fence : undefined);
+  }
+  const [text, left, foreign, which, ticket, place, stay] = rest;
+  const claim = claims[which - 1];
+  if (typeof text !== "string" || typeof left !== "number" || !claim) throw unexpected(reply);
   const queued = ticket === undefined ? undefined : { ticket, place, stay, since, foreign: foreign === 1 };
-  return busy(text.slice(1), number, queued);
+  return busy(claim, text.slice(1), left, queued);
 }

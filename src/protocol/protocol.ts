@@ -1,27 +1,37 @@
-import type { Holder } from "../api.ts";
 import type { Since } from "../runtime.ts";
-import type { Attempt } from "./attempt.ts";
+import type { Attempt, Claim, Part } from "./attempt.ts";
 
-/** The lock is ours. */
+/** What was asked for is ours. */
 export interface Grant {
   held: true;
-  /** What is at the lock: our plain value, or `s2!` if others wait. */
-  value: string;
+  parts: readonly Part[];
   /** The lease in ms. */
   lease: number;
-  /** Ms since the earliest moment at which the lock may have become ours: the lease is counted from there. */
+  /** Ms since the earliest moment at which it may have become ours: the lease is counted from there. */
   since: Since;
-  /** Whether a message handed the lock over, and not a request found it so. */
+  /** The shortest lease in ms that an earlier request of unknown fate may yet set. */
+  unsettled?: number;
+  /** Whether a message handed it over, and not a request found it so. */
   handedOver: boolean;
-  fence?: number | undefined;
+  fence: number | undefined;
 }
 
-/** Another holds the lock. */
+/** One of the locks is another's. */
 export interface Busy {
   held: false;
+  /** Which. */
+  claim: Claim;
   holder: Holder;
-  /** Undefined if we do not stand in the queue. */
+  /** Undefined if we do not stand in its queue. */
   queued: Queued | undefined;
+}
+
+/** What is known of another holder. */
+export interface Holder {
+  /** What it calls itself, if it said so. */
+  owner: string | undefined;
+  /** Milliseconds its lease may last: what is left of it if the server said so, else its whole length. */
+  retryAfter: number | undefined;
 }
 
 /** A stay in the queue. */
@@ -39,34 +49,34 @@ export interface Queued {
 
 export type Outcome = Grant | Busy;
 
-/** A lease that was started anew. */
+/** Leases that were started anew. */
 export interface Extension {
-  /** What is at the lock now. */
-  value: string;
-  /** Ms since the answered request was sent: the lease is counted from there. */
+  /** What is at the locks now. */
+  parts: readonly Part[];
+  /** Ms since the answered request was sent: the leases are counted from there. */
   since: Since;
   /** Whether the same request may have been executed before. */
   repeated: boolean;
 }
 
-/** The lock is ours by a request that was answered. */
-export function granted(attempt: Attempt, value: string, since: Since, fence?: number): Grant {
-  return { held: true, value, lease: attempt.settings.ttl, since, handedOver: false, fence };
+/** Ours by a request that was answered. */
+export function granted(attempt: Attempt, parts: readonly Part[], since: Since, fence?: number): Grant {
+  return { held: true, parts, lease: attempt.settings.ttl, since, handedOver: false, fence };
 }
 
 /** @param retryAfter in ms, how long the holder's lease may last, if that is known */
-export function busy(owner = "", retryAfter = 0, queued?: Queued): Busy {
+export function busy(claim: Claim, owner = "", retryAfter = 0, queued?: Queued): Busy {
   const holder = { owner: owner || undefined, retryAfter: retryAfter > 0 ? retryAfter : undefined };
-  return { held: false, holder, queued };
+  return { held: false, claim, holder, queued };
 }
 
 /** The lock, the queue behind another library's lock, our tombstone. */
-export function keysOf({ redisKey, token }: Attempt): string[] {
+export function keysOf({ redisKey, token }: Claim): string[] {
   return [redisKey, `${redisKey}:waiters`, `${redisKey}:gone:${token}`];
 }
 
 /** A waiter's channel. Only a part of its token: channels stand in URLs. */
-export function channelOf({ token }: Attempt): string {
+export function channelOf({ token }: Claim): string {
   return `sl:${token.slice(0, 18)}`;
 }
 

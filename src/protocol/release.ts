@@ -1,8 +1,8 @@
-import type { Attempt } from "./attempt.ts";
+import type { Attempt, Claim, Part } from "./attempt.ts";
 import { lua } from "./lua.ts";
 import { keysOf, unexpected } from "./protocol.ts";
 import { isState } from "./state.ts";
-import { type Asking, runScript, tryCommand } from "./support.ts";
+import { type Asking, askAll, runScript, tryCommand } from "./support.ts";
 
 // Of one lock or several. KEYS: the locks; or, of those that may wait, three for each: the lock, the queue behind another
 // library's lock, our tombstone.
@@ -32,38 +32,54 @@ end
 return ours`;
 
 /**
- * Deletes the lock, or hands it over, if it is still ours; never touches another's. True if it was ours, or if an
- * earlier request, whose reply was lost, may have found that.
- * @param value what is at the lock, as far as we know
+ * Deletes the locks, or hands them over, if they are still ours; never touches another's. True if all were ours, or if
+ * an earlier request, whose reply was lost, may have found that.
  */
-export async function release(attempt: Attempt, value = attempt.value): Promise<boolean> {
-  const { redisKey } = attempt;
+export async function release(attempt: Attempt, parts: readonly Part[]): Promise<boolean> {
+  const released = await askAll(attempt, parts, (some) => releaseTogether(attempt, some));
+  return released.every(Boolean);
+}
+
+async function releaseTogether(attempt: Attempt, parts: readonly Part[]): Promise<boolean> {
+  const [{ claim, value }, ...others] = parts as [Part, ...Part[]];
   // If nobody waits, one command. It fails if the first who waits has made a state of the value.
-  const compared = isState(value)
-    ? undefined
-    : await tryCommand(attempt, "compare", ["DELEX", redisKey, "IFEQ", value]);
+  const compared =
+    others.length || isState(value)
+      ? undefined
+      : await tryCommand(attempt, "compare", ["DELEX", claim.redisKey, "IFEQ", value]);
   if (compared?.reply === 1) return true;
-  const ours = await runRelease(attempt, [redisKey], 0);
+  const claims = parts.map((part) => part.claim);
+  const keys = claims.map(({ redisKey }) => redisKey);
+  const ours = await runRelease(attempt, claims, keys, 0);
   // Any other reply than 0 the client made up: the command may have been executed.
   return ours || (compared !== undefined && (compared.repeated || compared.reply !== 0));
 }
 
 /**
- * Leaves the queue, and releases the lock if it was handed over meanwhile. True if it was.
+ * Leaves the queues, and releases what was handed over meanwhile. True if all was ours.
  * @param tombstoneFor for how many ms requests of ours that are on their way are to find a tombstone and do nothing
  */
-export function dequeue(attempt: Attempt, tombstoneFor: number): Promise<boolean> {
-  return runRelease(attempt, keysOf(attempt), tombstoneFor, { waiting: true });
+export async function dequeue(
+  attempt: Attempt,
+  claims: readonly Claim[],
+  tombstoneFor: number,
+): Promise<boolean> {
+  const left = await askAll(attempt, claims, (some) =>
+    runRelease(attempt, some, some.flatMap(keysOf), tombstoneFor, { waiting: true }),
+  );
+  return left.every(Boolean);
 }
 
-async function runRelease(attempt: Attempt, keys: string[], tombstoneFor: number, asking?: Asking) {
-  const { reply, repeated } = await runScript(
-    attempt,
-    "release",
-    keys,
-    [attempt.token, tombstoneFor],
-    asking,
-  );
-  if (reply !== 0 && reply !== 1) throw unexpected(reply);
-  return reply === 1 || repeated;
+async function runRelease(
+  attempt: Attempt,
+  claims: readonly Claim[],
+  keys: string[],
+  tombstoneFor: number,
+  asking?: Asking,
+): Promise<boolean> {
+  const args = [tombstoneFor, ...claims.map(({ token }) => token)];
+  const { reply, repeated } = await runScript(attempt, "release", keys, args, asking);
+  if (!Number.isInteger(reply) || (reply as number) < 0 || (reply as number) > claims.length)
+    throw unexpected(reply);
+  return reply === claims.length || repeated;
 }

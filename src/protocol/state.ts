@@ -109,6 +109,11 @@ export function isState(value: string): boolean {
   return value.startsWith(stateMark);
 }
 
+/** Whether a script's reply is what it says of a lock of ours. */
+export function isOurs(reply: unknown, token: string): reply is string {
+  return reply === stateMark || (typeof reply === "string" && reply.startsWith(`s2:${token}:`));
+}
+
 /** Whether a value is that holder's. */
 export function isHeldBy(value: string, token: string): boolean {
   return value.startsWith(`s2:${token}:`) || (isState(value) && value.includes(`\nh ${token} `));

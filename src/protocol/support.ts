@@ -6,6 +6,9 @@ import { type Operation, protocolScript } from "./script.ts";
 /** What a server says of a command, or of a script's first line, that it does not know. */
 const unknown = /unknown command|syntax error|command is not available|shebang|near '#'/i;
 
+/** What a cluster says of keys that lie on several nodes. */
+const crossSlot = /^CROSSSLOT/;
+
 /** How an attempt asks. */
 export interface Asking {
   /** To take the lock: the request ends with the `signal` option, and is collected when it is given up. */
@@ -58,6 +61,39 @@ export async function runScript(
   // A Redis that is full runs no script with a first line; without one it runs what needs no memory.
   const answer = await tryCommand(attempt, "flags", flagged, asking).catch(ifFull);
   return answer ?? ask(attempt, evaluate(protocolScript()), asking);
+}
+
+/**
+ * Asks something about several locks in one request. Undefined on a cluster, which refuses keys of several slots; it is
+ * not asked again ("several").
+ */
+export async function askTogether<Each, T>(
+  { connection }: Attempt,
+  locks: readonly Each[],
+  run: (locks: readonly Each[]) => Promise<T>,
+): Promise<T | undefined> {
+  const { unsupported } = connection;
+  if (locks.length > 1 && unsupported.has("several")) return undefined;
+  try {
+    return await run(locks);
+  } catch (error) {
+    if (!(locks.length > 1 && error instanceof RefusedError && crossSlot.test(error.message))) throw error;
+    unsupported.add("several");
+    return undefined;
+  }
+}
+
+/** As `askTogether`; on a cluster each lock is asked about by itself. Rejects once all have settled. */
+export async function askAll<Each, T>(
+  attempt: Attempt,
+  locks: readonly Each[],
+  run: (locks: readonly Each[]) => Promise<T>,
+): Promise<T[]> {
+  const together = await askTogether(attempt, locks, async (all) => [await run(all)]);
+  if (together) return together;
+  const each = locks.map((lock) => run([lock]));
+  await Promise.allSettled(each);
+  return Promise.all(each);
 }
 
 /** Undefined for a command that was refused since Redis is full: what needs no memory may still be executed. */

@@ -124,7 +124,7 @@ function mapLocker(answer: () => boolean | Promise<boolean> = () => true) {
   const locks = new Map<string, Lock>();
   const released: unknown[] = [];
   const locker: LockSource = {
-    async acquire(key, { owner } = {}) {
+    async acquire(key: string, { owner } = {}) {
       if (locks.has(key)) throw new LockBusyError(key, { owner: locks.get(key)?.owner });
       const stop = new AbortController();
       const lock = {
@@ -226,8 +226,9 @@ describe.each(adapters)("$adapter takes its lock from", ({ call }) => {
     const cause = new LockUnavailableError(key, new Error("unreachable"));
     const { locker } = mapLocker(() => false);
     const unheld: LockSource = {
-      async acquire(key, options) {
-        options?.onEvent?.({ type: "unavailable", id: "1", key, error: cause });
+      async acquire(key: string, options) {
+        const event = { id: "1", key, owner: undefined, step: "acquire", took: 0 } as const;
+        options?.onEvent?.({ ...event, type: "unavailable", error: cause });
         return Object.defineProperty(await locker.acquire(key), "held", { value: false });
       },
       options: inner.options,

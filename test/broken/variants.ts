@@ -55,22 +55,22 @@ export const variants = {
   "a holder that is forgotten when the first waits": [
     {
       file: "protocol/prelude.ts",
-      replace: "setHolder(token, now() + call('PTTL', lock), since, owner)",
-      by: "setHolder(token, now(), since, owner)",
+      replace: "line('h', token, 'x', 1, now() + call('PTTL', key), since, 0, owner)",
+      by: "line('h', token, 'x', 1, now(), since, 0, owner)",
     },
   ],
   "a dead holder's lock passed on by nobody": [
     {
       file: "protocol/prelude.ts",
-      replace: "tonumber(leaseEnd) > now() then return end",
-      by: "true then return end",
+      replace: "if tonumber(ends) > now() then\n      lines",
+      by: "if true then\n      lines",
     },
   ],
   "a dead waiter's grant passed on by nobody but the next release": [
     {
       file: "protocol/join.ts",
-      replace: "pass()\nif holders == ''",
-      by: "if holders == '' then pass() end\nif holders == ''",
+      replace: "    pass(state)\n    held",
+      by: "    if state.h == '' then pass(state) else state.blocked, state.passed = true, 0 end\n    held",
     },
   ],
 } satisfies Record<string, Patch[]>;

@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import type { Lock, LockEvent, Locker, LockOptions } from "../../src/index.ts";
-import { decodeState, type Waiter as Waiting } from "../../src/protocol/state.ts";
+import { decodeState, type Entry as Waiting } from "../../src/protocol/state.ts";
 
 /** Someone who waits for a lock. */
 export interface Waiter {

@@ -46,7 +46,7 @@ const contender = fc.integer({ min: 0, max: 5 }).map((number) => {
 const ttl = fc.integer({ min: 10, max: 30_000 });
 /** Mostly one lock, the same; now and then two or three. */
 const some = fc.oneof(
-  { weight: 5, arbitrary: fc.constant([lockKey]) },
+  { weight: 5, arbitrary: fc.constant<string[]>([lockKey]) },
   { weight: 2, arbitrary: fc.subarray(locks, { minLength: 1 }) },
 );
 

@@ -1,0 +1,68 @@
+import type { LockLostError } from "../errors.ts";
+import { leaseLeft, newBelief } from "../lease/belief.ts";
+import { createLease, type Lease } from "../lease/renewal.ts";
+import type { Attempt, Claim, Part } from "../protocol/attempt.ts";
+import { extend } from "../protocol/extend.ts";
+import { join } from "../protocol/join.ts";
+import type { Grant, Outcome } from "../protocol/protocol.ts";
+import { forever, whenAborted } from "../runtime.ts";
+import { waitForTurn } from "./wait.ts";
+
+/**
+ * Waits for all locks of the attempt. Of several, one after another in the order of their names, so that no two can
+ * wait for each other; what it has is renewed meanwhile, and whatever is left is taken by one request once it is free.
+ * It cleans up nothing: whoever asked lets go of all claims if it fails.
+ */
+export async function waitForAll(attempt: Attempt): Promise<Outcome> {
+  const [only, ...others] = attempt.claims as [Claim, ...Claim[]];
+  if (others.length === 0) return waitForTurn(attempt, only);
+  const abort = new AbortController();
+  const { signal } = attempt.settings;
+  const forget = whenAborted(signal, () => abort.abort(signal?.reason));
+  // A token for each lock alone is of no use: one for all is drawn in the end.
+  const waiting = { ...attempt, settings: { ...attempt.settings, signal: abort.signal, fencing: false } };
+  let lease: Lease | undefined;
+  try {
+    let rest = attempt.claims.toSorted((a, b) => (a.redisKey < b.redisKey ? -1 : 1));
+    while (rest.length > 0) {
+      const [first, ...later] = rest as [Claim, ...Claim[]];
+      // The first is waited for. Behind it may be free what was not before.
+      const outcome = await waitForTurn(waiting, first);
+      if (!outcome.held) return outcome;
+      lease = hold(waiting, lease, outcome, abort);
+      if (later.length === 0) break;
+      const more = await join(waiting, later);
+      rest = more.held ? [] : later;
+      if (more.held) lease = hold(waiting, lease, more, abort);
+    }
+    abort.signal.throwIfAborted();
+    return attempt.settings.fencing ? await join(attempt, attempt.claims) : grantOf(lease as Lease);
+  } finally {
+    lease?.end();
+    forget();
+  }
+}
+
+/** Renews what is held so far, until more has come. The lease of the one that ends first is that of all. */
+function hold(attempt: Attempt, before: Lease | undefined, grant: Grant, abort: AbortController): Lease {
+  const fresh = newBelief(grant.lease, grant.since);
+  const { lease, since, unsettled } = before?.belief() ?? fresh;
+  const first = before && before.remaining() < leaseLeft(fresh) ? { lease, since } : fresh;
+  before?.end();
+  const all = createLease(attempt, {
+    status: "held",
+    parts: [...(before?.parts() ?? []), ...grant.parts],
+    belief: { ...first, unsettled },
+    renewFor: forever,
+    renewal: extend,
+    onLost: (error: LockLostError) => abort.abort(error),
+  });
+  all.start();
+  return all;
+}
+
+function grantOf(held: Lease): Grant {
+  const { lease, since, unsettled } = held.belief();
+  const parts: readonly Part[] = held.parts();
+  return { held: true, parts, lease, since, unsettled, handedOver: false, fence: undefined };
+}
