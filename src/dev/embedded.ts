@@ -1,14 +1,14 @@
 import { createServer, type Socket } from "node:net";
-import type { Peers } from "./peers.ts";
-import { refusedNames } from "./refused.ts";
+import type { OptionalPackages } from "./optional-packages.ts";
 import { createSocketPath } from "./socket-path.ts";
+import { unsupportedNames } from "./unsupported-commands.ts";
 
 /** The embedded engine, a Redis in this process. */
 export interface Embedded {
   /** `unix:///…`, as ioredis takes it: a socket that only this user can reach. */
   url: string;
   /** What the engine calls its own MONITOR. */
-  monitorFeed: InstanceType<NonNullable<Peers["RedisServerState"]>>["monitorFeed"];
+  monitorFeed: InstanceType<NonNullable<OptionalPackages["RedisServerState"]>>["monitorFeed"];
   close(): Promise<void>;
 }
 
@@ -18,14 +18,14 @@ export interface Embedded {
  * It is put together from its parts, because its own server listens on every network interface and waits at its end for
  * each client to leave.
  */
-export async function startEmbedded(peers: Peers): Promise<Embedded> {
+export async function startEmbedded(packages: OptionalPackages): Promise<Embedded> {
   const {
     RedisServerState,
     createRedisCommandExecutor,
     attachSession,
     SocketConnectionTransport,
     RedisResult,
-  } = peers;
+  } = packages;
   if (
     !RedisServerState ||
     !createRedisCommandExecutor ||
@@ -45,7 +45,7 @@ export async function startEmbedded(peers: Peers): Promise<Embedded> {
       .catch(() => RedisResult.error("internal error of the embedded engine", "ERR"));
   // The engine runs a plan in this way for a script alone. RESET or SELECT there would act on everybody's connection.
   executor.executePlanSync = (plan, context) =>
-    refusedNames.has(plan.definition.name.toUpperCase())
+    unsupportedNames.has(plan.definition.name.toUpperCase())
       ? RedisResult.error("This Redis command is not allowed from script", "ERR")
       : executePlanSync.call(executor, plan, context);
   const sockets = new Set<Socket>();

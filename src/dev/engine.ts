@@ -11,7 +11,7 @@ import {
   withoutLockingFlag,
 } from "./extensions.ts";
 import { isMonitoring, type Monitor, monitorOf, monitorOfEmbedded } from "./monitor.ts";
-import type { Peers } from "./peers.ts";
+import type { OptionalPackages } from "./optional-packages.ts";
 import type { RedisValue, Reply } from "./reply.ts";
 import { guardScript, withoutGuard } from "./script-guard.ts";
 import { runsScript, type ScriptWatch, watchScripts } from "./script-watch.ts";
@@ -41,20 +41,20 @@ interface Outcome<T> {
 export class EngineUnreachable extends Error {}
 
 export async function openEngine(
-  peers: Peers,
+  packages: OptionalPackages,
   redis: string | undefined,
   extensions: boolean,
 ): Promise<Engine> {
-  const embedded = redis === undefined ? await startEmbedded(peers) : undefined;
+  const embedded = redis === undefined ? await startEmbedded(packages) : undefined;
   const url = redis ?? (embedded?.url as string);
   const closers: (() => unknown)[] = [() => embedded?.close()];
   const close = async () => {
     for (const closer of closers.splice(0).reverse()) await closer();
   };
   try {
-    const main = await connect(peers, url);
+    const main = await connect(packages, url);
     closers.push(() => main.disconnect());
-    const monitor = embedded ? monitorOfEmbedded(embedded.monitorFeed) : await openMonitor(peers, url);
+    const monitor = embedded ? monitorOfEmbedded(embedded.monitorFeed) : await openMonitor(packages, url);
     const watch = monitor && watchScripts(main, monitor, randomUUID());
     closers.push(() => watch?.close());
     const extended = extensions ? await extensionsFor(main) : noExtensions;
@@ -69,7 +69,7 @@ export async function openEngine(
       url,
       ...runner(main, watch, prepare),
       onlyReads: (command) => readOnly.has(command[0].toLowerCase()),
-      connectAnother: () => connect(peers, url),
+      connectAnother: () => connect(packages, url),
       close,
     };
   } catch (error) {
@@ -149,8 +149,8 @@ function isRedisError(error: unknown): error is Error {
   return error instanceof Error && error.name === "ReplyError";
 }
 
-async function connect(peers: Peers, url: string, options: RedisOptions = {}): Promise<Redis> {
-  const redis = new peers.Redis(url, {
+async function connect(packages: OptionalPackages, url: string, options: RedisOptions = {}): Promise<Redis> {
+  const redis = new packages.Redis(url, {
     lazyConnect: true,
     // Integers as their digits: above 2^53 a number would be another one. Strings come as Buffers.
     stringNumbers: true,
@@ -187,8 +187,8 @@ function addressIn(url: string): string {
 }
 
 /** Undefined where MONITOR is refused, by an ACL for instance: then a script is billed as one command. */
-async function openMonitor(peers: Peers, url: string): Promise<Monitor | undefined> {
-  const monitor = await connect(peers, url, { monitor: true, enableReadyCheck: false });
+async function openMonitor(packages: OptionalPackages, url: string): Promise<Monitor | undefined> {
+  const monitor = await connect(packages, url, { monitor: true, enableReadyCheck: false });
   const allowed = await new Promise<boolean>((resolve) => {
     monitor.once("monitoring", () => resolve(true));
     monitor.once("error", () => resolve(false));

@@ -1,6 +1,6 @@
 import type { Command } from "./command.ts";
-import { notAvailable } from "./refused.ts";
 import type { Reply } from "./reply.ts";
+import { notAvailable } from "./unsupported-commands.ts";
 
 /** What of Upstash's commands the engine has by itself. */
 export interface Features {

@@ -11,9 +11,9 @@ import { type Engine, EngineUnreachable } from "./engine.ts";
 import { eventStream } from "./event-stream.ts";
 import type { Counter } from "./meter.ts";
 import type { Network } from "./network.ts";
-import { refusal } from "./refused.ts";
 import { type Reply, toJson } from "./reply.ts";
 import type { Kind, Subscriptions } from "./subscriptions.ts";
+import { refusal } from "./unsupported-commands.ts";
 
 /** Upstash's default limit, in bytes. */
 const MAX_BODY = 10 * 1024 * 1024;

@@ -1,4 +1,4 @@
-import { refusedNames } from "./refused.ts";
+import { unsupportedNames } from "./unsupported-commands.ts";
 
 // What a request may not run, a script may not run either. The embedded engine is told so (embedded.ts). A Redis of the
 // user's own cannot be: an ACL user for it would change that server, and stay there if this process is killed. So a
@@ -12,7 +12,7 @@ const PLAIN =
 /** A line that is all comment. It holds nothing by which a string that began above could end on it. */
 const COMMENT_LINE = /^[ \t]*--[^\]["'\r\n]*$/gm;
 
-const refused = [...refusedNames].map((name) => `["${name}"]=1`).join(",");
+const refused = [...unsupportedNames].map((name) => `["${name}"]=1`).join(",");
 
 /**
  * `guarded("call")` is a `redis.call` that refuses what requests may not run. MULTI stands in for it: Redis refuses that
@@ -64,5 +64,7 @@ function isPlain(text: string): boolean {
   const code = text.replace(COMMENT_LINE, "");
   const plain = [...code.matchAll(PLAIN)];
   const named = plain.map(({ groups }) => (groups?.double ?? groups?.single ?? "").toUpperCase());
-  return !named.some((name) => refusedNames.has(name)) && plain.length === (code.match(WAY_IN) ?? []).length;
+  return (
+    !named.some((name) => unsupportedNames.has(name)) && plain.length === (code.match(WAY_IN) ?? []).length
+  );
 }

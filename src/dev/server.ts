@@ -1,15 +1,15 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { addDoor } from "./door.ts";
 import { openEngine } from "./engine.ts";
+import { createDice } from "./fault-dice.ts";
 import { type FaultKind, type Faults, readFaults } from "./faults.ts";
-import { createChance } from "./faults-chance.ts";
+import { addGate } from "./gate.ts";
 import { addRoutes } from "./http.ts";
 import { answerMalformed } from "./malformed.ts";
 import { createCounter, type Meter } from "./meter.ts";
 import { createNetwork } from "./network.ts";
+import { loadOptionalPackages } from "./optional-packages.ts";
 import { type DevServerOptions, settingsOf } from "./options.ts";
-import { loadPeers } from "./peers.ts";
 import { createSubscriptions } from "./subscriptions.ts";
 
 export interface DevServer {
@@ -48,16 +48,16 @@ export interface DevServer {
  */
 export async function startDevServer(options?: DevServerOptions): Promise<DevServer> {
   const settings = settingsOf(options);
-  const peers = await loadPeers(settings.redis === undefined);
-  const engine = await openEngine(peers, settings.redis, settings.extensions);
+  const packages = await loadOptionalPackages(settings.redis === undefined);
+  const engine = await openEngine(packages, settings.redis, settings.extensions);
   const subscriptions = createSubscriptions(engine.connectAnother);
   const counter = createCounter();
   const network = createNetwork(settings);
-  const chance = createChance(settings.faults ?? readFaults({}));
+  const dice = createDice(settings.faults ?? readFaults({}));
   const { token } = settings;
-  const api = addRoutes(new peers.Hono(), { engine, subscriptions, network, counter });
-  const app = addDoor(new peers.Hono(), { token, network, chance, counter, api });
-  const listener = peers.getRequestListener(app.fetch, {
+  const api = addRoutes(new packages.Hono(), { engine, subscriptions, network, counter });
+  const app = addGate(new packages.Hono(), { token, network, dice, counter, api });
+  const listener = packages.getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
     // What cannot even be made a Request of, such as a path with a backslash, does not reach the app.
     errorHandler: () => Response.json({ error: "ERR failed to parse command" }, { status: 400 }),
@@ -90,8 +90,8 @@ export async function startDevServer(options?: DevServerOptions): Promise<DevSer
       redisUrl: engine.url,
       meter: counter.read,
       resetMeter: counter.reset,
-      setFaults: (faults) => chance.set(readFaults(faults)),
-      fired: chance.fired,
+      setFaults: (faults) => dice.set(readFaults(faults)),
+      fired: dice.fired,
       close,
     };
   } catch (error) {

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { createServer } from "node:net";
 import { Redis as IORedis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { refusedNames } from "../../src/dev/refused.ts";
 import { guardScript, withoutGuard } from "../../src/dev/script-guard.ts";
+import { unsupportedNames } from "../../src/dev/unsupported-commands.ts";
 import { engines } from "./engines.ts";
 import { useDevServer } from "./suite.ts";
 
@@ -62,7 +62,7 @@ describe.each(engines)("what requests may not run, on $name", ({ available, open
       expect(await run(["GET", "k"])).toEqual({ result: "kept" });
     });
 
-    test.each([...refusedNames])("no script runs %s", async (name) => {
+    test.each([...unsupportedNames])("no script runs %s", async (name) => {
       for (const args of [[], ["1"], ["GET", "*"], ["NO", "ONE"], ["1", "1", "1", "1"]]) {
         const sent = ["EVAL", scripts["redis.call"], "0", name, ...args];
         expect([args, await run(sent)]).toEqual([args, refused]);

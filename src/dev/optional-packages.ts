@@ -1,5 +1,5 @@
-/** What the dev server is built on. All four are optional peers: only who runs a dev server installs them. */
-export interface Peers {
+/** What the dev server is built on. All four are optional packages: only who runs a dev server installs them. */
+export interface OptionalPackages {
   Redis: typeof import("ioredis").Redis;
   Hono: typeof import("hono").Hono;
   getRequestListener: typeof import("@hono/node-server").getRequestListener;
@@ -12,13 +12,16 @@ export interface Peers {
 }
 
 /**
- * Imports the peers.
+ * Imports the packages.
  *
  * @param load imports a package by its name; a test's own.
  * @throws an Error with the npm command that installs what is missing, or naming the Node version that the embedded
  * engine needs.
  */
-export async function loadPeers(embedded: boolean, load: Load = (name) => import(name)): Promise<Peers> {
+export async function loadOptionalPackages(
+  embedded: boolean,
+  load: Load = (name) => import(name),
+): Promise<OptionalPackages> {
   if (embedded && Number.parseInt(process.versions.node, 10) < 22) {
     throw new Error(
       `The embedded Redis engine needs Node 22 or later, and this is Node ${process.versions.node}: ` +

@@ -29,7 +29,11 @@ const SUBCOMMANDS: Record<string, ReadonlySet<string>> = {
 };
 
 /** The names of the commands that nobody can run, neither by a request nor by a script. */
-export const refusedNames: ReadonlySet<string> = new Set([...NOT_OVER_REST, ...NOT_ON_UPSTASH, ...NOT_HERE]);
+export const unsupportedNames: ReadonlySet<string> = new Set([
+  ...NOT_OVER_REST,
+  ...NOT_ON_UPSTASH,
+  ...NOT_HERE,
+]);
 
 /** Upstash's error for a command that its REST API does not take, or undefined for one that it does. */
 export function refusal(command: Command): string | undefined {
@@ -46,7 +50,7 @@ export function refusal(command: Command): string | undefined {
   if (Object.hasOwn(SUBCOMMANDS, name) && SUBCOMMANDS[name]?.has(subcommand)) {
     return notAvailable(`${name} ${subcommand}`);
   }
-  return refusedNames.has(name) ? notAvailable(name) : undefined;
+  return unsupportedNames.has(name) ? notAvailable(name) : undefined;
 }
 
 /** Upstash's error for a command that it does not know. */

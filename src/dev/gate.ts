@@ -1,43 +1,43 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context, Hono } from "hono";
 import { tokenCheck } from "./auth.ts";
+import type { FaultDice } from "./fault-dice.ts";
 import { readFaults } from "./faults.ts";
-import type { Chance } from "./faults-chance.ts";
 import { faultyCommand, faultyStream } from "./faults-http.ts";
 import type { Counter } from "./meter.ts";
 import type { Network } from "./network.ts";
 
-export interface DoorParts {
+export interface GateParts {
   token: string;
   network: Network;
-  chance: Chance;
+  dice: FaultDice;
   counter: Counter;
   /** Upstash's REST API. */
   api: Hono;
 }
 
 /** What a request passes on its way to the API: the network, the token, the faults. And `/meter` and `/faults`. */
-export function addDoor(app: Hono, { token, network, chance, counter, api }: DoorParts): Hono {
+export function addGate(app: Hono, { token, network, dice, counter, api }: GateParts): Hono {
   const authorized = tokenCheck(token);
-  const letIn = (c: Context) => authorized(c.req.header("authorization"), c.req.query("_token"));
+  const authenticated = (c: Context) => authorized(c.req.header("authorization"), c.req.query("_token"));
   const unauthorized = (c: Context) => c.json({ error: "WRONGPASS invalid or missing auth token" }, 401);
 
   // About the server, not of it: outside of the simulated network, not counted, and met by no fault.
-  app.use("/meter", async (c, next) => (letIn(c) ? next() : unauthorized(c)));
+  app.use("/meter", async (c, next) => (authenticated(c) ? next() : unauthorized(c)));
   app.get("/meter", (c) => c.json(counter.read()));
   app.delete("/meter", (c) => {
     counter.reset();
     return c.json(counter.read());
   });
 
-  app.use("/faults", async (c, next) => (letIn(c) ? next() : unauthorized(c)));
-  const faults = (c: Context) => c.json({ set: chance.settings(), fired: chance.fired() });
+  app.use("/faults", async (c, next) => (authenticated(c) ? next() : unauthorized(c)));
+  const faults = (c: Context) => c.json({ set: dice.settings(), fired: dice.fired() });
   app.get("/faults", faults);
   app.post("/faults", async (c) => {
     const given = await c.req.json().catch(() => undefined);
     if (given === undefined) return c.json({ error: "ERR failed to parse faults: the body is no JSON" }, 400);
     try {
-      chance.set(readFaults(given));
+      dice.set(readFaults(given));
     } catch (error) {
       return c.json({ error: `ERR ${(error as Error).message}` }, 400);
     }
@@ -51,10 +51,10 @@ export function addDoor(app: Hono, { token, network, chance, counter, api }: Doo
   });
 
   app.all("*", async (c) => {
-    if (!letIn(c)) return unauthorized(c);
+    if (!authenticated(c)) return unauthorized(c);
     const { incoming, outgoing } = c.env as HttpBindings;
     const meets = /^\/p?subscribe(\/|$)/.test(c.req.path) ? faultyStream : faultyCommand;
-    return meets(chance, {
+    return meets(dice, {
       request: c.req.raw,
       incoming,
       outgoing,
