@@ -1,14 +1,15 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context, Hono } from "hono";
-import { tokenCheck } from "./auth.ts";
 import type { FaultDice } from "./fault-dice.ts";
 import { readFaults } from "./faults.ts";
 import { faultyCommand, faultyStream } from "./faults-http.ts";
+import type { ApiBindings } from "./http.ts";
 import type { Counter } from "./meter.ts";
 import type { Network } from "./network.ts";
+import type { Users } from "./users.ts";
 
 export interface GateParts {
-  token: string;
+  users: Users;
   network: Network;
   dice: FaultDice;
   counter: Counter;
@@ -17,20 +18,28 @@ export interface GateParts {
 }
 
 /** What a request passes on its way to the API: the network, the token, the faults. And `/meter` and `/faults`. */
-export function addGate(app: Hono, { token, network, dice, counter, api }: GateParts): Hono {
-  const authorized = tokenCheck(token);
-  const authenticated = (c: Context) => authorized(c.req.header("authorization"), c.req.query("_token"));
+export function addGate(app: Hono, { users, network, dice, counter, api }: GateParts): Hono {
+  const userOf = (c: Context) => users.find(c.req.header("authorization"), c.req.query("_token"));
   const unauthorized = (c: Context) => c.json({ error: "WRONGPASS invalid or missing auth token" }, 401);
 
   // About the server, not of it: outside of the simulated network, not counted, and met by no fault.
-  app.use("/meter", async (c, next) => (authenticated(c) ? next() : unauthorized(c)));
+  const admit = async (c: Context, next: () => Promise<void>) => {
+    const user = userOf(c);
+    if (!user) return unauthorized(c);
+    if (user.readOnly && c.req.method !== "GET" && c.req.method !== "HEAD") {
+      return c.json({ error: "NOPERM this token may read and nothing else" }, 403);
+    }
+    return next();
+  };
+
+  app.use("/meter", admit);
   app.get("/meter", (c) => c.json(counter.read()));
   app.delete("/meter", (c) => {
     counter.reset();
     return c.json(counter.read());
   });
 
-  app.use("/faults", async (c, next) => (authenticated(c) ? next() : unauthorized(c)));
+  app.use("/faults", admit);
   const faults = (c: Context) => c.json({ set: dice.settings(), fired: dice.fired() });
   app.get("/faults", faults);
   app.post("/faults", async (c) => {
@@ -51,14 +60,16 @@ export function addGate(app: Hono, { token, network, dice, counter, api }: GateP
   });
 
   app.all("*", async (c) => {
-    if (!authenticated(c)) return unauthorized(c);
+    const user = userOf(c);
+    if (!user) return unauthorized(c);
     const { incoming, outgoing } = c.env as HttpBindings;
-    const meets = /^\/p?subscribe(\/|$)/.test(c.req.path) ? faultyStream : faultyCommand;
+    const meets = /^\/(p?subscribe(\/|$)|monitor\/?$)/.test(c.req.path) ? faultyStream : faultyCommand;
+    const bindings: ApiBindings = { ...(c.env as HttpBindings), user };
     return meets(dice, {
       request: c.req.raw,
       incoming,
       outgoing,
-      execute: (request) => api.fetch(request, c.env),
+      execute: (request) => api.fetch(request, bindings),
     });
   });
 

@@ -1,15 +1,13 @@
-/** What the dev server is built on. All four are optional packages: only who runs a dev server installs them. */
+/** What the dev server is built on: optional peer dependencies. Only who runs a dev server installs them. */
 export interface OptionalPackages {
   Redis: typeof import("ioredis").Redis;
   Hono: typeof import("hono").Hono;
   getRequestListener: typeof import("@hono/node-server").getRequestListener;
-  // The embedded engine's parts. Absent when a Redis URL was given: then it is not needed.
-  RedisServerState?: typeof import("js-redis-server/core").RedisServerState;
-  createRedisCommandExecutor?: typeof import("js-redis-server/core").createRedisCommandExecutor;
-  attachSession?: typeof import("js-redis-server/core").attachSession;
-  SocketConnectionTransport?: typeof import("js-redis-server/core").SocketConnectionTransport;
-  RedisResult?: typeof import("js-redis-server/core").RedisResult;
+  /** The embedded engine's parts. Absent when a Redis URL was given: then it is not needed. */
+  embeddedEngine?: EmbeddedEngine;
 }
+
+export type EmbeddedEngine = typeof import("js-redis-server/core");
 
 /**
  * Imports the packages.
@@ -37,7 +35,8 @@ export async function loadOptionalPackages(
       `The dev server needs packages that are not installed. Run: npm install --save-dev ${packages}`,
     );
   }
-  return Object.assign({}, ...modules.map((module) => ({ ...module })));
+  const [ioredis, hono, nodeServer, embeddedEngine] = modules as object[];
+  return { ...ioredis, ...hono, ...nodeServer, ...(embedded && { embeddedEngine }) } as OptionalPackages;
 }
 
 type Load = (name: string) => Promise<object>;

@@ -1,5 +1,6 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { createActivity } from "./activity.ts";
 import { openEngine } from "./engine.ts";
 import { createDice } from "./fault-dice.ts";
 import { type FaultKind, type Faults, readFaults } from "./faults.ts";
@@ -11,12 +12,15 @@ import { createNetwork } from "./network.ts";
 import { loadOptionalPackages } from "./optional-packages.ts";
 import { type DevServerOptions, settingsOf } from "./options.ts";
 import { createSubscriptions } from "./subscriptions.ts";
+import { createUsers } from "./users.ts";
 
 export interface DevServer {
   /** What goes into `UPSTASH_REDIS_REST_URL`. */
   url: string;
   /** What goes into `UPSTASH_REDIS_REST_TOKEN`. */
   token: string;
+  /** A second token, which may read and nothing else. Upstash has one of each database too. */
+  readOnlyToken: string;
   /**
    * The Redis behind it, for a client that looks at the data directly, such as ioredis: the URL that was given, or a
    * `unix:///…` of the embedded engine, which only this user's processes can reach.
@@ -49,14 +53,16 @@ export interface DevServer {
 export async function startDevServer(options?: DevServerOptions): Promise<DevServer> {
   const settings = settingsOf(options);
   const packages = await loadOptionalPackages(settings.redis === undefined);
-  const engine = await openEngine(packages, settings.redis, settings.extensions);
+  const users = createUsers(settings);
+  const { redis, file, extensions } = settings;
+  const engine = await openEngine(packages, { redis, file, extensions, answers: users.restToken });
+  const activity = createActivity();
   const subscriptions = createSubscriptions(engine.connectAnother);
   const counter = createCounter();
   const network = createNetwork(settings);
   const dice = createDice(settings.faults ?? readFaults({}));
-  const { token } = settings;
-  const api = addRoutes(new packages.Hono(), { engine, subscriptions, network, counter });
-  const app = addGate(new packages.Hono(), { token, network, dice, counter, api });
+  const api = addRoutes(new packages.Hono(), { engine, subscriptions, network, counter, activity });
+  const app = addGate(new packages.Hono(), { users, network, dice, counter, api });
   const listener = packages.getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
     // What cannot even be made a Request of, such as a path with a backslash, does not reach the app.
@@ -73,6 +79,7 @@ export async function startDevServer(options?: DevServerOptions): Promise<DevSer
   const close = () => {
     closing ??= (async () => {
       subscriptions.close();
+      activity.close();
       await new Promise<void>((resolve) => {
         http.close(() => resolve());
         http.closeAllConnections();
@@ -86,7 +93,8 @@ export async function startDevServer(options?: DevServerOptions): Promise<DevSer
     const port = await listen(http, settings.port, settings.host);
     return {
       url: `http://${reachable(settings.host)}:${port}`,
-      token,
+      token: settings.token,
+      readOnlyToken: settings.readOnlyToken,
       redisUrl: engine.url,
       meter: counter.read,
       resetMeter: counter.reset,

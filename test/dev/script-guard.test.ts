@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createServer } from "node:net";
 import { Redis as IORedis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { guardScript, withoutGuard } from "../../src/dev/script-guard.ts";
+import { createGuard } from "../../src/dev/script-guard.ts";
 import { unsupportedNames } from "../../src/dev/unsupported-commands.ts";
 import { engines } from "./engines.ts";
 import { useDevServer } from "./suite.ts";
@@ -162,6 +162,8 @@ describe.skipIf(!engines[1]?.available)("a Redis of the user's own (needs redis-
 });
 
 describe("the guard", () => {
+  const guard = createGuard({ embedded: false, conditions: false });
+
   test.each([
     [
       "a script that names what it calls",
@@ -174,7 +176,7 @@ describe("the guard", () => {
     ],
     ["no command at all", "return 1"],
   ])("leaves %s as they are", (_what, script) => {
-    expect(guardScript(script, "script")).toBe(script);
+    expect(guard.script(script)).toBe(script);
   });
 
   test.each([
@@ -189,10 +191,10 @@ describe("the guard", () => {
     'redis.log = 1 return redis.call("GET", redis)',
     "return [[\n-- ]] .. redis.call(ARGV[1])",
   ])("is put before %j, on its line", (script) => {
-    const guarded = guardScript(script, "script");
+    const guarded = guard.script(script);
     expect(guarded).not.toBe(script);
     expect(guarded.split("\n").length).toBe(script.split("\n").length);
     expect(guarded.startsWith("#!lua flags")).toBe(script.startsWith("#!lua flags"));
-    expect(withoutGuard(guarded)).toBe(script);
+    expect(guard.undo(guarded)).toBe(script);
   });
 });
