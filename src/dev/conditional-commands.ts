@@ -43,36 +43,44 @@ local function digest(key, ...)
   local held = redis.pcall("GET", key)
   return type(held) == "string" and xxh3(held) or held
 end
+local expiries = {EX = true, PX = true, EXAT = true, PXAT = true}
 local function set(key, value, ...)
-  local options, rest, condition, operand, existence, get = {...}, {}, nil, nil, nil, false
-  local index = 1
+  local options, rest, index = {...}, {}, 1
+  local condition, operand, existence, expiry, ends, get
+  local syntax = {err = "ERR syntax error"}
   while index <= #options do
     local option = string.upper(tostring(options[index]))
     local argument = options[index + 1]
     if conditions[option] then
-      if condition or existence or argument == nil then return {err = "ERR syntax error"} end
+      if (condition and condition ~= option) or existence or argument == nil then return syntax end
       condition, operand, index = option, tostring(argument), index + 1
     elseif option == "NX" or option == "XX" then
-      if existence and existence ~= option then return {err = "ERR syntax error"} end
+      if existence and existence ~= option then return syntax end
       existence = option
+    elseif option == "GET" then
+      if not get then table.insert(rest, option) end
+      get = true
+    elseif option == "KEEPTTL" or expiries[option] then
+      if (expiry and expiry ~= option) or (expiries[option] and argument == nil) then return syntax end
+      expiry = option
+      if expiries[option] then ends, index = argument, index + 1 end
     else
-      if option == "GET" then get = true end
-      table.insert(rest, options[index])
-      if (option == "EX" or option == "PX" or option == "EXAT" or option == "PXAT") and argument ~= nil then
-        table.insert(rest, argument)
-        index = index + 1
-      end
+      return syntax
     end
     index = index + 1
   end
-  local checked = redis.pcall("SET", key, value, redis.pcall("EXISTS", key) == 1 and "NX" or "XX", unpack(rest))
+  if expiry then table.insert(rest, expiry) end
+  if ends then table.insert(rest, ends) end
+  local exists = redis.pcall("EXISTS", key) == 1
+  local checked = redis.pcall("SET", key, value, exists and "NX" or "XX", unpack(rest))
   if type(checked) == "table" and checked.err then return checked end
-  local held = redis.pcall("GET", key)
+  local out = (existence == "NX" and exists) or (existence == "XX" and not exists)
+  local held = (get or not out) and redis.pcall("GET", key)
   if type(held) == "table" then return held end
-  local yes, failure = holds(condition, operand, held)
+  local yes, failure = not out, nil
+  if yes then yes, failure = holds(condition, operand, held) end
   if failure and not get then return failure end
   if not yes then return get and held end
-  if existence then table.insert(rest, existence) end
   return redis.pcall("SET", key, value, unpack(rest))
 end
 local function conditional(name, ...)

@@ -1,28 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { startDevServer } from "../../src/dev/index.ts";
 import { engines } from "./engines.ts";
+import { frames } from "./frames.ts";
 import { until, useDevServer } from "./suite.ts";
-
-/** Reads a stream's frames one by one. */
-function frames(response: Response) {
-  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
-  const decoder = new TextDecoder();
-  let text = "";
-  return {
-    /** The next frame, or undefined when the stream has ended. */
-    async next(): Promise<string | undefined> {
-      while (!text.includes("\n\n")) {
-        const { value, done } = await reader.read();
-        if (done) return undefined;
-        text += decoder.decode(value, { stream: true });
-      }
-      const [frame] = text.split("\n\n", 1);
-      text = text.slice((frame ?? "").length + 2);
-      return frame;
-    },
-    stop: () => reader.cancel(),
-  };
-}
 
 describe.each(engines)("event streams, on $name", ({ available, open }) => {
   describe.skipIf(!available)("(needs the engine)", () => {
