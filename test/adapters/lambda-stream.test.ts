@@ -77,7 +77,7 @@ test("the lock is held while the handler streams, and released when it returns",
   stream.readOn();
   await ended;
   expect(stream.chunks.join("")).toBe(`one two ${id}`);
-  expect(happened).toEqual(["acquired", "finished", "returned", "released"]);
+  expect(happened).toEqual(["asked", "acquired", "finished", "returned", "released"]);
   expect(await held(id)).toBe(false);
 });
 
@@ -92,7 +92,7 @@ test("a handler that returns while something is still piped keeps the lock to th
   stream.readOn();
   await ended;
   expect(stream.chunks.join("")).toBe("one two");
-  expect(happened).toEqual(["acquired", "returned", "finished", "released"]);
+  expect(happened).toEqual(["asked", "acquired", "returned", "finished", "released"]);
   expect(await held(id)).toBe(false);
 });
 
@@ -103,7 +103,7 @@ test("a stream that breaks after the handler returned releases the lock, and is 
   await until(() => happened.includes("returned") && stream.chunks.length);
   stream.destroy(new Error("the client went away"));
   await ended.catch(() => {});
-  expect(happened).toEqual(["acquired", "returned", "released"]);
+  expect(happened).toEqual(["asked", "acquired", "returned", "released"]);
   // After a success it would be kept for an hour.
   expect(await held(id)).toBe(false);
 });
@@ -120,7 +120,7 @@ test("a stream that broke before the handler returned releases the lock", async 
   );
   // Were it waited for, the lock would be renewed.
   await until(() => happened.includes("released") || happened.includes("renewed"));
-  expect(happened).toEqual(["acquired", "returned", "released"]);
+  expect(happened).toEqual(["asked", "acquired", "returned", "released"]);
   expect(await held(id)).toBe(false);
 });
 
@@ -138,7 +138,7 @@ test("a handler's error wins, and nothing waits for its stream any more", async 
     throw failure;
   });
   await expect(ended).rejects.toBe(failure);
-  expect(happened).toEqual(["acquired", "released"]);
+  expect(happened).toEqual(["asked", "acquired", "released"]);
   expect(await held(id)).toBe(false);
 });
 
@@ -166,7 +166,7 @@ test("while another holds the lock the stream is left alone, or gets the answer"
     void stream.end(`${error.code} ${id}`);
   const answered = run(id, () => {}, { ifBusy });
   await answered.ended;
-  expect(answered.happened).toEqual(["busy"]);
+  expect(answered.happened).toEqual(["asked", "busy"]);
   expect(answered.stream.chunks).toEqual([`LOCK_BUSY ${id}`]);
   expect(await lock.release()).toBe(true);
 });
@@ -192,7 +192,7 @@ test("a response whose body is a stream keeps the lock until its last byte is re
   expect(rest).toEqual({ statusCode: 200, headers: { a: "b" } });
   expect(await held(id)).toBe(true);
   expect(await text(body)).toBe("one two");
-  expect(events).toEqual(["acquired", "released"]);
+  expect(events).toEqual(["asked", "acquired", "released"]);
 });
 
 /** Locks a handler whose result holds a stream, with what happens to the lock. */
@@ -301,7 +301,7 @@ describe.each(kinds)("$kind", ({ idle, failing, failsLeaving }) => {
     await leaveWhileWaiting(answer.body);
     await until(() => ended.mock.calls.length);
     await freed;
-    expect(events).toEqual(["acquired", "released"]);
+    expect(events).toEqual(["asked", "acquired", "released"]);
   });
 
   test("that is left in the middle of a loop is ended", async () => {
@@ -347,7 +347,7 @@ describe.each(kinds)("$kind", ({ idle, failing, failsLeaving }) => {
     expect(await told).toBe(reason);
     await freed;
     expect(ended).toHaveBeenCalledOnce();
-    expect(events).toEqual(["acquired", "released"]);
+    expect(events).toEqual(["asked", "acquired", "released"]);
   });
 
   test("whose lock the work released itself goes on", async () => {

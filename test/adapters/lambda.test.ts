@@ -138,7 +138,7 @@ describe("lockHandler", () => {
       return "charged";
     });
     expect(await handler({ id: freshKey() }, lambda())).toBe("charged");
-    expect(events).toEqual(["acquired", "unavailable"]);
+    expect(events).toEqual(["asked", "acquired", "unavailable"]);
     await proxy.close();
   });
 });
@@ -214,7 +214,7 @@ describe("near the function's end", () => {
     const [remaining, pttl] = (await handler({ id }, lambda(2000))) as [number, number];
     expect(remaining).toBeLessThanOrEqual(2000);
     expect(pttl).toBeLessThan(2100);
-    expect(events).toEqual(["acquired", "released"]);
+    expect(events).toEqual(["asked", "acquired", "released"]);
   });
 
   test("a lease shorter than the function is renewed while it runs", async () => {

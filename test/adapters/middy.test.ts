@@ -229,7 +229,7 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
     expect(remaining).toBeLessThanOrEqual(2000);
     expect(remaining).toBeGreaterThan(500);
     expect(pttl).toBeLessThan(2100);
-    expect(events).toEqual(["acquired", "released"]);
+    expect(events).toEqual(["asked", "acquired", "released"]);
 
     const long = middy({ timeoutEarlyInMillis: 0 })
       .use(locked({ ttl: 300, onEvent }))
@@ -294,7 +294,7 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
         return "charged";
       });
     expect(await handler({ id: freshKey() }, lambda())).toBe("charged");
-    expect(events).toEqual(["acquired", "unavailable"]);
+    expect(events).toEqual(["asked", "acquired", "unavailable"]);
     await proxy.close();
   });
 
@@ -416,7 +416,14 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
         inner: locked({ key: key("-inner"), onEvent: log("inner"), ...inner }),
       };
     };
-    const bothAtWork = ["outer acquired", "inner acquired", "inner released", "outer released"];
+    const bothAtWork = [
+      "outer asked",
+      "outer acquired",
+      "inner asked",
+      "inner acquired",
+      "inner released",
+      "outer released",
+    ];
 
     test("each of two locks is ended once, and the handler sees the inner one", async () => {
       const id = freshKey();
@@ -465,7 +472,13 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
       const handler = middy().use(outer).use(inner).handler(ran);
       await handler({ id }, lambda()).catch(() => {});
       expect(ran).not.toHaveBeenCalled();
-      expect(events).toEqual(["outer acquired", "inner busy", "outer released"]);
+      expect(events).toEqual([
+        "outer asked",
+        "outer acquired",
+        "inner asked",
+        "inner busy",
+        "outer released",
+      ]);
       expect(await held(`${id}-outer`)).toBe(false);
       await other.release();
     });
@@ -667,7 +680,7 @@ test.each(majors.slice(1))(
       .handler(() => {});
     await handler({ id }, lambda(900_000));
     await until(async () => !(await held(id)));
-    expect(events).toEqual(["acquired", "released"]);
+    expect(events).toEqual(["asked", "acquired", "released"]);
   },
 );
 

@@ -8,11 +8,15 @@ export interface Patch {
 /** The package with one safeguard taken out: what checks the package has to notice each. */
 export const variants = {
   "release without comparison": [
-    { file: "protocol/release.ts", replace: '["DELEX", redisKey, "IFEQ", value]', by: '["DEL", redisKey]' },
     {
       file: "protocol/release.ts",
-      replace: "holder() == ARGV[1] and 1 or 0",
-      by: "holder() and 1 or 0",
+      replace: '["DELEX", claim.redisKey, "IFEQ", value]',
+      by: '["DEL", claim.redisKey]',
+    },
+    {
+      file: "protocol/release.ts",
+      replace: "if plain == token then",
+      by: "if true then",
     },
   ],
   "validity counted from the reply": [
@@ -38,15 +42,15 @@ export const variants = {
   "no tickets": [
     {
       file: "acquire/wait.ts",
-      replace: "readGrant(attempt, queued.ticket, message)",
-      by: "readGrant(attempt, Number.parseInt(message, 10), message)",
+      replace: "readGrant(attempt, claim, queued.ticket, message)",
+      by: "readGrant(attempt, claim, Number.parseInt(message, 10), message)",
     },
   ],
   "own value found on a retry counted from the retry": [
     {
       file: "protocol/try-lock.ts",
-      replace: "stateMark : there, age)",
-      by: "stateMark : there, sinceSent)",
+      replace: "stateMark : there }], age)",
+      by: "stateMark : there }], sinceSent)",
     },
   ],
   "non-idempotent take": [

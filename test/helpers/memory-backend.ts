@@ -35,6 +35,9 @@ function memoryBackend(): Backend & { options: LockerOptions } {
       const keys = memory.command("KEYS", "*") as string[];
       return keys.filter((key) => key.startsWith(pattern.replace(/\*$/, "")));
     },
+    // As the protocol writes it: NX before PX.
+    set: async (key: string, value: string, px: string, ms: number, nx: string) =>
+      memory.command("SET", key, value, nx, px, `${ms}`),
     ...Object.fromEntries(
       ["get", "del", "pttl"].map((name) => [
         name,

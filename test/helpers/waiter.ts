@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import type { Lock, LockEvent, Locker, LockOptions } from "../../src/index.ts";
+import type { Lock, LockEvent, Locker, LockOptions, Targets } from "../../src/index.ts";
 import { decodeState, type Entry as Waiting } from "../../src/protocol/state.ts";
 
 /** Someone who waits for a lock. */
@@ -16,7 +16,7 @@ export interface Waiter {
 }
 
 /** Starts to wait, by default longer than any test lasts. */
-export function wait(locker: Locker, key: string, options: LockOptions = {}): Waiter {
+export function wait(locker: Locker, key: Targets, options: LockOptions = {}): Waiter {
   const events: LockEvent[] = [];
   const stands = Promise.withResolvers<number>();
   const lock = locker.acquire(key, {
@@ -58,7 +58,7 @@ export async function vanished(raw: Redis, key: string): Promise<void> {
 
 /** All that stand in the queue, in order, also behind another library's lock. */
 export async function waitersOf(raw: Redis, key: string): Promise<Waiting[]> {
-  const values = await raw.mget(`lock:{${key}}`, `lock:{${key}}:waiters`);
+  const values = await Promise.all([raw.get(`lock:{${key}}`), raw.get(`lock:{${key}}:waiters`)]);
   return values.flatMap((value) => decodeState(value ?? "")?.waiters ?? []);
 }
 
