@@ -109,9 +109,14 @@ test("a wrong option is refused", () => {
 });
 
 describe("a lock in memory, told to fail,", () => {
-  const kinds = ["k", { key: "k", limit: 2 }, { key: "k", mode: "shared" as const }, ["k", "l"]];
+  const kinds: { target: Targets }[] = [
+    { target: "k" },
+    { target: { key: "k", limit: 2 } },
+    { target: { key: "k", mode: "shared" } },
+    { target: ["k", "l"] },
+  ];
 
-  test.each(kinds)("is busy: %j", async (target) => {
+  test.each(kinds)("is busy: $target", async ({ target }) => {
     const locker = memoryLocker();
     const mine = await locker.acquire("mine");
     locker.fail("busy");
@@ -125,7 +130,7 @@ describe("a lock in memory, told to fail,", () => {
     expect((await waiting).held).toBe(true);
   });
 
-  test.each(kinds)("is unavailable, at once and under fake timers: %j", async (target) => {
+  test.each(kinds)("is unavailable, at once and under fake timers: $target", async ({ target }) => {
     vi.useFakeTimers();
     const locker = memoryLocker();
     const lock = await locker.acquire("before");
@@ -139,19 +144,22 @@ describe("a lock in memory, told to fail,", () => {
     expect((await locker.acquire(target)).held).toBe(true);
   });
 
-  test.each(kinds)("is lost: the work ends by its signal, and the caller is told: %j", async (target) => {
-    const locker = memoryLocker({ ttl: "300ms" });
-    const before = await locker.acquire("before");
-    locker.fail("lost");
-    expect(await before.extend()).toBe(false);
-    const work = locker.withLock(target, async ({ held, signal }) => {
-      expect(held).toBe(true);
-      await new Promise((resolve) => signal.addEventListener("abort", resolve));
-    });
-    await expect(work).rejects.toBeInstanceOf(LockLostError);
-    locker.heal();
-    expect(await locker.withLock(target, () => "done")).toBe("done");
-  });
+  test.each(kinds)(
+    "is lost: the work ends by its signal, and the caller is told: $target",
+    async ({ target }) => {
+      const locker = memoryLocker({ ttl: "300ms" });
+      const before = await locker.acquire("before");
+      locker.fail("lost");
+      expect(await before.extend()).toBe(false);
+      const work = locker.withLock(target, async ({ held, signal }) => {
+        expect(held).toBe(true);
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      });
+      await expect(work).rejects.toBeInstanceOf(LockLostError);
+      locker.heal();
+      expect(await locker.withLock(target, () => "done")).toBe("done");
+    },
+  );
 
   test("in no other way", () => {
     expect(() => memoryLocker().fail("slow" as never)).toThrow(
