@@ -28,7 +28,7 @@ export function memoryLocker(options: LockOptions = {}): MemoryLocker {
 }
 
 /** Locks in memory for handlers that make their own locker. */
-export interface MemoryLocks extends Failing, Disposable {
+export interface MemoryLocks extends Failing {
   /** A locker on the same memory, to hold what a handler is to find busy. */
   readonly locker: MemoryLocker;
   /** What a Worker's handler is to be given as `env`, or as a part of it. */
@@ -68,7 +68,7 @@ export function lockInMemory({ url }: { url?: string | undefined } = {}): Memory
     }
   };
   const { fail, heal, ...locker } = lockerOn(memory, {});
-  return { locker: { ...locker, fail, heal }, env, fail, heal, restore, [Symbol.dispose]: restore };
+  return { locker: { ...locker, fail, heal }, env, fail, heal, restore };
 }
 
 function lockerOn(memory: Memory, options: LockOptions): MemoryLocker {
