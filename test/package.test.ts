@@ -127,3 +127,16 @@ test("the errors of all its modules are of the same classes", async () => {
   expect(() => oncePerTick("")).toThrow(LockOptionError);
   await expect(startDevServer({ port: -1 })).rejects.toThrow(LockOptionError);
 });
+
+test("nothing but what is used of it is packed", () => {
+  const packed = spawnSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], { encoding: "utf8" });
+  const [{ files }] = JSON.parse(packed.stdout) as [{ files: { path: string }[] }];
+  const paths = files.map(({ path }) => path);
+  const loaded = /^dist\/(?:cli\.js|(?:[\w-]+\/)*[\w-]+\.(?:c?js|d\.c?ts))(?:\.map)?$/;
+  const others = paths.filter((path) => !loaded.test(path));
+  expect(others.sort()).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]);
+  const code = paths.filter((path) => /\.c?js$/.test(path));
+  const wanted = entries.flatMap(({ target }) => [target.import.default, target.require.default]);
+  const own = [...wanted.map((path) => path.slice(2)), "dist/cli.js", "dist/core.js", "dist/core.cjs"];
+  expect(code.sort()).toEqual(own.sort());
+});
