@@ -21,6 +21,14 @@ const base = mkdtempSync(join(tmpdir(), "serverless-lock-newcomer-"));
 const [wanted = ""] = process.argv.slice(2);
 let failed = 0;
 
+for (const page of new Set(tasks.map((task) => task.page))) {
+  const used = tasks.flatMap((task) => (task.page === page ? task.files : []));
+  for (const file of codeOf(page).keys()) {
+    if (used.includes(file)) continue;
+    process.stdout.write(`FAILED docs/${page}: no task uses its code of ${file}\n`);
+    failed++;
+  }
+}
 try {
   const unpacked = unpack();
   for (const task of tasks.filter(({ name }) => name.includes(wanted))) {
