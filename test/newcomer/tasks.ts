@@ -19,7 +19,7 @@ const compilerOptions = {
   allowImportingTsExtensions: true,
 };
 
-/** Compiles by the oldest and the newest TypeScript, as Node resolves modules and as bundlers do. */
+/** Compiles by the oldest and newer TypeScripts, as Node resolves modules and as bundlers do. */
 function compiled(options: object = {}): Pick<Required<Task>, "added" | "commands"> {
   const systems = {
     nodenext: { module: "nodenext", moduleResolution: "nodenext" },
@@ -32,7 +32,7 @@ function compiled(options: object = {}): Pick<Required<Task>, "added" | "command
       include: ["*.ts", "app"],
     });
   }
-  const compilers = ["typescript-5.5", "typescript"];
+  const compilers = ["typescript-5.5", "typescript", "typescript-7"];
   return {
     added,
     commands: compilers.flatMap((compiler) =>
