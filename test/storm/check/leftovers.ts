@@ -40,7 +40,7 @@ export function keptInVain(story: Story): Finding[] {
     const ms = seen.to - refused.at;
     const befell = story
       .troubles(client)
-      .some((trouble) => meet(trouble, { from: asked.at, to: refused.at + asked.limit }));
+      .some((trouble) => meet(trouble, { from: refused.at - asked.limit, to: refused.at + asked.limit }));
     if (ms <= asked.limit || befell) return [];
     const text = `${id} asked for ${key} in vain, and kept ${seen.key} for ${ms.toFixed(0)} ms`;
     return [{ kind: "vain", text, evidence: [...gist(lines), seen] }];
