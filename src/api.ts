@@ -1,4 +1,6 @@
 // The words of the API: no code.
+import type { Command } from "./redis/client.ts";
+import type { Connection } from "./redis/connection.ts";
 import type { UpstashRedis } from "./redis/upstash.ts";
 
 /** Milliseconds, or text such as "500ms", "10s", "10 s", "5m", "1h", "1d" (as `@upstash/ratelimit` writes it). */
@@ -72,6 +74,26 @@ export interface Locker {
    * `release` has asked: until then `held` is false.
    */
   resume(handle: LockHandle | string, options?: LockOptions): Lock;
+  /**
+   * The door of what is built on a locker: other entries of this package, and tools. Runs the operation with the
+   * locker's settings and its way to Redis.
+   */
+  run<T>(operation: (door: Door) => T): T;
+}
+
+/** A locker's settings and its way to Redis. docs/protocol.md says what is there. */
+export interface Door {
+  readonly settings: LockSettings;
+  /** With time limits and repetitions. */
+  readonly connection: Connection;
+  /** Where a lock is in Redis. */
+  redisKey(key: string): string;
+  /**
+   * Sends one command, which must be idempotent: it is sent again when there is no reply.
+   * @param key what the error names
+   * @throws LockUnavailableError
+   */
+  ask(key: string, command: Command): Promise<unknown>;
 }
 
 /** Options of `createLocker` (as defaults) and of each call (as overrides). `undefined` means the default. */

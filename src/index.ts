@@ -1,4 +1,5 @@
 export type {
+  Door,
   Duration,
   HandleTarget,
   Lock,

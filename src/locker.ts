@@ -1,5 +1,6 @@
 import { acquire } from "./acquire/acquire.ts";
 import type {
+  Door,
   Lock,
   Locker,
   LockerOptions,
@@ -9,17 +10,18 @@ import type {
   WithLockOptions,
   Work,
 } from "./api.ts";
-import { LockBusyError, LockLostError, LockOptionError, show } from "./errors.ts";
+import { LockBusyError, LockLostError, LockOptionError, LockUnavailableError, show } from "./errors.ts";
 import { readHandle } from "./lease/handle.ts";
 import { resumeLock } from "./lease/held-lock.ts";
 import { gone } from "./lease/renewal.ts";
 import { defaults, readOptions } from "./options/lock-options.ts";
-import { readTargets, type Wanted } from "./options/targets.ts";
+import { readTargets, redisKey, type Wanted } from "./options/targets.ts";
 import { newAttempt } from "./protocol/attempt.ts";
 import { type Connection, connect } from "./redis/connection.ts";
 import { restClient } from "./redis/rest.ts";
 import { upstashClient } from "./redis/upstash.ts";
 import { forever, realRuntime } from "./runtime.ts";
+import { withoutTokens } from "./unavailable.ts";
 
 /**
  * The environment is read when the first lock is taken, so that a module can be loaded without it.
@@ -80,6 +82,22 @@ export function newLocker(connection: () => Connection, settings: Settings): Loc
         return { ...target, holdFor: Math.min(...windows, windows.length ? forever : 0) };
       });
       return resumeLock(newAttempt(connection(), asked, inWindow, tokens), fence);
+    },
+    run: (operation) => operation(doorOf(connection(), settings)),
+  };
+}
+
+function doorOf(connection: Connection, settings: Settings): Door {
+  return {
+    settings,
+    connection,
+    redisKey: (key) => redisKey(settings.prefix, key),
+    async ask(key, command) {
+      try {
+        return (await connection.ask(command, settings.requestTimeout)).reply;
+      } catch (error) {
+        throw new LockUnavailableError(key, withoutTokens(error, []));
+      }
     },
   };
 }

@@ -18,7 +18,7 @@ export function unavailable(attempt: Attempt, cause: unknown, step: Step, took: 
 }
 
 /** What an error says, its code and its cause, and nothing else of it: clients quote commands, lock tokens included. */
-function withoutTokens(error: unknown, tokens: readonly string[], depth = 0): Error | undefined {
+export function withoutTokens(error: unknown, tokens: readonly string[], depth = 0): Error | undefined {
   if (error === undefined || depth > 4) return undefined;
   const { message = error, code, cause } = Object(error) as NodeJS.ErrnoException;
   const clean = (text: unknown) =>

@@ -13,7 +13,14 @@ test("a locker shows its defaults, checked, which nobody can change", () => {
 
 test("a locker's members are its own, and need no `this`: a spread one is a locker", async () => {
   const inner = memoryLocker();
-  expect(Object.keys(inner).sort()).toEqual(["acquire", "options", "resume", "tryAcquire", "withLock"]);
+  expect(Object.keys(inner).sort()).toEqual([
+    "acquire",
+    "options",
+    "resume",
+    "run",
+    "tryAcquire",
+    "withLock",
+  ]);
   const { acquire, tryAcquire, withLock, resume } = { ...inner };
   const lock = await acquire("k");
   expect(await tryAcquire("k")).toBe(null);
@@ -38,4 +45,18 @@ test("withLock without a lock, since Redis could not be asked, lost none", async
   const options = { ifUnavailable: "proceed", requestTimeout: 50, onEvent } as const;
   expect(await locker().withLock("k", options, ({ held }) => held)).toBe(false);
   expect(onEvent).toHaveBeenCalledWith(expect.objectContaining({ type: "unavailable" }));
+});
+
+test("`run` gives an operation the locker's settings and its way to Redis", async () => {
+  const locker = memoryLocker({ prefix: "mine:" });
+  const lock = await locker.acquire("order", { owner: "the holder" });
+  const value = await locker.run(({ settings, redisKey, ask }) => {
+    expect(settings.prefix).toBe("mine:");
+    return ask("order", ["GET", redisKey("order")]);
+  });
+  expect(value).toContain("the holder");
+  const nowhere = createLocker({ url: "http://127.0.0.1:9", token: "a-token", requestTimeout: 50 });
+  const asking = nowhere.run(({ ask }) => ask("order", ["GET", "order"]));
+  await expect(asking).rejects.toMatchObject({ code: "LOCK_UNAVAILABLE", key: "order" });
+  await lock.release();
 });

@@ -56,9 +56,9 @@ function readTarget(target: unknown): Wanted {
     return { key: readKey(target), mode: "x", weight: 1, holdFor: undefined };
   const { key, mode = "exclusive", limit, weight, ...others } = target as Record<string, unknown>;
   const { holdFor: window, ...unknown } = others;
+  const wanted = { key: readKey(key), holdFor: read("holdFor", holdFor, window) };
   for (const name of Object.keys(unknown))
     throw new LockOptionError(name, "an unknown option", "one of key, mode, limit, weight, holdFor");
-  const wanted = { key: readKey(key), holdFor: read("holdFor", holdFor, window) };
   if (mode !== "exclusive" && mode !== "shared")
     throw new LockOptionError("mode", show(mode), '"exclusive" or "shared"');
   if (limit === undefined) {
