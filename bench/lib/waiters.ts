@@ -94,7 +94,9 @@ interface Semaphores {
 /** Its Semaphore, asking every 10 ms, its default. It needs "npm ci --prefix test/storm". */
 function redisSemaphore({ url }: Credentials): Waiter {
   const require = createRequire(new URL("../../test/storm/package.json", import.meta.url));
-  const { Semaphore } = require("redis-semaphore") as Semaphores;
+  // Not among the packages of the root.
+  const module = "redis-semaphore";
+  const { Semaphore } = require(module) as Semaphores;
   const { Redis: Tcp } = require("ioredis") as { Redis: new (url: string, options: object) => Tcp };
   const redis = new Tcp(url, { retryStrategy: () => null });
   // Its Redis goes when the round trip changes.

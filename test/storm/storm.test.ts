@@ -84,7 +84,7 @@ describe.skipIf(!hasRedisServer)("a storm (needs redis-server)", () => {
       ["--until", "doomsday"],
       ["--persistence", "some"],
       ["--kinds", "some"],
-      ["--library", "@upstash/lock", "--kinds", "permits"],
+      ["--kinds", "permits", "--library", "@upstash/lock"],
       ["--minutes", "0"],
       ["--weather", "fine"],
     ];
