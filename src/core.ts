@@ -20,6 +20,7 @@ export {
   askedTogether,
   fenceLife,
   lostRequestMargin,
+  pausedLife,
   pollAtLeastEvery,
   pollEvery,
   pollLaterPerPlace,

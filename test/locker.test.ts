@@ -13,7 +13,14 @@ test("a locker shows its defaults, checked, which nobody can change", () => {
 
 test("a locker's members are its own, and need no `this`: a spread one is a locker", async () => {
   const inner = memoryLocker();
-  expect(Object.keys(inner).sort()).toEqual(["acquire", "options", "resume", "run", "tryAcquire", "withLock"]);
+  expect(Object.keys(inner).sort()).toEqual([
+    "acquire",
+    "options",
+    "resume",
+    "run",
+    "tryAcquire",
+    "withLock",
+  ]);
   const { acquire, tryAcquire, withLock, resume } = { ...inner };
   const lock = await acquire("k");
   expect(await tryAcquire("k")).toBe(null);

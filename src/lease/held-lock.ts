@@ -5,7 +5,7 @@ import { readOptions } from "../options/lock-options.ts";
 import { followAbandoned, giveUp } from "../protocol/abandon.ts";
 import type { Attempt, Claim, Part } from "../protocol/attempt.ts";
 import { extend, keep, share } from "../protocol/extend.ts";
-import type { Grant } from "../protocol/protocol.ts";
+import { type Grant, gone } from "../protocol/protocol.ts";
 import { release } from "../protocol/release.ts";
 import { stateMark } from "../protocol/state.ts";
 import { RefusedError } from "../redis/client.ts";
@@ -13,7 +13,7 @@ import { whenAborted } from "../runtime.ts";
 import { unavailable } from "../unavailable.ts";
 import { leaseLeft, newBelief } from "./belief.ts";
 import { inspectedAs, newHandle } from "./handle.ts";
-import { createLease, gone } from "./renewal.ts";
+import { createLease } from "./renewal.ts";
 import { clockedSignal } from "./signal.ts";
 
 /**
