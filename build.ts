@@ -13,7 +13,7 @@ const core = resolve("src/core.ts");
 const smallLua: Plugin = {
   name: "small Lua",
   setup({ onLoad }) {
-    onLoad({ filter: /src.protocol.\w+\.ts$/ }, async ({ path }) => {
+    onLoad({ filter: /src.(protocol|admin).\w+\.ts$/ }, async ({ path }) => {
       const modules: Record<string, () => string> = await import(path);
       const contents = readFileSync(path, "utf8")
         .replace(
@@ -22,8 +22,11 @@ const smallLua: Plugin = {
             `export const ${name} = () => ${JSON.stringify(luamin.minify(modules[name]?.() ?? ""))}`,
         )
         // The parts of a script are in it.
-        .replace(/^export const (\w+Lua) = lua`[^`]*`/gm, 'export const $1 = ""');
-      return { contents, loader: "ts" };
+        .replace(/^((?:export )?const \w+Lua) = lua`[^`]*`/gm, '$1 = ""');
+      // An entry's script needs nothing of the core any more.
+      const parts = /^import \{ (lua|\w+Lua) \} from .*$/gm;
+      const used = /src.protocol/.test(path) ? contents : contents.replace(parts, "");
+      return { contents: used, loader: "ts" };
     });
   },
 };
@@ -45,7 +48,9 @@ execFileSync("tsc", ["-p", "tsconfig.build.json"], { stdio: "inherit" });
 const shared = await build({ ...options, ...inAndOut(core), plugins: [smallLua] });
 const inCore = new Set(Object.keys(shared.metafile.inputs).map((file) => resolve(file)));
 const built = await Promise.all(
-  entries.map((entry) => build({ ...options, ...inAndOut(entry), plugins: [othersOutside(entry)] })),
+  entries.map((entry) =>
+    build({ ...options, ...inAndOut(entry), plugins: [othersOutside(entry), smallLua] }),
+  ),
 );
 await refuseUnknownNames();
 refuseUnused([shared, ...built].flatMap(({ metafile }) => Object.keys(metafile.inputs)));
