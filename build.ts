@@ -31,6 +31,19 @@ const smallLua: Plugin = {
   },
 };
 
+/** The command line's parser is in its file: nobody has to install it. */
+const parserInside: Plugin = {
+  name: "parser inside",
+  setup({ onResolve }) {
+    onResolve({ filter: /^commander$/ }, () => ({ path: resolve("node_modules/commander/index.js") }));
+  },
+};
+
+/** What a CommonJS module in an ESM file needs. */
+const requireInside = {
+  js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+};
+
 const options = {
   bundle: true,
   format: "esm",
@@ -49,7 +62,12 @@ const shared = await build({ ...options, ...inAndOut(core), plugins: [smallLua] 
 const inCore = new Set(Object.keys(shared.metafile.inputs).map((file) => resolve(file)));
 const built = await Promise.all(
   entries.map((entry) =>
-    build({ ...options, ...inAndOut(entry), plugins: [othersOutside(entry), smallLua] }),
+    build({
+      ...options,
+      ...inAndOut(entry),
+      ...(entry === "src/cli.ts" ? { banner: requireInside } : {}),
+      plugins: [parserInside, othersOutside(entry), smallLua],
+    }),
   ),
 );
 await refuseUnknownNames();
