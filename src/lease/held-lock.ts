@@ -100,6 +100,7 @@ function newLock(
     // Of a resumed lock that was never extended it is not known when its lease ends.
     const again = fate === "released" && (left() > 0 || !lease.belief().lease);
     const ours = again || lease.mayBeOurs();
+    const remaining = Math.max(0, left());
     if (ours) fate = "released";
     stop();
     // Whoever heeds it has stopped by the time another gets the lock.
@@ -120,7 +121,13 @@ function newLock(
     followAbandoned(attempt, queued);
     const stillHeld = before || released;
     if (!stillHeld) lose(new LockLostError(key, gone));
-    emit(attempt, { type: "released", stillHeld, heldFor, kept: stillHeld && letGo === keepWindows });
+    emit(attempt, {
+      type: "released",
+      stillHeld,
+      heldFor,
+      remaining,
+      kept: stillHeld && letGo === keepWindows,
+    });
     return stillHeld;
   }
 
