@@ -16,6 +16,7 @@ Commands:
   limit      Set how many permits there are
   pause      Let nobody in until unpause
   unpause    End a pause
+  page       Show all of it as a page, on this machine alone
   dev        Start a local server that speaks Upstash's REST API
 
 Exit codes: 0, 1 (not found, or nothing was done), 2 (wrong use), 3 (Redis could not be asked)

@@ -6,13 +6,14 @@ import { addInspect } from "./inspect.ts";
 import { addLimit } from "./limit.ts";
 import { addList } from "./list.ts";
 import { endQuietlyOnBrokenPipe, print } from "./output.ts";
+import { addPage } from "./page.ts";
 import { addPause } from "./pause.ts";
 import { addRelease } from "./release.ts";
 import { addWatch } from "./watch.ts";
 
 /** Each adds its command. */
 const commands = { list: addList, inspect: addInspect, watch: addWatch, release: addRelease };
-const more = { limit: addLimit, pause: addPause("pause"), unpause: addPause("unpause") };
+const more = { limit: addLimit, pause: addPause("pause"), unpause: addPause("unpause"), page: addPage };
 const all: Record<string, (add: Add) => void> = { ...commands, ...more };
 
 export const operatorCommands: readonly string[] = Object.keys(all);

@@ -239,7 +239,7 @@ describe("the command line", () => {
     expect(err).not.toContain("t0k3n");
   });
 
-  test.each(["list", "inspect", "watch", "release", "limit", "pause", "unpause"])(
+  test.each(["list", "inspect", "watch", "release", "limit", "pause", "unpause", "page"])(
     "helps with %s",
     async (name) => {
       const { code, out } = await run([name, "--help"]);
