@@ -7,7 +7,8 @@ import type { Seen } from "./index.ts";
  */
 export function browser(): void {
   const pollEvery = 2000;
-  const rowsAFrame = 100;
+  /** How many rows there are at first, and how many more once the last one is in sight. */
+  const rowsAtOnce = 100;
   const by = <T extends Element>(selector: string) => document.querySelector(selector) as T;
   const [search, live, limit] = ["#search", "#live", "#limit"].map((id) => by<HTMLInputElement>(id)) as [
     HTMLInputElement,
@@ -22,6 +23,8 @@ export function browser(): void {
     cells: HTMLElement[];
     bar: HTMLElement;
     lease: number;
+    /** Only rows in sight are filled anew. */
+    inSight: boolean;
   }
   /** What was seen of a holder from when to when, in which lane of the timeline. */
   interface Span {
@@ -38,11 +41,23 @@ export function browser(): void {
 
   let locks: Inspection[] = [];
   let chosen: string | undefined;
-  let drawing = 0;
+  let shown = rowsAtOnce;
   let looked = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const rows = new Map<string, Row>();
   const histories = new Map<string, History>();
+
+  const watched = new WeakMap<Element, string>();
+  const sight = new IntersectionObserver((entries) => {
+    const byKey = new Map(locks.map((lock) => [lock.key, lock]));
+    for (const { target, isIntersecting } of entries) {
+      const key = watched.get(target) ?? "";
+      const [row, lock] = [rows.get(key), byKey.get(key)];
+      if (!row) continue;
+      row.inSight = isIntersecting;
+      if (isIntersecting && lock) fillRow(row, lock, Date.now());
+    }
+  });
 
   function duration(ms: number | undefined): string {
     if (ms === undefined) return "no end";
@@ -83,7 +98,9 @@ export function browser(): void {
     cells[0]?.append(button);
     cells[4]?.append(text, track);
     row.append(...cells);
-    return { row, cells: cells.map((cell, i) => (i === 4 ? text : cell)), bar, lease: 1 };
+    watched.set(row, key);
+    sight.observe(row);
+    return { row, cells: cells.map((cell, i) => (i === 4 ? text : cell)), bar, lease: 1, inSight: true };
   }
 
   function fillRow(target: Row, lock: Inspection, now: number): void {
@@ -105,37 +122,32 @@ export function browser(): void {
     row.ariaCurrent = `${key === chosen}`;
   }
 
-  /** Fills the table a part a frame, so that no frame takes long. */
   function draw(): void {
-    const turn = ++drawing;
     const now = Date.now();
     const wanted = locks.filter(({ key, holders, waiters }) =>
       [key, ...[...holders, ...waiters].map(nameOf)].some((text) =>
         text.toLowerCase().includes(search.value.toLowerCase()),
       ),
     );
-    const keys = new Set(wanted.map(({ key }) => key));
+    const inSight = wanted.slice(0, shown);
+    const keys = new Set(inSight.map(({ key }) => key));
     for (const [key, { row }] of rows) {
       if (keys.has(key)) continue;
       row.remove();
+      sight.unobserve(row);
       rows.delete(key);
     }
     by<HTMLElement>("#none").hidden = wanted.length > 0;
-    const some = (from: number) => {
-      if (turn !== drawing) return;
-      for (let i = from; i < Math.min(from + rowsAFrame, wanted.length); i++) {
-        const lock = wanted[i] as Inspection;
-        let target = rows.get(lock.key);
-        if (!target) {
-          target = newRow(lock.key);
-          rows.set(lock.key, target);
-        }
-        fillRow(target, lock, now);
-        if (body.children[i] !== target.row) body.insertBefore(target.row, body.children[i] ?? null);
+    for (const [i, lock] of inSight.entries()) {
+      let target = rows.get(lock.key);
+      if (!target) {
+        target = newRow(lock.key);
+        rows.set(lock.key, target);
       }
-      if (from + rowsAFrame < wanted.length) requestAnimationFrame(() => some(from + rowsAFrame));
-    };
-    some(0);
+      if (target.inSight) fillRow(target, lock, now);
+      if (body.children[i] !== target.row) body.insertBefore(target.row, body.children[i] ?? null);
+    }
+    setText(by("#more"), wanted.length > shown ? `${wanted.length - shown} more` : "");
     drawOne(now);
   }
 
@@ -277,6 +289,10 @@ export function browser(): void {
         const from = kept ? now : Math.min(now, since ?? now);
         spans.set(id, { name: nameOf({ ...holder, owner, since, kept }), from, to: now, kept, lane });
       }
+      // Between two looks: whoever is gone ended by the time at which the next one began.
+      const began = [...spans.values()].filter(({ from, to }) => to === now && from > before);
+      const next = Math.min(now, ...began.map(({ from }) => from));
+      for (const span of active) if (span.to === before && began.length > 0) span.to = next;
       if (spans.size > 300) spans.delete(spans.keys().next().value as string);
       if (queue.at(-1)?.waiters !== lock.waiters.length)
         queue.push({ at: now, waiters: lock.waiters.length });
@@ -387,7 +403,15 @@ export function browser(): void {
     const question = `Let each caller's own limit of "${chosen}" count again?`;
     steer({ action: "limit", limit: null }, question, () => "No limit is set here any more.");
   });
-  search.addEventListener("input", draw);
+  search.addEventListener("input", () => {
+    shown = rowsAtOnce;
+    draw();
+  });
+  new IntersectionObserver(([last]) => {
+    if (!last?.isIntersecting || shown >= locks.length) return;
+    shown += rowsAtOnce;
+    draw();
+  }).observe(by("#more"));
   live.addEventListener("change", () => {
     clearTimeout(timer);
     if (live.checked) poll();

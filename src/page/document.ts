@@ -48,6 +48,7 @@ const html = (nonce: string) => `<!doctype html>
 <tbody></tbody>
 </table>
 <p id="none" class="soft" hidden>No locks.</p>
+<p id="more" class="soft"></p>
 </section>
 <aside aria-label="One lock">
 <p id="hint" class="soft">Choose a lock to see who waits for it and what happened to it.</p>
