@@ -1,5 +1,6 @@
-import type { Lock } from "../api.ts";
+import type { Lock, Targets } from "../api.ts";
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
+import { readTargets } from "../options/targets.ts";
 import {
   attach,
   type Invocation,
@@ -65,11 +66,14 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
     async process({ items, rest, about, groupOf, isDue, started, succeeded, failed }: Batch<Item, Rest>) {
       // All keys are made before any item is processed, which might change another.
       const keys = await Promise.allSettled(items.map((item) => keyOf(options, [item, ...rest])));
+      const nth = counter();
       const turns = items.map((item, index): Turn => {
-        const made = keys[index] as PromiseSettledResult<string>;
+        const made = keys[index] as PromiseSettledResult<Targets>;
         const group = groupOf?.(item);
         return {
-          lanes: [`key ${"value" in made && made.value}`, group && `group ${group}`].filter(Boolean),
+          lanes: ["value" in made && lanesOf(made.value, nth), group && `group ${group}`]
+            .flat()
+            .filter(Boolean),
           async run() {
             if (isDue?.(item) === false) return;
             try {
@@ -94,6 +98,28 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
 
 function logged(error: unknown): void {
   if (!(error instanceof LockBusyError)) print(error);
+}
+
+/**
+ * The lanes of an item: those that would exclude each other share one. Of a limited key there are as many lanes as
+ * permits fit side by side, which are used in turn.
+ */
+function lanesOf(targets: Targets, nth: (key: string) => number): string[] {
+  return readTargets(targets).flatMap(({ key, mode, weight }) => {
+    if (mode === "s") return [];
+    const slot = mode === "x" ? 0 : nth(key) % Math.floor(Number(mode) / weight);
+    return [`key ${slot} ${key}`];
+  });
+}
+
+/** Counts how often each key has come, from 0. */
+function counter(): (key: string) => number {
+  const counts = new Map<string, number>();
+  return (key) => {
+    const count = counts.get(key) ?? 0;
+    counts.set(key, count + 1);
+    return count;
+  };
 }
 
 interface Turn {

@@ -164,6 +164,31 @@ describe("order", () => {
     },
   );
 
+  test.each([
+    ["an object for one key", 1, (key: string) => ({ key })],
+    ["three permits", 3, (key: string) => ({ key, limit: 3 })],
+    ["permits of which two take two", 2, (key: string) => ({ key, limit: 5, weight: 2 })],
+    ["readers", 6, (key: string) => ({ key, mode: "shared" as const })],
+    ["several keys", 1, (key: string) => [`${key}-a`, { key: `${key}-b`, limit: 9 }]],
+  ])("of one target, as many are processed side by side as it lets in: %s", async (_, most, target) => {
+    const key = freshKey();
+    const full = meeting(most);
+    let inside = 0;
+    let peak = 0;
+    const failures = await run(
+      ids(6).map((id) => record(id, key)),
+      async () => {
+        peak = Math.max(peak, ++inside);
+        await full();
+        await backend.raw.ping();
+        inside--;
+      },
+      { key: ({ body }) => target(body) },
+    );
+    expect(failures).toEqual([]);
+    expect(peak).toBe(most);
+  });
+
   test("records that wait for another of their key leave their places to the rest", async () => {
     const [one, two] = [freshKey(), freshKey()];
     const batch = [record("a", one), record("b", one), record("c", one), record("d", two)];

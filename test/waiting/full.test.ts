@@ -36,3 +36,35 @@ test.skipIf(!hasRedisServer)(
     }
   },
 );
+
+test.skipIf(!hasRedisServer)(
+  "a Redis that is full lets permits, readers and several keys be extended and released",
+  async () => {
+    const redis = await startRedis();
+    const server = await startDevServer({ redis: redis.url });
+    const raw = new Redis(redis.url);
+    try {
+      const locker = lockerAt(server, { ttl: "1m" });
+      const locks = await Promise.all([
+        locker.acquire({ key: "permits", limit: 3 }),
+        locker.acquire({ key: "permits", limit: 3, weight: 2 }),
+        locker.acquire({ key: "readers", mode: "shared" }),
+        locker.acquire({ key: "readers", mode: "shared" }),
+        locker.acquire(["a", "b", { key: "c", limit: 2 }]),
+        locker.acquire("writer"),
+      ]);
+      await raw.config("SET", "maxmemory-policy", "noeviction");
+      await raw.config("SET", "maxmemory", "1");
+      await expect(raw.set("another", "x")).rejects.toThrow("OOM");
+      expect(await Promise.all(locks.map((lock) => lock.extend("2m")))).toEqual(locks.map(() => true));
+      expect(await locks.at(-1)?.downgrade()).toBe(true);
+      for (const { remaining } of locks) expect(remaining).toBeGreaterThan(60_000);
+      expect(await Promise.all(locks.map((lock) => lock.release()))).toEqual(locks.map(() => true));
+      expect(await raw.keys("lock:*")).toEqual([]);
+    } finally {
+      raw.disconnect();
+      await server.close();
+      await redis.close();
+    }
+  },
+);
