@@ -39,9 +39,10 @@ const parserInside: Plugin = {
   },
 };
 
-/** What a CommonJS module in an ESM file needs. */
+/** What a CommonJS module in an ESM file needs, and the parser's license. */
 const requireInside = {
-  js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+  js: `/*! With commander:\n${readFileSync("node_modules/commander/LICENSE", "utf8")}*/
+import { createRequire } from "node:module"; const require = createRequire(import.meta.url);`,
 };
 
 const options = {

@@ -22,7 +22,7 @@ export function printJson(value: unknown): void {
 type Style = "red" | "green" | "yellow" | "dim" | "bold";
 
 /** In colour on a terminal that has some. */
-export function coloured(style: Style, text: string): string {
+function coloured(style: Style, text: string): string {
   const { stdout, env } = process;
   const wanted = stdout.isTTY && !env.NO_COLOR && env.TERM !== "dumb";
   return wanted ? styleText(style, text, { validateStream: false }) : text;
@@ -59,7 +59,7 @@ export function stateText({ state, paused, holders }: Inspection): string {
 
 const colours: Record<string, Style> = { free: "green", held: "yellow", kept: "dim", foreign: "red" };
 
-export function colouredState(lock: Inspection): string {
+function colouredState(lock: Inspection): string {
   const text = stateText(lock);
   return coloured(colours[/^\w+/.exec(text)?.[0] ?? ""] ?? "bold", text);
 }
@@ -69,7 +69,7 @@ export function ownerText({ owner }: { owner: string | undefined }): string {
 }
 
 /** `exclusive`, `shared`, `permit 2 of 5`. */
-export function modeText({ mode, weight }: Holder | Waiter, limit: number | undefined): string {
+function modeText({ mode, weight }: Holder | Waiter, limit: number | undefined): string {
   return mode === "permit" ? `permit ${weight} of ${limit}` : mode;
 }
 
