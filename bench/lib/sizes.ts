@@ -25,20 +25,20 @@ const adapterLimit = 1_700;
 /** What is wanted, in bytes, minified and gzipped: of an adapter, what it adds to the core. */
 export const wanted = {
   /** The whole of `serverless-lock`, with its REST client and waiting. */
-  core: 8_000,
+  core: 8_500,
   ...Object.fromEntries(exported.map(({ part }) => [part, adapterLimit])),
 } as Record<Part, number>;
 
 /** What was reached, in bytes: a part may not grow beyond it unnoticed. */
 export const reached = {
-  core: 10_800,
+  core: 14_500,
   middy: 2_800,
-  lockHandler: 2_550,
-  lockRecords: 2_350,
-  lockFetch: 2_150,
-  workerFetch: 2_300,
+  lockHandler: 2_600,
+  lockRecords: 2_400,
+  lockFetch: 2_200,
+  workerFetch: 2_350,
   lockScheduled: 1_250,
-  lockQueue: 1_800,
+  lockQueue: 1_850,
   hono: 2_100,
   oncePerTick: 350,
 } as const satisfies Record<Part, number>;
