@@ -18,7 +18,7 @@ export function pages(): { file: string; text: string }[] {
   return ["docs/options.md", "docs/errors.md"].map((file) => ({
     file,
     text: read(file).replace(
-      /<!-- made:(\w+) -->[^]*?<!-- \/made -->/g,
+      /<!-- made:(\w+) -->[\s\S]*?<!-- \/made -->/g,
       (_, name: string) => `<!-- made:${name} -->\n\n${made[name]?.()}\n\n<!-- /made -->`,
     ),
   }));
@@ -54,7 +54,7 @@ function errorsTable(source: string): string {
     const { name, code, statusCode, expose } = error;
     const [, doc = "", body = ""] =
       new RegExp(
-        String.raw`/\*\*((?:(?!\*/)[^])*)\*/\nexport class ${name} extends LockError \{([^]*?)\n {2}constructor`,
+        String.raw`/\*\*((?:(?!\*/)[\s\S])*)\*/\nexport class ${name} extends LockError \{([\s\S]*?)\n {2}constructor`,
       ).exec(source) ?? [];
     const own = [...body.matchAll(/readonly (\w+)(?:: [^;=]+)?;/g)]
       .map(([, property]) => `\`${property}\``)
@@ -74,8 +74,8 @@ function errorsTable(source: string): string {
 /** The members of an interface, with their docstrings. */
 function members(source: string, name: string): { name: string; doc: string }[] {
   const [, body = ""] =
-    new RegExp(String.raw`\nexport interface ${name}(?: extends \w+)? \{([^]*?)\n\}`).exec(source) ?? [];
-  const found = [...body.matchAll(/\/\*\*((?:(?!\*\/)[^])*)\*\/\s+(\w+)\?:/g)];
+    new RegExp(String.raw`\nexport interface ${name}(?: extends \w+)? \{([\s\S]*?)\n\}`).exec(source) ?? [];
+  const found = [...body.matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s+(\w+)\?:/g)];
   if (found.length === 0) throw new Error(`src/api.ts has no interface ${name} whose members are documented`);
   return found.map(([, doc = "", member = ""]) => ({ name: member, doc }));
 }

@@ -26,7 +26,7 @@ interface Block {
 
 const blocks = pages.flatMap(({ file, text }) => {
   const named = new Set<string>();
-  return [...text.matchAll(/^```ts\n([^]*?)^```$/gm)].map(({ 1: code = "", index }): Block => {
+  return [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(({ 1: code = "", index }): Block => {
     const line = text.slice(0, index).split("\n").length + 1;
     // A block that begins with the name of a file may be imported by others of its page.
     const [, name = `line-${line}.ts`] = /^\/\/ (\S+\.ts)\n/.exec(code) ?? [];

@@ -20,15 +20,15 @@ export const pages: Page[] = [
 /** A page without its code, and without what HTML comments hide. */
 export function withoutCode(text: string): string {
   return text
-    .replace(/^```[^]*?^```$/gm, "")
-    .replace(/<!--[^]*?-->/g, "")
+    .replace(/^```[\s\S]*?^```$/gm, "")
+    .replace(/<!--[\s\S]*?-->/g, "")
     .replace(/`[^`\n]*`/g, "`code`");
 }
 
 /** The names of the headings, as GitHub and the site make them into anchors. */
 export function anchors(text: string): Set<string> {
   const seen = new Map<string, number>();
-  const headings = text.replace(/^```[^]*?^```$/gm, "").matchAll(/^#+ (.*)$/gm);
+  const headings = text.replace(/^```[\s\S]*?^```$/gm, "").matchAll(/^#+ (.*)$/gm);
   return new Set(
     [...headings].map(([, heading = ""]) => {
       const slug = heading

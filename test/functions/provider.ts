@@ -1,0 +1,39 @@
+import { createServer } from "node:http";
+import { setTimeout } from "node:timers/promises";
+
+/** Stands for what the recipes call: it keeps what is put, answers the rest, and knows how many it served at once. */
+export interface Provider {
+  url: string;
+  /** What was put, by path. */
+  kept: Map<string, string>;
+  /** The most requests it served at the same time. */
+  busiest(): number;
+  close(): Promise<void>;
+}
+
+export async function startProvider(): Promise<Provider> {
+  const kept = new Map<string, string>();
+  let [now, most] = [0, 0];
+  const server = createServer(async (request, response) => {
+    most = Math.max(most, ++now);
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    const path = request.url ?? "";
+    // Long enough that those let in together meet.
+    await setTimeout(30);
+    if (request.method === "PUT") kept.set(path, body);
+    now--;
+    response.end(request.method === "GET" ? (kept.get(path) ?? "") : body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  return {
+    url: `http://127.0.0.1:${port}`,
+    kept,
+    busiest: () => most,
+    async close() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
