@@ -35,13 +35,16 @@ for (const [page, html] of htmlOf) {
 const home = htmlOf.get("index.html") ?? "";
 const weight = [...loadedBy("index.html")].map((file) => ({ file, bytes: gzipped(file) }));
 const total = weight.reduce((sum, { bytes }) => sum + bytes, 0);
-if (total > mostBytes) faults.push(`the home page weighs ${total} bytes gzipped, at most ${mostBytes} are wanted`);
+if (total > mostBytes)
+  faults.push(`the home page weighs ${total} bytes gzipped, at most ${mostBytes} are wanted`);
 if (!home.includes("playground")) faults.push("the home page has no playground");
 for (const file of ["llms.txt", "llms-full.txt"])
   if (!existsSync(join(dist, file))) faults.push(`there is no ${file}`);
 
 console.log(`${pages.length} pages, ${links} links within the site`);
-console.log(`home page: ${(total / 1000).toFixed(1)} kB gzipped with the playground, in ${weight.length} files`);
+console.log(
+  `home page: ${(total / 1000).toFixed(1)} kB gzipped with the playground, in ${weight.length} files`,
+);
 for (const fault of faults) console.error(fault);
 process.exitCode = faults.length > 0 ? 1 : 0;
 

@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "vitepress";
+import { defineConfig, type UserConfig } from "vitepress";
 import manifest from "../../package.json" with { type: "json" };
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -36,12 +36,15 @@ const named = Object.values(groups).flat();
 const sidebar = Object.entries({ ...groups, Figures: pages.filter((page) => !named.includes(page)) }).map(
   ([text, names]) => ({
     text,
-    collapsed: text === "Figures",
     items: names
       .filter((name) => pages.includes(name))
       .map((name) => ({ text: titleOf(name), link: `/${name}` })),
   }),
 );
+
+type Markdown = Parameters<NonNullable<NonNullable<UserConfig["markdown"]>["config"]>>[0];
+type RenderRule = NonNullable<Markdown["renderer"]["rules"][string]>;
+type Token = Parameters<RenderRule>[0][number];
 
 export default defineConfig({
   title: "serverless-lock",
@@ -73,6 +76,16 @@ export default defineConfig({
           return `<Diagram code="${encodeURIComponent(token.content)}" />`;
         return fence?.(tokens, index, ...rest) ?? "";
       };
+      // An empty head of a column is no head.
+      const emptyHead =
+        (tag: string, offset: number): RenderRule =>
+        (tokens, index, options, _env, self) => {
+          const token = tokens[index] as Token;
+          if (tokens[index + offset]?.content === "") token.tag = tag;
+          return self.renderToken(tokens, index, options);
+        };
+      markdown.renderer.rules.th_open = emptyHead("td", 1);
+      markdown.renderer.rules.th_close = emptyHead("td", -1);
       // Tables may be wider than a phone: the keyboard has to get there.
       markdown.renderer.rules.table_open = () => '<table tabindex="0">\n';
       // Files beside docs/ are served as they are.
@@ -89,6 +102,9 @@ export default defineConfig({
     build: { chunkSizeWarningLimit: 3000 },
     server: { fs: { allow: [root] } },
   },
+  // The theme's home page has no main landmark; theme/index.ts gives it to those who come from another page.
+  transformHtml: (html) =>
+    html.includes("<main") ? html : html.replace('id="VPContent"', 'id="VPContent" role="main"'),
   buildEnd({ outDir }) {
     const write = (file: string, text: string) => {
       mkdirSync(join(outDir, file, ".."), { recursive: true });

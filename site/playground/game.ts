@@ -4,7 +4,7 @@ import { decodePlain, decodeState } from "../../src/protocol/state.ts";
 import { sleep } from "../../src/runtime.ts";
 import * as library from "../../test/simulation/entry.ts";
 import { createModelEngine } from "../../test/simulation/model.ts";
-import { weathers } from "../../test/simulation/plan.ts";
+import type { Faults } from "../../test/simulation/network.ts";
 import type { SimulatedProcess } from "../../test/simulation/process.ts";
 import { lockKey } from "../../test/simulation/server.ts";
 import { Tally } from "../../test/simulation/tally.ts";
@@ -80,7 +80,10 @@ const permits = 2;
 
 export async function createGame(seed: number, wanted: Settings = usual): Promise<Game> {
   const settings = { ...wanted };
-  const faults = { ...weathers.calm };
+  const faults: Faults = {
+    ...{ loseRequest: 0, loseReply: 0, loseMessage: 0 },
+    ...{ repeat: 0, delay: 0, breakStream: 0 },
+  };
   const world = await createWorld({
     ...{ seed, faults, extended: true, library, tally: new Tally() },
     engine: createModelEngine(),

@@ -14,8 +14,7 @@ test("clients take turns, one at a time, and a hand-over takes one round trip", 
   expect(counts.most).toBe(1);
   expect(counts.handOver).toBeGreaterThan(20);
   expect(counts.handOver).toBeLessThan(60);
-  for (const { segments } of clients)
-    expect(new Set(segments.map(({ state }) => state))).toContain("holds");
+  for (const { segments } of clients) expect(new Set(segments.map(({ state }) => state))).toContain("holds");
 });
 
 test.each<[Kind, number]>([

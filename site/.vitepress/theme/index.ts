@@ -1,12 +1,18 @@
 import type { Theme } from "vitepress";
 // Without its fonts, which weigh more than all else.
 import DefaultTheme from "vitepress/theme-without-fonts";
-import { defineAsyncComponent } from "vue";
+import { defineAsyncComponent, nextTick } from "vue";
 import "./style.css";
 
 export default {
   extends: DefaultTheme,
-  enhanceApp({ app }) {
+  enhanceApp({ app, router }) {
+    router.onAfterPageLoad = async () => {
+      await nextTick();
+      const content = document.getElementById("VPContent");
+      if (content?.querySelector("main")) content.removeAttribute("role");
+      else content?.setAttribute("role", "main");
+    };
     app.component(
       "Diagram",
       defineAsyncComponent(() => import("./Diagram.vue")),
