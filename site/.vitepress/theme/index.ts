@@ -7,7 +7,9 @@ import "./style.css";
 export default {
   extends: DefaultTheme,
   enhanceApp({ app, router }) {
+    // The site is also rendered where there is no document.
     router.onAfterPageLoad = async () => {
+      if (import.meta.env.SSR) return;
       await nextTick();
       const content = document.getElementById("VPContent");
       if (content?.querySelector("main")) content.removeAttribute("role");
