@@ -22,9 +22,19 @@ const groups: Record<string, string[]> = {
     ...["middy", "lambda", "aws-lambda", "nextjs", "fetch", "cloudflare", "hono", "schedules", "deploying"],
   ],
   "Beyond the lock": ["single-flight", "idempotency", "fencing", "web-locks"],
-  "Day by day": ["testing", "dev-server", "operations", "admin", "observability", "costs", "examples", "faq"],
+  "Day by day": [
+    "testing",
+    "dev-server",
+    "operations",
+    "admin",
+    "observability",
+    "costs",
+    "compatibility",
+    "examples",
+    "faq",
+  ],
   "From another lock": ["alternatives", "from-upstash-lock", "from-redlock", "from-redis-semaphore"],
-  "How it is kept": ["guarantees", "protocol", "storm", "simulation", "model"],
+  "How it is kept": ["guarantees", "attacks", "protocol", "storm", "simulation", "model"],
 };
 
 /** Every page is in the sidebar: what no group names is at its end. */
