@@ -26,5 +26,6 @@ export {
   shortestGrant,
   unheardCut,
 } from "./protocol/timing.ts";
+export { RefusedError } from "./redis/client.ts";
 export { connect } from "./redis/connection.ts";
 export { forever, realRuntime, whenAborted } from "./runtime.ts";

@@ -46,7 +46,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
   const operations = { join, release, extend };
 
   function command(name: string, ...args: string[]): unknown {
-    const [key = "", value = "", option, compared] = args;
+    const [key = "", value = "", option] = args;
     switch (name) {
       case "GET":
         return data.get(key) ?? null;
@@ -55,7 +55,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       case "DEL":
         return data.delete(key);
       case "DELEX":
-        return option === "IFEQ" && data.get(key) === compared ? data.delete(key) : 0;
+        return value === "IFEQ" && data.get(key) === option ? data.delete(key) : 0;
       case "PTTL":
         return data.left(key);
       case "KEYS":
