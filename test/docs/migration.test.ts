@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { Lock } from "@upstash/lock";
 import { Redis } from "@upstash/redis";
-import type IORedis from "ioredis";
+import { Redis as IORedis } from "ioredis";
 import { createLocker } from "serverless-lock";
 import { type DevServer, startDevServer } from "serverless-lock/dev";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
@@ -77,7 +77,8 @@ describe("while both run, a lock of ours and", () => {
   test("one of @upstash/lock with the id lock:{order:42} exclude each other", async () => {
     const theirs = new Lock({
       id: "lock:{order:42}",
-      redis: Redis.fromEnv(),
+      // Its types name the CommonJS twin of this class.
+      redis: Redis.fromEnv() as never,
       retry: { attempts: 1, delay: 0 },
     });
     await exclude(createLocker(), "order:42", {
@@ -87,7 +88,7 @@ describe("while both run, a lock of ours and", () => {
   });
 
   test.runIf(withPeers)("a redlock of the resource lock:{report} exclude each other", async () => {
-    const redis = connect();
+    const redis = new IORedis(dev.redisUrl);
     const { default: RedlockClass } = peer("redlock") as { default: Class<Redlock> };
     const redlock = new RedlockClass([redis], { retryCount: 0 });
     redlock.on("error", () => {});
@@ -103,7 +104,7 @@ describe("while both run, a lock of ours and", () => {
   });
 
   test.runIf(withPeers)("a mutex of redis-semaphore exclude each other, as the page says", async () => {
-    const redis = connect();
+    const redis = new IORedis(dev.redisUrl);
     const { Mutex: MutexClass } = peer("redis-semaphore") as { Mutex: Class<Mutex> };
     const mutex = new MutexClass(redis, "{order:42}", { acquireAttemptsLimit: 1 });
     await exclude(createLocker({ prefix: "mutex:" }), "order:42", {
@@ -113,11 +114,6 @@ describe("while both run, a lock of ours and", () => {
     redis.disconnect();
   });
 });
-
-function connect(): IORedis {
-  const { Redis: RedisClass } = peer("ioredis") as { Redis: Class<IORedis> };
-  return new RedisClass(dev.redisUrl);
-}
 
 interface Theirs {
   take(): Promise<boolean>;
