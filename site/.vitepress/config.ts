@@ -43,14 +43,14 @@ const pages = readdirSync(docs, { recursive: true, encoding: "utf8" })
   .map((file) => file.replaceAll("\\", "/").replace(/\.md$/, ""))
   .sort();
 const named = Object.values(groups).flat();
-const sidebar = Object.entries({ ...groups, Figures: pages.filter((page) => !named.includes(page)) }).map(
-  ([text, names]) => ({
+const sidebar = Object.entries({ ...groups, Figures: pages.filter((page) => !named.includes(page)) })
+  .map(([text, names]) => ({
     text,
     items: names
       .filter((name) => pages.includes(name))
       .map((name) => ({ text: titleOf(name), link: `/${name}` })),
-  }),
-);
+  }))
+  .filter(({ items }) => items.length > 0);
 
 type Markdown = Parameters<NonNullable<NonNullable<UserConfig["markdown"]>["config"]>>[0];
 type RenderRule = NonNullable<Markdown["renderer"]["rules"][string]>;
