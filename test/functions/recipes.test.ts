@@ -35,7 +35,11 @@ const times = <T>(count: number, run: (index: number) => Promise<T>) =>
 
 describe("at most five calls to a provider", () => {
   test("twenty ask at once, five are served at a time, and all get their answer", async () => {
-    const answers = await times(20, (index) => ask({ prompt: `question ${index}` }, lambda()));
+    const go = provider.hold();
+    const all = times(20, (index) => ask({ prompt: `question ${index}` }, lambda()));
+    await vi.waitFor(() => expect(provider.busy()).toBe(5), 20_000);
+    go();
+    const answers = await all;
     expect(answers.map(({ answer }) => answer)).toEqual(answers.map((_, index) => `question ${index}`));
     expect(provider.busiest()).toBe(5);
   });
@@ -56,8 +60,11 @@ describe("one writer and many readers", () => {
 
   test("readers are served together", async () => {
     await write("first");
-    await times(4, read);
-    expect(provider.busiest()).toBeGreaterThan(2);
+    const go = provider.hold();
+    const all = times(4, read);
+    await vi.waitFor(() => expect(provider.busy()).toBe(8), 20_000);
+    go();
+    await all;
   });
 
   test("nobody reads an edition at half of its work", async () => {
