@@ -14,7 +14,7 @@ const core = resolve("src/core.ts");
 const smallLua: Plugin = {
   name: "small Lua",
   setup({ onLoad }) {
-    onLoad({ filter: /src.protocol.\w+\.ts$/ }, async ({ path }) => {
+    onLoad({ filter: /src.(protocol|admin).\w+\.ts$/ }, async ({ path }) => {
       const modules: Record<string, () => string> = await import(path);
       const contents = readFileSync(path, "utf8")
         .replace(
@@ -23,10 +23,27 @@ const smallLua: Plugin = {
             `export const ${name} = () => ${JSON.stringify(luamin.minify(modules[name]?.() ?? ""))}`,
         )
         // The parts of a script are in it.
-        .replace(/^export const (\w+Lua) = lua`[^`]*`/gm, 'export const $1 = ""');
-      return { contents, loader: "ts" };
+        .replace(/^((?:export )?const \w+Lua) = lua`[^`]*`/gm, '$1 = ""');
+      // An entry's script needs nothing of the core any more.
+      const parts = /^import \{ (lua|\w+Lua) \} from .*$/gm;
+      const used = /src.protocol/.test(path) ? contents : contents.replace(parts, "");
+      return { contents: used, loader: "ts" };
     });
   },
+};
+
+/** The command line's parser is in its file: nobody has to install it. */
+const parserInside: Plugin = {
+  name: "parser inside",
+  setup({ onResolve }) {
+    onResolve({ filter: /^commander$/ }, () => ({ path: resolve("node_modules/commander/index.js") }));
+  },
+};
+
+/** What a CommonJS module in an ESM file needs, and the parser's license. */
+const requireInside = {
+  js: `/*! With commander:\n${readFileSync("node_modules/commander/LICENSE", "utf8")}*/
+import { createRequire } from "node:module"; const require = createRequire(import.meta.url);`,
 };
 
 const options = {
@@ -63,8 +80,9 @@ async function buildFor(system: System): Promise<void> {
   const entries = format === "esm" ? [...exported, ...run] : exported;
   const built = await Promise.all(
     entries.map((entry) => {
-      const plugins = [othersOutside(entry, system, inCore)];
-      return build({ ...options, ...inAndOut(entry, system), format, plugins });
+      const plugins = [parserInside, othersOutside(entry, system, inCore), smallLua];
+      const banner = entry === "src/cli.ts" ? { banner: requireInside } : {};
+      return build({ ...options, ...banner, ...inAndOut(entry, system), format, plugins });
     }),
   );
   for (const { metafile } of [shared, ...built])

@@ -18,6 +18,10 @@ declare global {
   const deposit: (account: string, amount: number) => Promise<void>;
   const work: () => Promise<void>;
   const queue: { send(message: string): Promise<void> };
+  const powertools: { addMetric(name: string, unit: string, value: number): unknown };
+  const logger: { warn(text: string, about: object): void };
+  const app: { all(path: string, handler: (c: { req: { raw: Request } }) => unknown): unknown };
+  const sessionOf: (request: Request) => Promise<{ isStaff: boolean; isOnCall: boolean } | undefined>;
   const metrics: { record(name: string, value: number): void };
   const order: string;
   const mail: { to: string };
