@@ -241,7 +241,8 @@ export interface HandleTarget {
 
 /**
  * What happens on the way of a lock; times are in ms. Never holds a token. A listener that throws changes nothing.
- * The first is `asked`. Then `waiting` each time it stands in the queue, and one of `acquired`, `busy` and `unavailable`.
+ * The first is `asked`. Then `waiting` each time it stands in the queue, and one of `acquired`, `busy`, `replayed` and
+ * `unavailable`.
  * Of an acquired lock come `renewed`, `lost` and, once it is let go, `released`.
  */
 export type LockEvent = {
@@ -273,6 +274,12 @@ export type Happening =
       /** Whose lock it is. */
       owner: string | undefined;
       retryAfter: number | undefined;
+    }
+  | {
+      /** The result of another's work came in the lock's place: `serverless-lock/single-flight`. */
+      type: "replayed";
+      /** Since it was asked for. */
+      took: number;
     }
   | {
       type: "waiting";

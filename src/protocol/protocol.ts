@@ -24,6 +24,8 @@ export interface Busy {
   holder: Holder;
   /** Undefined if we do not stand in its queue. */
   queued: Queued | undefined;
+  /** The result of the work, in the lock's place: for a claim that takes one. */
+  result?: string;
 }
 
 /** What is known of another holder. */
@@ -73,6 +75,16 @@ export function busy(claim: Claim, owner = "", retryAfter = 0, queued?: Queued):
 /** The lock, the queue behind another library's lock, our tombstone. */
 export function keysOf({ redisKey, token }: Claim): string[] {
   return [redisKey, `${redisKey}:waiters`, `${redisKey}:gone:${token}`];
+}
+
+/** Where the result of work under a lock is kept. */
+export function resultKey(redisKey: string): string {
+  return `${redisKey}:result`;
+}
+
+/** Whether a claim takes the result of a holder's work in the lock's place. */
+export function takesResult({ mode }: Claim): boolean {
+  return mode === "f";
 }
 
 /** A waiter's channel. Only a part of its token: channels stand in URLs. */
