@@ -141,8 +141,10 @@ async function finish(
     try {
       return await endBy(() => deliver(attempt, claim, { text, keepFor, fence: lock.fence }));
     } catch (error) {
-      // Its caller has it all the same. Nobody else does.
+      // Its caller has it all the same. Nobody else does. The lease may have ended while Redis was asked.
       tell(onError, error as Error);
+      await lock.release({ failed: true }).catch(() => {});
+      return true;
     }
   } else if (text !== undefined) {
     tell(onError, new LockOptionError("result", `${text.length} bytes`, `at most maxBytes (${maxBytes})`));
