@@ -5,6 +5,7 @@ export { printable, show } from "./errors.ts";
 export { emit } from "./events.ts";
 export * from "./index.ts";
 export { handOver, timeLeft } from "./invocation.ts";
+export { unheldLock } from "./lease/held-lock.ts";
 export { gone } from "./lease/renewal.ts";
 export { connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
 export { leaseFor, milliseconds } from "./options/durations.ts";

@@ -12,7 +12,7 @@ import {
 } from "./protocol.ts";
 import { release } from "./release.ts";
 import { isOurs, isState, shortOwner, stateRoom } from "./state.ts";
-import { askTogether, runScript } from "./support.ts";
+import { type Asking, askTogether, runScript } from "./support.ts";
 import {
   askedTogether,
   fenceLife,
@@ -189,6 +189,11 @@ export function joinQueue(attempt: Attempt, claim: Claim, standing: Standing): P
   return askJoin(attempt, [claim], standing);
 }
 
+/** As `joinQueue`, as the first that is asked at all: with the whole time of a request. */
+export function joinQueueFirst(attempt: Attempt, claim: Claim): Promise<Outcome> {
+  return askJoin(attempt, [claim], { ago: 0 }, { taking: true });
+}
+
 interface Standing {
   ago: number;
   ticket?: number | undefined;
@@ -198,6 +203,7 @@ async function askJoin(
   attempt: Attempt,
   claims: readonly Claim[],
   { ago, ticket: before = 0 }: Partial<Standing> = {},
+  asking: Asking = { taking: true, waiting: ago !== undefined },
 ): Promise<Outcome> {
   const { owner = "", ttl, fencing } = attempt.settings;
   const fences = fencing ? claims.map(({ redisKey }) => `${redisKey}:fence`) : [];
@@ -208,7 +214,6 @@ async function askJoin(
   const whole = ago === undefined && !claims.some(({ value }) => isState(value));
   const asked = claims.flatMap(({ token, mode, weight }) => [token, mode, weight]);
   const args = [ttl, ago ?? "", whole ? owner : shortOwner(owner), ...asked, ...flights.map(() => before)];
-  const asking = { taking: true, waiting: ago !== undefined };
   const { reply, sinceSent: since } = await runScript(attempt, "join", keys, args, asking);
   const [held, ...rest] = Array.isArray(reply) ? reply : [];
   if (held === 1) {

@@ -1,6 +1,6 @@
 import type { Since } from "../runtime.ts";
 import type { Attempt, Claim } from "./attempt.ts";
-import { join, joinQueue } from "./join.ts";
+import { join, joinQueueFirst } from "./join.ts";
 import { busy, granted, type Outcome, takesResult, unexpected } from "./protocol.ts";
 import { decodePlain, isHeldBy, isState, stateMark } from "./state.ts";
 import { ask, tryCommand } from "./support.ts";
@@ -16,7 +16,7 @@ export async function tryLock(attempt: Attempt): Promise<Outcome> {
   const { ttl, fencing } = settings;
   const [claim, ...others] = claims as [Claim, ...Claim[]];
   const { redisKey, value } = claim;
-  if (takesResult(claim) && settings.wait) return joinQueue(attempt, claim, { ago: 0 });
+  if (takesResult(claim) && settings.wait) return joinQueueFirst(attempt, claim);
   if (fencing || others.length > 0 || isState(value)) return join(attempt, claims);
   const taking = { taking: true };
   if (connection.exact) {

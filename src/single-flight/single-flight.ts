@@ -1,8 +1,8 @@
 import { acquireHeld } from "../acquire/acquire.ts";
-import type { Door, Duration, Locker, LockOptions, WithLockOptions, Work } from "../api.ts";
+import type { Door, Duration, Lock, Locker, LockOptions, WithLockOptions, Work } from "../api.ts";
 import { LockLostError, LockOptionError, show } from "../errors.ts";
 import { emit } from "../events.ts";
-import type { Held } from "../lease/held-lock.ts";
+import { type Held, unheldLock } from "../lease/held-lock.ts";
 import { gone } from "../lease/renewal.ts";
 import { lossOf } from "../locker.ts";
 import { readOptions } from "../options/lock-options.ts";
@@ -42,7 +42,7 @@ const keepingTime = duration(0, 0, "31d");
 const mostBytes = 8_000_000;
 
 /** Options that are no lock's. */
-const ownOptions = ["keepFor", "fingerprint", "maxBytes", "onError", "holdFor"];
+const ownNames = ["keepFor", "fingerprint", "maxBytes", "onError", "holdFor"];
 
 /**
  * Runs the work once for all who ask for it. One runs it under the lock of the key. Whoever comes meanwhile waits and
@@ -59,98 +59,101 @@ const ownOptions = ["keepFor", "fingerprint", "maxBytes", "onError", "holdFor"];
  * @example
  * const token = await singleFlight(locker, "oauth:42", { keepFor: "50m" }, () => refresh(42));
  */
-export function singleFlight<T>(
+export async function singleFlight<T>(
   locker: Pick<Locker, "run">,
   key: string,
   options: SingleFlightOptions,
   work: Work<T>,
 ): Promise<T> {
-  return flight(locker, key, options, async (lock) => ({
-    result: await work(lock),
-    kept: true,
-  })) as Promise<T>;
-}
-
-/** What came of work. */
-export interface Worked {
-  result: unknown;
-  /** What others get in the result's place. @default the result */
-  shared?: unknown;
-  /** Whether others get it. If not, the next in line runs. */
-  kept: boolean;
-}
-
-/**
- * As `singleFlight`, for work that says whether its result is kept.
- * @param onReplayed told when the result is another's
- */
-export async function flight(
-  locker: Pick<Locker, "run">,
-  key: string,
-  options: SingleFlightOptions,
-  work: Work<Worked>,
-  onReplayed: () => void = () => {},
-): Promise<unknown> {
   if (typeof work !== "function") throw new LockOptionError("work", show(work), "a function");
-  const own = readOwn(options);
-  const target = { key: readKey(key), mode: "f", weight: 1, holdFor: 0 };
-  const fingerprint = own.fingerprint === undefined ? "" : await fingerprintOf(own.fingerprint);
-  const attempt = doorOf(locker).run(({ connection, settings }) => {
-    const base = { ...settings, wait: 30_000, renew: settings.renew ?? forever };
-    return newAttempt(connection, readOptions(base, options, ownOptions), [target]);
-  });
-  const outcome = await acquireHeld(attempt);
-  if ("result" in outcome) {
-    const text = readResult(outcome.result);
-    if (text === undefined) throw new Error("no result of this package");
-    const kept = decodeResult(text);
-    if (fingerprint && kept.fingerprint && kept.fingerprint !== fingerprint)
-      throw new ResultMismatchError(key);
-    emit(attempt, { type: "replayed", took: attempt.age() });
-    onReplayed();
-    return kept.value;
-  }
-  const { lock } = outcome;
+  const flight = await takeFlight(locker, key, readOwn(options), options);
+  if ("result" in flight) return flight.result as T;
+  const { lock, land } = flight;
   const wasHeld = lock.held;
-  let text: string | undefined;
-  let result: unknown;
+  let result: T;
+  let landing: Promise<boolean>;
   try {
-    const worked = await work(lock);
-    result = worked.result;
-    if (worked.kept) text = encodeResult("shared" in worked ? worked.shared : result, fingerprint);
+    result = await work(lock);
+    landing = land(result);
   } catch (error) {
     await lock.release({ failed: true }).catch(() => {});
     throw error;
   }
   // Not with `ifUnavailable: "proceed"`: what was never held cannot be lost.
-  const stillHeld = await finish(attempt, outcome, text, own);
-  if (wasHeld && !stillHeld && attempt.settings.onLost !== "ignore")
+  if (!(await landing) && wasHeld && options.onLost !== "ignore")
     throw lossOf(lock) ?? new LockLostError(key, gone);
   return result;
 }
 
-/** Ends the lock after the work, and delivers its result if there is one. False if it was lost. */
-async function finish(
+/** The lock of a flight that is ours, and how it ends. */
+export interface Flight {
+  lock: Lock;
+  /**
+   * Delivers a result to all who wait, keeps it and ends the lock. False if it was lost: then nothing is kept.
+   * @throws LockOptionError for a result that JSON cannot say; the lock is still held then
+   */
+  land(result: unknown): Promise<boolean>;
+}
+
+/**
+ * Takes the lock of a flight, or the result of another's.
+ * @param own what is no option of a lock, checked
+ */
+export async function takeFlight(
+  locker: Pick<Locker, "run">,
+  key: string,
+  own: OwnOptions,
+  options: LockOptions,
+): Promise<Flight | { result: unknown }> {
+  const fingerprint = own.fingerprint === undefined ? "" : await fingerprintOf(own.fingerprint);
+  const attempt = newFlight(locker, key, options);
+  const outcome = await acquireHeld(attempt);
+  if ("lock" in outcome) {
+    const land = (result: unknown) => deliverResult(attempt, outcome, encodeResult(result, fingerprint), own);
+    return { lock: outcome.lock, land };
+  }
+  const text = readResult(outcome.result);
+  if (text === undefined) throw new Error("no result of this package");
+  const kept = decodeResult(text);
+  if (fingerprint && kept.fingerprint && kept.fingerprint !== fingerprint) throw new ResultMismatchError(key);
+  emit(attempt, { type: "replayed", took: attempt.age() });
+  return { result: kept.value };
+}
+
+/** A lock that is never held, for work that needs none. */
+export function unheldFlight(locker: Pick<Locker, "run">, key: string, options: LockOptions): Lock {
+  return unheldLock(newFlight(locker, key, options)).lock;
+}
+
+function newFlight(locker: Pick<Locker, "run">, key: string, options: LockOptions): Attempt {
+  const target = { key: readKey(key), mode: "f", weight: 1, holdFor: 0 };
+  return doorOf(locker).run(({ connection, settings }) => {
+    const base = { ...settings, wait: 30_000, renew: settings.renew ?? forever };
+    return newAttempt(connection, readOptions(base, options, ownNames), [target]);
+  });
+}
+
+/** Ends the lock after the work by delivering the text of its result. False if it was lost. */
+async function deliverResult(
   attempt: Attempt,
   { lock, endBy }: Held,
-  text: string | undefined,
-  { keepFor, maxBytes, onError }: Own,
+  text: string,
+  { keepFor, maxBytes, onError }: OwnOptions,
 ): Promise<boolean> {
-  if (text !== undefined && text.length <= maxBytes) {
-    const [claim] = attempt.claims as readonly [Claim];
-    try {
-      return await endBy(() => deliver(attempt, claim, { text, keepFor, fence: lock.fence }));
-    } catch (error) {
-      // Its caller has it all the same. Nobody else does. The lease may have ended while Redis was asked.
-      tell(onError, error as Error);
-      await lock.release({ failed: true }).catch(() => {});
-      return true;
-    }
-  } else if (text !== undefined) {
+  if (text.length > maxBytes) {
     tell(onError, new LockOptionError("result", `${text.length} bytes`, `at most maxBytes (${maxBytes})`));
+    // A release that cannot be asked for is an event: the work was done under the lock.
+    return lock.release({ failed: true }).catch(() => true);
   }
-  // A release that cannot be asked for is an event: the work was done under the lock.
-  return lock.release({ failed: true }).catch(() => true);
+  const [claim] = attempt.claims as readonly [Claim];
+  try {
+    return await endBy(() => deliver(attempt, claim, { text, keepFor, fence: lock.fence }));
+  } catch (error) {
+    // Its caller has it all the same. Nobody else does. The lease may have ended while Redis was asked.
+    tell(onError, error as Error);
+    await lock.release({ failed: true }).catch(() => {});
+    return true;
+  }
 }
 
 /** Drops the result that is kept under a key. Work that is under way stores its own all the same. */
@@ -159,14 +162,16 @@ export async function forget(locker: Pick<Locker, "run">, key: string): Promise<
   await doorOf(locker).run(({ ask, redisKey }) => ask(name, ["DEL", resultKey(redisKey(name))]));
 }
 
-interface Own {
+/** The options of a flight that are no lock's, checked. */
+export interface OwnOptions {
   keepFor: number;
   maxBytes: number;
   fingerprint: unknown;
   onError(error: Error): unknown;
 }
 
-function readOwn(options: SingleFlightOptions): Own {
+/** @throws LockOptionError */
+export function readOwn(options: SingleFlightOptions): OwnOptions {
   const { keepFor, maxBytes = 262_144, fingerprint, onError = console.error } = Object(options);
   const keep = keepingTime.read(keepFor);
   if (keep === undefined) throw new LockOptionError("keepFor", show(keepFor), keepingTime.fits);
@@ -183,7 +188,7 @@ function doorOf(locker: Pick<Locker, "run">): { run<T>(operation: (door: Door) =
   throw new LockOptionError("locker", "one without run", "what createLocker or memoryLocker returned");
 }
 
-async function tell(listener: Own["onError"], error: Error): Promise<void> {
+async function tell(listener: OwnOptions["onError"], error: Error): Promise<void> {
   try {
     await listener(error);
   } catch {}
