@@ -1,2 +1,10 @@
 export { ResultMismatchError } from "./errors.ts";
-export { forget, type SingleFlightOptions, singleFlight } from "./single-flight.ts";
+export {
+  forget,
+  type OwnOptions,
+  readOwn,
+  type SingleFlightOptions,
+  singleFlight,
+  takeFlight,
+  unheldFlight,
+} from "./single-flight.ts";
