@@ -30,6 +30,7 @@ async function crowd(latency: number, bytes: number) {
   const path = fileURLToPath(new URL("./lib/flight-process.ts", import.meta.url));
   const children = Array.from({ length: processes }, () => fork(path, words.map(String)));
   await Promise.all(children.map((child) => new Promise((resolve) => child.once("message", resolve))));
+  const before = server.meter();
   const reports = children.map(
     (child) =>
       new Promise<Report>((resolve) => {
@@ -41,7 +42,8 @@ async function crowd(latency: number, bytes: number) {
   await Promise.all(
     children.map((child) => child.exitCode ?? new Promise((resolve) => child.once("exit", resolve))),
   );
-  const { requests, commands } = server.meter();
+  const after = server.meter();
+  const [requests, commands] = [after.requests - before.requests, after.commands - before.commands];
   await server.close();
   await redis.close();
   const ended = all.flatMap((report) => report.ended);

@@ -30,4 +30,9 @@ process.on("message", async () => {
   process.send?.({ ended, runs, delivered });
   process.disconnect();
 });
+// What a process loads and connects when it first asks is no part of it.
+const warm = Array.from({ length: Number(callers) }, (_, i) =>
+  singleFlight(locker, `${key}-${process.pid}-${i % 5}`, { keepFor: 0 }, async () => i),
+);
+await Promise.all(warm);
 process.send?.("ready");
