@@ -38,7 +38,7 @@ export type Take = (
  * Told of each result before its lock ends. Returns what is handed on in its place; `whole` if nothing of it is to be
  * made any more, so that the lock may end at once.
  */
-export type Keep = (result: unknown, success: boolean) => Promise<{ result: unknown; whole: boolean }>;
+type Keep = (result: unknown, success: boolean) => Promise<{ result: unknown; whole: boolean }>;
 
 /** What every adapter takes beside the options of `createLocker`. */
 export interface LockTarget<Input extends unknown[]> extends LockerOptions, WithLockOptions {

@@ -8,6 +8,22 @@ export interface FencedUpdate {
   ExpressionAttributeValues: Record<string, number>;
 }
 
+function updateOf(lock: FencedLock): FencedUpdate {
+  const names = Object.keys(attributes(lock));
+  const each = (text: (name: string) => string) => names.map((_, i) => text(`#fence${i}`));
+  return {
+    ConditionExpression: each((name) => `(attribute_not_exists(${name}) OR ${name} <= :fence)`).join(" AND "),
+    UpdateExpression: `SET ${each((name) => `${name} = :fence`).join(", ")}`,
+    ExpressionAttributeNames: Object.fromEntries(names.map((name, i) => [`#fence${i}`, name])),
+    ExpressionAttributeValues: { ":fence": fenceOf(lock) },
+  };
+}
+
+/** What the item has to say of the lock, for a Put. */
+function attributes(lock: FencedLock): Record<string, number> {
+  return Object.fromEntries(lock.keys.map((key) => [`fence:${key}`, fenceOf(lock)]));
+}
+
 /**
  * What makes an Update fail, with a `ConditionalCheckFailedException`, if a later holder has written the item. The item
  * keeps the token in an attribute for each of the lock's keys: `fence:<key>`. More assignments go behind the
@@ -25,19 +41,4 @@ export interface FencedUpdate {
  *   ExpressionAttributeValues: { ...fence.ExpressionAttributeValues, ":balance": balance },
  * }));
  */
-export function dynamoFence(lock: FencedLock): FencedUpdate {
-  const names = Object.keys(attributes(lock));
-  const each = (text: (name: string) => string) => names.map((_, i) => text(`#fence${i}`));
-  return {
-    ConditionExpression: each((name) => `(attribute_not_exists(${name}) OR ${name} <= :fence)`).join(" AND "),
-    UpdateExpression: `SET ${each((name) => `${name} = :fence`).join(", ")}`,
-    ExpressionAttributeNames: Object.fromEntries(names.map((name, i) => [`#fence${i}`, name])),
-    ExpressionAttributeValues: { ":fence": fenceOf(lock) },
-  };
-}
-
-/** What the item has to say of the lock, for a Put. */
-function attributes(lock: FencedLock): Record<string, number> {
-  return Object.fromEntries(lock.keys.map((key) => [`fence:${key}`, fenceOf(lock)]));
-}
-dynamoFence.attributes = attributes;
+export const dynamoFence = /* @__PURE__ */ Object.assign(updateOf, { attributes });

@@ -1,13 +1,8 @@
 import type { Take } from "../adapters/run.ts";
 import type { Duration, Lock, Locker, LockOptions } from "../api.ts";
 import { LockBusyError, type LockError, LockOptionError, show } from "../errors.ts";
-import {
-  type OwnOptions,
-  ResultMismatchError,
-  readOwn,
-  takeFlight,
-  unheldFlight,
-} from "../single-flight/index.ts";
+import { ResultMismatchError } from "../single-flight/errors.ts";
+import { type OwnOptions, readOwn, takeFlight, unheldFlight } from "../single-flight/single-flight.ts";
 import { bodyOf, keyOf } from "./request.ts";
 import { type Kept, keep, readReply, refusal } from "./response.ts";
 

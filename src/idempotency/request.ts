@@ -1,7 +1,7 @@
 // What is read of a request: of fetch, Hono's context, or an event of API Gateway or a load balancer.
 
 /** What is used of Hono's context. */
-export interface HonoContext {
+interface HonoContext {
   req: { raw: Request; arrayBuffer(): Promise<ArrayBuffer> };
 }
 
@@ -17,7 +17,7 @@ interface HttpEvent {
   isBase64Encoded?: boolean;
 }
 
-export function isHono(input: unknown): input is HonoContext {
+function isHono(input: unknown): input is HonoContext {
   return typeof Object(input).req?.arrayBuffer === "function" && Object(input).req.raw !== undefined;
 }
 

@@ -1,10 +1,2 @@
 export { ResultMismatchError } from "./errors.ts";
-export {
-  forget,
-  type OwnOptions,
-  readOwn,
-  type SingleFlightOptions,
-  singleFlight,
-  takeFlight,
-  unheldFlight,
-} from "./single-flight.ts";
+export { forget, type SingleFlightOptions, singleFlight } from "./single-flight.ts";
