@@ -6,15 +6,14 @@ export { emit } from "./events.ts";
 export * from "./index.ts";
 export { handOver, timeLeft } from "./invocation.ts";
 export { unheldLock } from "./lease/held-lock.ts";
-export { gone } from "./lease/renewal.ts";
 export { connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
 export { leaseFor, milliseconds } from "./options/durations.ts";
 export { defaults, readOptions } from "./options/lock-options.ts";
 export { duration, wellFormed } from "./options/rules.ts";
-export { readKey, readTargets } from "./options/targets.ts";
+export { readKey, readTargets, redisKey, whole } from "./options/targets.ts";
 export { newAttempt } from "./protocol/attempt.ts";
 export { deliver, readResult } from "./protocol/deliver.ts";
-export { resultKey } from "./protocol/protocol.ts";
+export { gone, resultKey, unexpected } from "./protocol/protocol.ts";
 export {
   decodePlain,
   decodeState,
@@ -23,15 +22,19 @@ export {
   stateMark,
   stateRoom,
 } from "./protocol/state.ts";
+export { askAll, evaluate } from "./protocol/support.ts";
 export {
   askedTogether,
   fenceLife,
   lostRequestMargin,
+  pausedLife,
   pollAtLeastEvery,
   pollEvery,
   pollLaterPerPlace,
   shortestGrant,
   unheardCut,
 } from "./protocol/timing.ts";
+export { RefusedError } from "./redis/client.ts";
 export { connect } from "./redis/connection.ts";
 export { forever, realRuntime, whenAborted } from "./runtime.ts";
+export { withoutTokens } from "./unavailable.ts";

@@ -54,7 +54,10 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
     // It may have been taken all the same, now or later, even by a script that was refused half-way.
     attempt.background(held ? held.lock.release({ failed: true }) : giveUp(attempt, queued));
     followAbandoned(attempt, queued);
-    if (signal?.aborted) throw signal.reason;
+    if (signal?.aborted) {
+      emit(attempt, { type: "aborted", took: age() });
+      throw signal.reason;
+    }
     const failure =
       error instanceof LockUnavailableError ? error : unavailable(attempt, error, "acquire", age);
     if (settings.ifUnavailable === "proceed") return unheldLock(attempt);

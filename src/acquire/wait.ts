@@ -74,8 +74,10 @@ export async function waitForTurn(attempt: Attempt, claim: Claim, first?: Outcom
       last = outcome;
       const { holder, queued } = outcome;
       emit(attempt, { type: "waiting", ...holder, place: queued.place, waited: age() });
-      // One that listened before it stood in the queue has heard every grant. A result comes whatever our place.
-      const soonest = takesResult(claim) ? 0 : queued.place * fastestHandOver;
+      // One that listened before it stood in the queue has heard every grant.
+      // Those that share the lock may all be let in at once, whoever stands before us; a result comes to all at once.
+      const turns = claim.mode === "x" ? queued.place : Math.min(queued.place, 1);
+      const soonest = takesResult(claim) ? 0 : turns * fastestHandOver;
       const mayMissAfter = subscribed ? forever : soonest;
       const told = await awaitMessage(attempt, claim, { ...queued, ...holder }, inbox, mayMissAfter);
       if (told) return told;

@@ -1,12 +1,12 @@
 import type { Attempt, Claim } from "./attempt.ts";
 import { lua } from "./lua.ts";
-import { resultKey, unexpected } from "./protocol.ts";
+import { lockKeys, resultKey, unexpected } from "./protocol.ts";
 import { runScript } from "./support.ts";
 
 /** The most characters of a result that travel in a message. */
 const longestMessage = 4096;
 
-// KEYS: the lock, its result, and its fencing counter if the holder has a token
+// KEYS: the lock, what an operator has set for it, its result, and its fencing counter if the holder has a token
 // ARGV[1] our token  ARGV[2] our mark, no secret  ARGV[3] for how many ms anybody gets the result  ARGV[4] the result
 // ARGV[5] the holder's fencing token or 0
 // Stores the result, tells all who wait for one, and lets go of the lock: if it is ours, and no later fencing token was
@@ -15,11 +15,13 @@ const longestMessage = 4096;
 export const deliverLua = lua`
 local token, mark, ms, values = ARGV[1], ARGV[2], tonumber(ARGV[3]), read()
 local there = values[1] or ''
-local plain = there:match('^s2:([^: \n]+):') == token
-local state = not plain and values[1] and open(KEYS[1], there)
-local stale = KEYS[3] and tonumber(values[3] or 0) > tonumber(ARGV[5])
-if stale or not plain and not (state and takeOut(state, 'h', token)) then
-  local stored = values[2] or ''
+local ended = token .. '.ended'
+local plain = there:match('^s2:([^: \n]+):')
+plain = plain == token or plain == ended
+local state = not plain and values[1] and open(KEYS[1], there, values[2])
+local stale = KEYS[4] and tonumber(values[4] or 0) > tonumber(ARGV[5])
+if stale or not plain and not (state and (takeOut(state, 'h', token) or takeOut(state, 'h', ended))) then
+  local stored = values[3] or ''
   return stored:sub(1, #mark + 4) == 'r1:' .. mark .. ':' and 1 or 0
 end
 local told, life, last, ends = {}, ms, 0, 0
@@ -33,7 +35,7 @@ if state then
   if life > ms then ends = now() + ms end
 end
 local result = 'r1:' .. mark .. ':' .. last .. ':' .. ends .. ':' .. ARGV[4]
-if life > 0 then call('SET', KEYS[2], result, 'PX', life) end
+if life > 0 then call('SET', KEYS[3], result, 'PX', life) end
 if state then
   pass(state)
   store(state)
@@ -59,13 +61,14 @@ export function readResult(stored: unknown): string | undefined {
  */
 export async function deliver(
   attempt: Attempt,
-  { redisKey, token }: Claim,
+  claim: Claim,
   result: { text: string; keepFor: number; fence: number | undefined },
 ): Promise<boolean> {
+  const { redisKey, token } = claim;
   const { text, keepFor, fence } = result;
   const fences = fence === undefined ? [] : [`${redisKey}:fence`];
   const args = [token, attempt.id, keepFor, text, fence ?? 0];
-  const keys = [redisKey, resultKey(redisKey), ...fences];
+  const keys = [...lockKeys(claim), resultKey(redisKey), ...fences];
   const { reply, repeated } = await runScript(attempt, "deliver", keys, args);
   if (reply !== 0 && reply !== 1) throw unexpected(reply);
   // What is kept for nobody leaves no trace.

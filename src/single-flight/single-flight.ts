@@ -3,14 +3,14 @@ import type { Door, Duration, Lock, Locker, LockOptions, WithLockOptions, Work }
 import { LockLostError, LockOptionError, show } from "../errors.ts";
 import { emit } from "../events.ts";
 import { type Held, unheldLock } from "../lease/held-lock.ts";
-import { gone } from "../lease/renewal.ts";
+
 import { lossOf } from "../locker.ts";
 import { readOptions } from "../options/lock-options.ts";
 import { duration } from "../options/rules.ts";
 import { readKey } from "../options/targets.ts";
 import { type Attempt, type Claim, newAttempt } from "../protocol/attempt.ts";
 import { deliver, readResult } from "../protocol/deliver.ts";
-import { resultKey } from "../protocol/protocol.ts";
+import { gone, resultKey } from "../protocol/protocol.ts";
 import { forever } from "../runtime.ts";
 import { ResultMismatchError } from "./errors.ts";
 import { decodeResult, encodeResult, fingerprintOf } from "./result.ts";
