@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { operate, operatorCommands } from "./cli/program.ts";
+import { envLines, writeEnvFile } from "./dev/env-file.ts";
 import { FAULT_KINDS } from "./dev/faults.ts";
 import { type DevServer, type DevServerOptions, startDevServer } from "./dev/index.ts";
 import { LockOptionError } from "./errors.ts";
@@ -30,18 +31,25 @@ const DEV_HELP = `Usage: serverless-lock dev [options]
 
 Starts a local server that speaks Upstash's REST API, in front of an embedded Redis engine (nothing to install, empty
 at each start) or of a Redis given by URL. Prints the two lines to export, and on Ctrl-C what Upstash would bill.
+It has no JSON and no search: those commands are answered as not available.
 
 Options:
   --port <port>     The port to listen on, 0 for a free one      (default: 8079)
   --host <address>  The address to listen on                     (default: 127.0.0.1)
   --token <token>   The token that requests must carry           (default: $UPSTASH_REDIS_REST_TOKEN if that is
                     set, else a random one)
+  --read-only-token <token>
+                    A second token, which may read and nothing else
+                    (default: $KV_REST_API_READ_ONLY_TOKEN if that is set, else a random one)
   --redis <url>     The Redis to serve: redis://, rediss:// or unix:///path
                     (default: $SERVERLESS_LOCK_DEV_REDIS if that is set, else the embedded engine)
+  --file <path>     Keeps the embedded engine's data in this file, from one start to the next
+  --env-file <path> Writes the two lines into this file for other programs, once requests are taken.
+                    Its other lines stay
   --latency <time>  A simulated round trip, such as 20ms         (default: 0)
   --jitter <time>   At most this much more, at random            (default: 0)
-  --no-extensions   Hand on the engine's own errors for DELEX, SET … IFEQ and the script flag allow-key-locking,
-                    as an older server would answer
+  --no-extensions   Hand on the engine's own answers, as an older server would give them: for DELEX, DIGEST,
+                    SET … IFEQ, the script flag allow-key-locking, and where Upstash is no Redis
   --help            Show this
   --version         Show the version
 
@@ -88,7 +96,16 @@ async function dev(args: string[]): Promise<void> {
   const stopped = new Promise<void>((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve());
   });
-  print(`UPSTASH_REDIS_REST_URL=${server.url}\nUPSTASH_REDIS_REST_TOKEN=${server.token}\n`);
+  const variables = { UPSTASH_REDIS_REST_URL: server.url, UPSTASH_REDIS_REST_TOKEN: server.token };
+  if (values["env-file"] !== undefined) {
+    try {
+      writeEnvFile(values["env-file"], variables);
+    } catch (error) {
+      await server.close();
+      throw new UsageError(`--env-file: ${(error as Error).message}`);
+    }
+  }
+  print(envLines(variables));
   await stopped;
   const used = summary(server);
   await server.close();
@@ -107,20 +124,31 @@ const flags = Object.fromEntries(FAULT_NAMES.map((name) => [flagOf(name), { type
 function inFlags({ option, message }: LockOptionError, values: DevArgs): string {
   const names = option
     .split(" + ")
-    .map((name) => (isSecret(name) && values[name] === undefined ? SECRETS[name] : `--${flagOf(name)}`));
+    .map((name) =>
+      isSecret(name) && given(name, values) === undefined ? SECRETS[name] : `--${flagOf(name)}`,
+    );
   return names.join(" + ") + message.slice(option.length);
 }
 
 /** The options that may be secrets, and the variables that they come from if the command line has none. */
-const SECRETS = { token: "UPSTASH_REDIS_REST_TOKEN", redis: "SERVERLESS_LOCK_DEV_REDIS" };
+const SECRETS = {
+  token: "UPSTASH_REDIS_REST_TOKEN",
+  readOnlyToken: "KV_REST_API_READ_ONLY_TOKEN",
+  redis: "SERVERLESS_LOCK_DEV_REDIS",
+};
 
 function isSecret(name: string): name is keyof typeof SECRETS {
   return Object.hasOwn(SECRETS, name);
 }
 
+/** What the command line says of an option. */
+function given(name: string, values: DevArgs): string | undefined {
+  return (values as Record<string, unknown>)[flagOf(name)] as string | undefined;
+}
+
 /** An empty variable is as good as none. */
 function secret(name: keyof typeof SECRETS, values: DevArgs): string | undefined {
-  return values[name] ?? (process.env[SECRETS[name]] || undefined);
+  return given(name, values) ?? (process.env[SECRETS[name]] || undefined);
 }
 
 type DevArgs = ReturnType<typeof parseDevArgs>;
@@ -133,7 +161,10 @@ function parseDevArgs(args: string[]) {
         port: { type: "string" },
         host: { type: "string" },
         token: { type: "string" },
+        "read-only-token": { type: "string" },
         redis: { type: "string" },
+        file: { type: "string" },
+        "env-file": { type: "string" },
         latency: { type: "string" },
         jitter: { type: "string" },
         ...flags,
@@ -150,17 +181,18 @@ function parseDevArgs(args: string[]) {
 }
 
 function devOptions(values: DevArgs): DevServerOptions {
-  const { port = "8079", host, latency, jitter } = values;
-  const given: Record<string, unknown> = values;
+  const { port = "8079", host, file, latency, jitter } = values;
   return {
     port: numberIfPlain(port) as number,
     host,
     token: secret("token", values),
+    readOnlyToken: secret("readOnlyToken", values),
     redis: secret("redis", values),
+    file,
     extensions: !values["no-extensions"],
     latency: numberIfPlain(latency),
     jitter: numberIfPlain(jitter),
-    faults: Object.fromEntries(FAULT_NAMES.map((name) => [name, numberIfPlain(given[flagOf(name)])])),
+    faults: Object.fromEntries(FAULT_NAMES.map((name) => [name, numberIfPlain(given(name, values))])),
   };
 }
 
