@@ -44,8 +44,11 @@ Options:
   --redis <url>     The Redis to serve: redis://, rediss:// or unix:///path
                     (default: $SERVERLESS_LOCK_DEV_REDIS if that is set, else the embedded engine)
   --file <path>     Keeps the embedded engine's data in this file, from one start to the next
-  --env-file <path> Writes the two lines into this file for other programs, once requests are taken.
+  --write-env <path>
+                    Writes the two lines into this file for other programs, once requests are taken.
                     Its other lines stay
+  --env-file <path> The same, for a file that exists: Node reads a flag of this name too, before any program
+                    does, and ends where the file is missing
   --latency <time>  A simulated round trip, such as 20ms         (default: 0)
   --jitter <time>   At most this much more, at random            (default: 0)
   --no-extensions   Hand on the engine's own answers, as an older server would give them: for DELEX, DIGEST,
@@ -97,13 +100,13 @@ async function dev(args: string[]): Promise<void> {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve());
   });
   const variables = { UPSTASH_REDIS_REST_URL: server.url, UPSTASH_REDIS_REST_TOKEN: server.token };
-  if (values["env-file"] !== undefined) {
-    try {
-      writeEnvFile(values["env-file"], variables);
-    } catch (error) {
-      await server.close();
-      throw new UsageError(`--env-file: ${(error as Error).message}`);
+  try {
+    for (const path of [values["write-env"], values["env-file"]]) {
+      if (path !== undefined) writeEnvFile(path, variables);
     }
+  } catch (error) {
+    await server.close();
+    throw new UsageError(`--write-env: ${(error as Error).message}`);
   }
   print(envLines(variables));
   await stopped;
@@ -165,6 +168,7 @@ function parseDevArgs(args: string[]) {
         redis: { type: "string" },
         file: { type: "string" },
         "env-file": { type: "string" },
+        "write-env": { type: "string" },
         latency: { type: "string" },
         jitter: { type: "string" },
         ...flags,

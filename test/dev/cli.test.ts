@@ -1,6 +1,9 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { startDevServer } from "../../src/dev/index.ts";
 import { freePort } from "../helpers/redis-server.ts";
@@ -39,7 +42,17 @@ describe("the command line", () => {
     const { code, out } = await cli("dev", "--help").ended;
     expect(code).toBe(0);
     expect(out).toContain("UPSTASH_REDIS_REST_TOKEN");
-    for (const option of ["port", "host", "token", "redis", "latency", "jitter", "no-extensions"]) {
+    for (const option of [
+      "port",
+      "host",
+      "token",
+      "redis",
+      "file",
+      "env-file",
+      "latency",
+      "jitter",
+      "no-extensions",
+    ]) {
       expect(out).toContain(`--${option}`);
     }
   });
@@ -56,11 +69,58 @@ describe("the command line", () => {
     [["dev", "--port"], "--port"],
     [["dev", "--port", "http"], '--port: got "http", expected an integer'],
     [["dev", "--latency", "20 parsecs"], '--latency: got "20 parsecs", expected milliseconds'],
+    [["dev", "--file", "x", "--redis", "redis://127.0.0.1"], "--file: got beside redis, expected alone"],
     [["dev", "--redis", "localhost"], '--redis: got "localhost", expected a URL'],
   ])("refuses %j with exit code 2", async (args, message) => {
     const { code, out, err } = await cli(...args).ended;
     expect([code, out]).toEqual([2, ""]);
     expect(err).toContain(message);
+  });
+
+  test("writes --env-file for other programs once requests are taken, and leaves its other lines", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "serverless-lock-env-"));
+    const file = join(folder, ".env");
+    await writeFile(file, "# mine\nOTHER=1\nexport UPSTASH_REDIS_REST_URL=https://old\nLAST=2");
+    const { child, output, ended } = cli("dev", "--port", "0", "--token", "t0k3n", "--env-file", file);
+    await until(() => output.out.includes("TOKEN=t0k3n\n"));
+    const [, url] = /^UPSTASH_REDIS_REST_URL=(\S+)\n/.exec(output.out) ?? [];
+    expect(await readFile(file, "utf8")).toBe(
+      `# mine\nOTHER=1\nLAST=2\nUPSTASH_REDIS_REST_URL=${url}\nUPSTASH_REDIS_REST_TOKEN=t0k3n\n`,
+    );
+    expect((await fetch(`${url}/ping?_token=t0k3n`)).status).toBe(200);
+    child.kill("SIGTERM");
+    expect((await ended).code).toBe(0);
+    await rm(folder, { recursive: true });
+  });
+
+  test("makes the new file of --write-env readable by its user alone, and refuses one that cannot be written", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "serverless-lock-env-"));
+    const file = join(folder, "new.env");
+    const { child, output, ended } = cli("dev", "--port", "0", "--write-env", file);
+    await until(() => output.out.includes("TOKEN="));
+    expect(await readFile(file, "utf8")).toBe(output.out);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    child.kill("SIGTERM");
+    await ended;
+    const { code, err } = await cli("dev", "--port", "0", "--write-env", join(folder, "none", ".env")).ended;
+    expect([code, err]).toEqual([2, expect.stringContaining("--write-env: ")]);
+    await rm(folder, { recursive: true });
+  });
+
+  test("takes a token that may only read, from the environment too", async () => {
+    const env = { KV_REST_API_READ_ONLY_TOKEN: "reader" };
+    const { child, output, ended } = cliIn(env, "dev", "--port", "0");
+    await until(() => output.out.includes("TOKEN="));
+    const [, url] = /^UPSTASH_REDIS_REST_URL=(\S+)\n/.exec(output.out) ?? [];
+    expect((await fetch(`${url}/get/a?_token=reader`)).status).toBe(200);
+    expect(await (await fetch(`${url}/set/a/b?_token=reader`)).json()).toEqual({
+      error: expect.stringMatching(/^NOPERM /),
+    });
+    child.kill("SIGTERM");
+    await ended;
+    const same = cli("dev", "--token", "a", "--read-only-token", "a");
+    const { code, err } = await same.ended;
+    expect([code, err]).toEqual([2, expect.stringContaining("--read-only-token: got the same as token")]);
   });
 
   test("takes its secrets from the environment, so that no list of processes shows them", async () => {
