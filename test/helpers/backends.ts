@@ -5,6 +5,7 @@ import { type DevServer, startDevServer } from "../../src/dev/index.ts";
 import { createLocker, type Locker, type LockerOptions } from "../../src/index.ts";
 import { newerEngines } from "./newer-engines.ts";
 import { hasRedisServer, startRedis } from "./redis-server.ts";
+import { remoteBackend, remoteServer } from "./remote-backend.ts";
 
 export interface Backend {
   server: DevServer;
@@ -14,7 +15,7 @@ export interface Backend {
 }
 
 /** The engines every contract is held to. An engine this machine lacks is listed, and its suite skipped by name. */
-export const engines = [
+const ownEngines = [
   { engine: "the embedded engine", missing: false, start: () => startBackend({}) },
   {
     engine: "the embedded engine without DELEX",
@@ -28,6 +29,11 @@ export const engines = [
     start: () => startRealBackend(command),
   })),
 ];
+
+/** Those above; or else the one server that `npm run contract` was given. */
+export const engines: typeof ownEngines = remoteServer
+  ? [{ engine: remoteServer.url, missing: false, start: async () => remoteBackend(remoteServer) }]
+  : ownEngines;
 
 async function startRealBackend(command?: string): Promise<Backend> {
   const redis = await startRedis(command === undefined ? {} : { command });
@@ -68,10 +74,11 @@ export const clients: { client: string; connect(at: { url: string; token: string
 export const backends = engines.flatMap((engine) => clients.map((client) => ({ ...engine, ...client })));
 
 let names = 0;
+const run = Math.random().toString(36).slice(2, 8);
 
-/** A key no other test uses. */
+/** A key no other test uses, nor an earlier run on a server that keeps its data. */
 export function freshKey(): string {
-  return `key-${process.pid}-${++names}`;
+  return `key-${process.pid}-${run}-${++names}`;
 }
 
 export function lockerAt(at: { url: string; token: string }, options: LockerOptions = {}): Locker {
