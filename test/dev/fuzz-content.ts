@@ -80,7 +80,7 @@ export const path = mostly(
   oneOf("/set/k/v | /get/k | /set/known/changed | /flushall | /incr/n | /eval/return%201/0"),
   fc.array(segment, { maxLength: 6 }).map((all) => `/${all.join("/")}`),
   oneOf("/meter | /faults"),
-  oneOf("/subscribe/a | /psubscribe/* | /subscribe | /subscribe/%ff | /subscribe/a/b"),
+  oneOf("/subscribe/a | /psubscribe/* | /subscribe | /subscribe/%ff | /subscribe/a/b | /monitor | /monitor/"),
 );
 /** What is no path, or none that a client sends. */
 export const oddPath = fc.oneof(

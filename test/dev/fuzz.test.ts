@@ -35,7 +35,11 @@ async function ask({ url, token }: DevServer, ...command: string[]): Promise<{ r
 }
 
 /** All that the server answers, until it closes the connection or begins an event stream. */
-function converse(server: DevServer, { requests, ending }: Conversation): Promise<Answer[]> {
+function converse(
+  server: DevServer,
+  { requests, ending }: Conversation,
+  token = server.token,
+): Promise<Answer[]> {
   const { hostname, port } = new URL(server.url);
   const chunks: Buffer[] = [];
   const socket = connect({ host: hostname, port: Number(port) });
@@ -54,8 +58,8 @@ function converse(server: DevServer, { requests, ending }: Conversation): Promis
     });
     // A server may close what it cannot understand before all of it has come.
     socket.on("error", () => {});
-    socket.on("close", () => resolve(answersIn(Buffer.concat(chunks).toString())));
-    socket.write(Buffer.concat(requests.map((request) => render(request, server.token))), () => void end());
+    socket.on("close", () => resolve(answersIn(Buffer.concat(chunks).toString("latin1"))));
+    socket.write(Buffer.concat(requests.map((request) => render(request, token))), () => void end());
   });
 }
 
@@ -70,17 +74,19 @@ function answersIn(text: string): Answer[] {
     const type = /^content-type: (.*)/im.exec(headers)?.[1]?.trim() ?? "";
     // To HEAD comes none of the body that the length speaks of.
     const length = rest.startsWith("HTTP/") ? 0 : Number(/^content-length: (\d+)/im.exec(headers)?.[1] ?? 0);
-    const body = Buffer.from(rest).subarray(0, length).toString();
+    // One character, one byte, up to here: an answer in RESP2 holds any bytes.
+    const body = Buffer.from(rest.slice(0, length), "latin1").toString();
     answers.push({ status: Number(status), type, body });
-    rest = type === "text/event-stream" ? "" : rest.slice(body.length);
+    rest = type === "text/event-stream" ? "" : rest.slice(length);
   }
   return answers;
 }
 
 /** As Upstash answers: a result, an error, or an array of them. */
 function expectUpstashShape({ status, type, body }: Answer): void {
-  expect([200, 400, 401, 405, 408, 413, 431]).toContain(status);
+  expect([200, 400, 401, 403, 405, 408, 413, 431]).toContain(status);
   if (type === "text/event-stream" || body === "") return;
+  if (type === "application/octet-stream") return expect(body).toMatch(/^[-+:$*][^\r\n]*\r\n/);
   expect(type).toBe("application/json");
   const answer: unknown = JSON.parse(body);
   for (const item of Array.isArray(answer) ? answer : [answer]) {
@@ -118,12 +124,13 @@ describe.each([
     async function fuzz(
       conversations: fc.Arbitrary<Conversation>,
       check: (answers: Answer[], conversation: Conversation) => void,
+      token = server.token,
     ): Promise<void> {
       const statuses: Record<number, number> = {};
       let sent = 0;
       const send = async (conversation: Conversation) => {
         sent += conversation.requests.length;
-        const answers = await converse(server, conversation);
+        const answers = await converse(server, conversation, token);
         for (const answer of answers) {
           statuses[answer.status] = (statuses[answer.status] ?? 0) + 1;
           expectUpstashShape(answer);
@@ -184,6 +191,23 @@ describe.each([
           for (const { status } of answers) expect(status).toBeGreaterThanOrEqual(400);
         });
         await expectUntouched();
+      });
+    });
+
+    describe("with the read-only token", () => {
+      test("nothing is written, whatever is asked", async () => {
+        const redis = new IORedis(server.redisUrl);
+        await redis.set("known", "value");
+        await fuzz(
+          properConversation(rightCredentials),
+          (answers, conversation) => {
+            for (const { status } of answers) expect([200, 400, 403, 405]).toContain(status);
+            expectOneEach(answers, conversation);
+          },
+          server.readOnlyToken,
+        );
+        expect([await redis.get("known"), await redis.dbsize()]).toEqual(["value", 1]);
+        redis.disconnect();
       });
     });
 
