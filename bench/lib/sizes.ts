@@ -31,7 +31,7 @@ export const wanted = {
 
 /** What was reached, in bytes: a part may not grow beyond it unnoticed. */
 export const reached = {
-  core: 15_200,
+  core: 15_400,
   middy: 2_900,
   lockHandler: 2_700,
   lockRecords: 2_500,

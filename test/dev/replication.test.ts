@@ -110,7 +110,7 @@ describe.each([
 
     test("has no connection left when the server is closed", async () => {
       const other = await startDevServer({ redis: primary.url });
-      const clients = async () => (await straight.client("LIST")).toString().trim().split("\n").length;
+      const clients = async () => `${await straight.call("CLIENT", "LIST")}`.trim().split("\n").length;
       const headers = { authorization: `Bearer ${other.token}` };
       await fetch(other.url, { method: "POST", headers, body: '["WAIT","1","10"]' });
       const before = await clients();
