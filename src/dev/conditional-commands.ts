@@ -4,9 +4,6 @@ import { XXH3_LUA } from "./xxh3-lua.ts";
 /** The first line of a script of ours: what it calls is billed as the one command that it stands for. */
 export const EXTENSION_MARK = "-- An extension of the dev server, not a command of its user.";
 
-/** The commands that Redis 8.4 has on a condition. `SET` is one of them only with a condition among its options. */
-export const CONDITIONAL_NAMES = ["DELEX", "DIGEST", "SET"] as const;
-
 // What is made up here answers as Redis 8.6.3 was seen to answer, in every order of its checks.
 
 /** What all of them need. `run` is `redis.call` or what stands in for it: errors come back as values. */
