@@ -1,5 +1,8 @@
 import { parseArgs } from "node:util";
+import { serve } from "@hono/node-server";
+import { createLocker } from "serverless-lock";
 import { type DevServer, startDevServer } from "serverless-lock/dev";
+import { lockPage } from "serverless-lock/page";
 import { type Addresses, invocationUrl, startOffline } from "./demo/offline.ts";
 import { show } from "./demo/show.ts";
 import { total } from "./demo/tables.ts";
@@ -41,6 +44,11 @@ async function main(args: string[]): Promise<number> {
     const start = performance.now();
     const addresses = await offline.ready;
     print(`${((performance.now() - start) / 1000).toFixed(1)} s.\n`);
+    if (!once) {
+      const page = await startPage(dev);
+      cleanup.defer(page.close);
+      print(`The locks, live: ${page.url}\n`);
+    }
     await show(dev, addresses.http, print);
     if (once) return 0;
     print(`\n${invitation(dev, addresses)}`);
@@ -68,6 +76,19 @@ function startServer(port: number): Promise<DevServer> {
     if ((error.cause as NodeJS.ErrnoException | undefined)?.code === "EADDRINUSE") return startDevServer();
     throw error;
   });
+}
+
+/** The page of the locks, on this machine alone: a name on the web may lead here, too. */
+async function startPage({ url, token }: DevServer) {
+  const locker = createLocker({ url, token });
+  const authorize = (request: Request) => new URL(request.url).hostname === "127.0.0.1";
+  const page = lockPage({ locker, authorize });
+  const listening = Promise.withResolvers<number>();
+  const server = serve({ fetch: page, hostname: "127.0.0.1", port: 0 }, ({ port }) =>
+    listening.resolve(port),
+  );
+  const close = () => void server.close();
+  return { url: `http://127.0.0.1:${await listening.promise}/`, close };
 }
 
 function invitation({ url, token }: DevServer, addresses: Addresses): string {

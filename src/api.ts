@@ -241,14 +241,22 @@ export interface HandleTarget {
 
 /**
  * What happens on the way of a lock; times are in ms. Never holds a token. A listener that throws changes nothing.
- * The first is `asked`. Then `waiting` each time it stands in the queue, and one of `acquired`, `busy` and `unavailable`.
- * Of an acquired lock come `renewed`, `lost` and, once it is let go, `released`.
+ * The first is `asked`. Then `waiting` each time it stands in the queue, and one of `acquired`, `busy`, `aborted` and
+ * `unavailable`. Of an acquired lock come `renewed`, and `lost` or, once it is let go, `released`; both if the release
+ * finds that it was lost. An `extend` or a release that fails is `unavailable`, too. docs/events.md has the order for
+ * each outcome.
  */
 export type LockEvent = {
   /** Of the attempt: it joins the events of one lock, and is no part of its token. */
   id: string;
   /** Of several targets their keys, joined by ", ". */
   key: string;
+  /** The keys of all targets. */
+  keys: readonly string[];
+  /** How it is locked; of several targets `"mixed"`, unless all have the same mode. */
+  mode: "exclusive" | "shared" | "permit" | "mixed";
+  /** How many permits are asked for, 1 for each target of another mode; of several targets their sum. */
+  weight: number;
   /** What this holder calls itself; of `busy` and `waiting` what the other holder does. */
   owner: string | undefined;
 } & Happening;
@@ -290,11 +298,19 @@ export type Happening =
     }
   | { type: "lost"; error: Error }
   | {
+      /** The `signal` option ended the acquire. */
+      type: "aborted";
+      /** Since it was asked for. */
+      took: number;
+    }
+  | {
       type: "released";
       /** Whether the lock was still ours. */
       stillHeld: boolean;
       /** From acquire to the call of the release. */
       heldFor: number;
+      /** What was left of the lease at the call of the release. */
+      remaining: number;
       /** Whether it is kept for the rest of `holdFor`. */
       kept: boolean;
     }

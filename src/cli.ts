@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { operate, operatorCommands } from "./cli/program.ts";
 import { FAULT_KINDS } from "./dev/faults.ts";
 import { type DevServer, type DevServerOptions, startDevServer } from "./dev/index.ts";
 import { LockOptionError } from "./errors.ts";
@@ -8,7 +9,17 @@ import { LockOptionError } from "./errors.ts";
 const HELP = `Usage: serverless-lock <command> [options]
 
 Commands:
+  list       Show the locks there are
+  inspect    Show who holds a lock and who waits for it
+  watch      The same, live
+  release    End a lock; safe, or --now
+  limit      Set how many permits there are
+  pause      Let nobody in until unpause
+  unpause    End a pause
+  page       Show all of it as a page, on this machine alone
   dev        Start a local server that speaks Upstash's REST API
+
+Exit codes: 0, 1 (not found, or nothing was done), 2 (wrong use), 3 (Redis could not be asked)
 
 Options:
   --help     Show this, or what a command takes
@@ -63,6 +74,7 @@ async function main(args: string[]): Promise<void> {
   if (command === undefined || command === "--help" || command === "-h") return print(HELP);
   if (command === "--version" || command === "-v") return print(`${version()}\n`);
   if (command === "dev") return dev(rest);
+  if (operatorCommands.includes(command)) return operate(args);
   throw new UsageError(`unknown ${command.startsWith("-") ? "option" : "command"} ${command}`);
 }
 

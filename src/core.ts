@@ -7,7 +7,8 @@ export { connectionOptions, finisher, longestWindow, lossOf, newLocker } from ".
 export { leaseFor, milliseconds } from "./options/durations.ts";
 export { defaults, readOptions } from "./options/lock-options.ts";
 export { wellFormed } from "./options/rules.ts";
-export { readKey, readTargets } from "./options/targets.ts";
+export { readKey, readTargets, redisKey, whole } from "./options/targets.ts";
+export { unexpected } from "./protocol/protocol.ts";
 export {
   decodePlain,
   decodeState,
@@ -16,15 +17,19 @@ export {
   stateMark,
   stateRoom,
 } from "./protocol/state.ts";
+export { askAll, evaluate } from "./protocol/support.ts";
 export {
   askedTogether,
   fenceLife,
   lostRequestMargin,
+  pausedLife,
   pollAtLeastEvery,
   pollEvery,
   pollLaterPerPlace,
   shortestGrant,
   unheardCut,
 } from "./protocol/timing.ts";
+export { RefusedError } from "./redis/client.ts";
 export { connect } from "./redis/connection.ts";
 export { forever, realRuntime, whenAborted } from "./runtime.ts";
+export { withoutTokens } from "./unavailable.ts";

@@ -1,11 +1,30 @@
-import type { Happening, Settings } from "./api.ts";
+import type { Happening, LockEvent, Settings } from "./api.ts";
+import type { Claim } from "./protocol/attempt.ts";
+
+/** What an event says of an attempt. */
+interface Subject {
+  settings: Settings;
+  id: string;
+  key: string;
+  claims: readonly Claim[];
+}
 
 /** Calls the listener; what it throws or rejects with changes nothing. */
-export async function emit(
-  { settings, id, key }: { settings: Settings; id: string; key: string },
-  happening: Happening,
-): Promise<void> {
+export async function emit({ settings, id, key, claims }: Subject, happening: Happening): Promise<void> {
+  const { onEvent, owner } = settings;
+  if (!onEvent) return;
+  const [mode = "mixed", ...others] = new Set(claims.map(modeOf));
+  const about = {
+    ...{ id, key, owner, keys: claims.map((claim) => claim.key) },
+    mode: others.length > 0 ? "mixed" : mode,
+    weight: claims.reduce((sum, { weight }) => sum + weight, 0),
+  } as const;
   try {
-    await settings.onEvent?.({ id, key, owner: settings.owner, ...happening });
+    await onEvent({ ...about, ...happening });
   } catch {}
+}
+
+function modeOf({ mode }: Claim): LockEvent["mode"] {
+  if (mode === "x") return "exclusive";
+  return mode === "s" ? "shared" : "permit";
 }

@@ -13,10 +13,10 @@ import type {
 import { LockBusyError, LockLostError, LockOptionError, LockUnavailableError, show } from "./errors.ts";
 import { readHandle } from "./lease/handle.ts";
 import { resumeLock } from "./lease/held-lock.ts";
-import { gone } from "./lease/renewal.ts";
 import { defaults, readOptions } from "./options/lock-options.ts";
 import { readTargets, redisKey, type Wanted } from "./options/targets.ts";
 import { newAttempt } from "./protocol/attempt.ts";
+import { gone } from "./protocol/protocol.ts";
 import { type Connection, connect } from "./redis/connection.ts";
 import { restClient } from "./redis/rest.ts";
 import { upstashClient } from "./redis/upstash.ts";

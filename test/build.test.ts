@@ -35,8 +35,9 @@ describe("the build", () => {
   test("fails when package.json exports what has no source, or the types of another module", () => {
     edit("package.json", (text) =>
       text
-        .replace("./dist/adapters/hono.js", "./dist/adapters/hoho.js")
-        .replace("./dist/adapters/middy.d.ts", "./dist/adapters/fetch.d.ts"),
+        .replaceAll("./dist/adapters/hono.", "./dist/adapters/hoho.")
+        .replace("./dist/adapters/middy.d.ts", "./dist/adapters/fetch.d.ts")
+        .replace("./dist/adapters/lambda.cjs", "./dist/adapters/middy.cjs"),
     );
     const { status, stderr } = build();
     expect(status).not.toBe(0);
@@ -44,6 +45,9 @@ describe("the build", () => {
     expect(stderr).toContain("./hono is ./dist/adapters/hoho.js, and there is no source of it");
     expect(stderr).toContain(
       "./middy has the types of ./dist/adapters/fetch.d.ts, and the code of ./dist/adapters/middy.js",
+    );
+    expect(stderr).toContain(
+      "./lambda is ./dist/adapters/lambda.js to import, and ./dist/adapters/middy.cjs to require",
     );
   });
 

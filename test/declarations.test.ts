@@ -14,8 +14,8 @@ const tsc = resolve("node_modules/.bin/tsc");
 const entries = Object.entries(manifest.exports)
   .filter(([, target]) => typeof target === "object")
   .map(([name]) => name.replace(/^\./, manifest.name));
-/** Those whose types need nobody else's: Hono's are made of Hono's. */
-const alone = entries.filter((name) => !name.endsWith("/hono"));
+/** Those whose types need nobody else's: Hono's and OpenTelemetry's are made of theirs. */
+const alone = entries.filter((name) => !/\/(hono|otel)$/.test(name));
 
 beforeAll(() => {
   mkdirSync(join(modules, manifest.name), { recursive: true });
@@ -63,7 +63,8 @@ describe("the declarations compile, checked themselves,", () => {
     const link = (name: string) => symlinkSync(resolve("node_modules", name), join(modules, name));
     beforeAll(() => {
       mkdirSync(join(modules, "@types"));
-      for (const name of ["hono", "@types/node", "undici-types"]) link(name);
+      mkdirSync(join(modules, "@opentelemetry"));
+      for (const name of ["hono", "@opentelemetry/api", "@types/node", "undici-types"]) link(name);
     });
 
     test.each<Project>([
@@ -73,7 +74,7 @@ describe("the declarations compile, checked themselves,", () => {
       expect(compile(importOf(alone), project)).toBe("");
     });
 
-    test("Hono, whose types are of the web", () => {
+    test("Hono and OpenTelemetry, whose types are of the web", () => {
       expect(compile(importOf(entries), { lib: ["ES2023", "DOM", "DOM.Iterable"] })).toBe("");
     });
   });

@@ -1,7 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join, relative, resolve } from "node:path";
-import { LockOptionError } from "serverless-lock";
+import { LockBusyError, LockLostError, LockOptionError } from "serverless-lock";
 import { startDevServer } from "serverless-lock/dev";
 import lock from "serverless-lock/middy";
 import { oncePerTick } from "serverless-lock/schedule";
@@ -11,17 +12,59 @@ import manifest from "../package.json" with { type: "json" };
 
 // Of the package as it was built.
 
-const modules = Object.values(manifest.exports)
-  .map((target) => (typeof target === "string" ? target : target.default))
-  .filter((file) => file.endsWith(".js") && !file.includes("/dev/"));
+const entries = Object.entries(manifest.exports).flatMap(([path, target]) =>
+  typeof target === "string" ? [] : [{ name: path.replace(/^\./, manifest.name), target }],
+);
+const modules = entries
+  .flatMap(({ target }) => [target.import.default, target.require.default])
+  .filter((file) => !file.includes("/dev/"));
 
-test.each(modules)(
+test.each(modules.filter((file) => !file.includes("/otel/")))(
   "%s is one file, and the core another: an import takes its time by the file",
   async (file) => {
-    const { files } = await bundle(`export * from "${file}"`);
-    expect(files).toBe(2);
+    const { files, text } = await bundle(`export * from "${file}"`);
+    // The page is made of what an operator has.
+    expect(files).toBe(file.includes("/page/") ? 3 : 2);
+    // Loading one of them takes longer than loading the package.
+    expect(text).not.toMatch(/from ?"node:|require\("node:/);
   },
 );
+
+describe.each(entries)("$name", ({ name, target }) => {
+  const require = createRequire(import.meta.url);
+
+  test("has the same names to import and to require", async () => {
+    expect(require.resolve(name)).toBe(resolve(target.require.default));
+    expect(Object.keys(require(name)).sort()).toEqual(Object.keys(await import(name)).sort());
+  });
+
+  test("is required where Node refuses to require an ES module", () => {
+    const script = `require(${JSON.stringify(name)})`;
+    const { stderr } = spawnSync(process.execPath, ["--no-experimental-require-module", "-e", script], {
+      encoding: "utf8",
+    });
+    expect(stderr).toBe("");
+  });
+
+  test("has its types where TypeScript knows no exports (node10)", () => {
+    const types: Record<string, string[]> = manifest.typesVersions["*"];
+    const path = name.slice(manifest.name.length + 1);
+    expect(path ? types[path] : [manifest.types]).toEqual([target.require.types]);
+  });
+});
+
+test("an error of a module that was imported is one of a module that was required, and the other way about", async () => {
+  const required: typeof import("serverless-lock") = createRequire(import.meta.url)("serverless-lock");
+  expect(required.LockBusyError).not.toBe(LockBusyError);
+  expect(new LockBusyError("a", {})).toBeInstanceOf(required.LockBusyError);
+  expect(new required.LockBusyError("a", {})).toBeInstanceOf(LockBusyError);
+  expect(new required.LockBusyError("a", {})).not.toBeInstanceOf(LockLostError);
+});
+
+test("OpenTelemetry's API is the user's own", () => {
+  const code = readFileSync("dist/otel/index.js", "utf8");
+  expect(code.match(/from "[^"]+"/g)).toEqual(['from "@opentelemetry/api"']);
+});
 
 describe("an error that nobody catches", () => {
   const script = `import { memoryLocker } from "serverless-lock/testing";
@@ -47,7 +90,7 @@ describe("an error that nobody catches", () => {
 });
 
 test("no file has a line that fills a terminal, but for the Lua, which goes over the wire as it is", () => {
-  for (const file of globSync("dist/**/*.js")) {
+  for (const file of globSync("dist/**/*.{js,cjs}")) {
     for (const line of readFileSync(file, "utf8").split("\n")) {
       if (!/Script = \(\) => "/.test(line))
         expect(line.length, `${file}: ${line.slice(0, 80)}`).toBeLessThan(1_000);
@@ -56,13 +99,16 @@ test("no file has a line that fills a terminal, but for the Lua, which goes over
 });
 
 test("every file has its map, with the sources in it and no path of the machine that built it", () => {
-  for (const file of globSync("dist/**/*.js")) {
+  for (const file of globSync("dist/**/*.{js,cjs}")) {
     expect(readFileSync(file, "utf8")).toMatch(/\/\/# sourceMappingURL=[\w.-]+\.map\n$/);
     const { sources, sourcesContent } = JSON.parse(readFileSync(`${file}.map`, "utf8")) as {
       sources: string[];
       sourcesContent: string[];
     };
-    const own = sources.map((source) => relative("src", resolve(join(dirname(file), source))));
+    // The command line has its parser in it.
+    const own = sources
+      .map((source) => relative("src", resolve(join(dirname(file), source))))
+      .filter((source) => !source.startsWith("../node_modules/commander/"));
     expect(own.filter((source) => source.startsWith(".."))).toEqual([]);
     expect(sourcesContent).toHaveLength(sources.length);
   }
@@ -89,4 +135,17 @@ test("the errors of all its modules are of the same classes", async () => {
   expect(() => lock({ key: "" })).toThrow(LockOptionError);
   expect(() => oncePerTick("")).toThrow(LockOptionError);
   await expect(startDevServer({ port: -1 })).rejects.toThrow(LockOptionError);
+});
+
+test("nothing but what is used of it is packed", () => {
+  const packed = spawnSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], { encoding: "utf8" });
+  const [{ files }] = JSON.parse(packed.stdout) as [{ files: { path: string }[] }];
+  const paths = files.map(({ path }) => path);
+  const loaded = /^dist\/(?:cli\.js|(?:[\w-]+\/)*[\w-]+\.(?:c?js|d\.c?ts))(?:\.map)?$/;
+  const others = paths.filter((path) => !loaded.test(path));
+  expect(others.sort()).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]);
+  const code = paths.filter((path) => /\.c?js$/.test(path));
+  const wanted = entries.flatMap(({ target }) => [target.import.default, target.require.default]);
+  const own = [...wanted.map((path) => path.slice(2)), "dist/cli.js", "dist/core.js", "dist/core.cjs"];
+  expect(code.sort()).toEqual(own.sort());
 });

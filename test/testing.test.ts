@@ -1,9 +1,20 @@
 import { setTimeout as delay } from "node:timers/promises";
 import middy from "@middy/core";
-import { afterEach, expect, test, vi } from "vitest";
+import { Redis } from "@upstash/redis";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { lockFetch as workerFetch } from "../src/adapters/cloudflare.ts";
+import { lockFetch } from "../src/adapters/fetch.ts";
+import { lockHandler } from "../src/adapters/lambda.ts";
 import lockMiddleware from "../src/adapters/middy.ts";
-import { LockBusyError, LockLostError, LockOptionError } from "../src/index.ts";
-import { memoryLocker } from "../src/testing/index.ts";
+import {
+  createLocker,
+  LockBusyError,
+  LockLostError,
+  LockOptionError,
+  LockUnavailableError,
+  type Targets,
+} from "../src/index.ts";
+import { lockInMemory, type MemoryLocks, memoryLocker } from "../src/testing/index.ts";
 
 afterEach(() => {
   vi.useRealTimers();
@@ -95,4 +106,136 @@ test("adapters take it as their locker", async () => {
 
 test("a wrong option is refused", () => {
   expect(() => memoryLocker({ ttl: "soon" as never })).toThrow(LockOptionError);
+});
+
+describe("a lock in memory, told to fail,", () => {
+  const kinds: { target: Targets }[] = [
+    { target: "k" },
+    { target: { key: "k", limit: 2 } },
+    { target: { key: "k", mode: "shared" } },
+    { target: ["k", "l"] },
+  ];
+
+  test.each(kinds)("is busy: $target", async ({ target }) => {
+    const locker = memoryLocker();
+    const mine = await locker.acquire("mine");
+    locker.fail("busy");
+    await expect(locker.acquire(target)).rejects.toBeInstanceOf(LockBusyError);
+    await expect(locker.acquire(target)).rejects.toMatchObject({ retryAfter: expect.any(Number) });
+    expect(await locker.tryAcquire(target)).toBe(null);
+    // What was held before stays so.
+    expect(await mine.extend()).toBe(true);
+    const waiting = locker.acquire(target, { wait: "5s" });
+    locker.heal();
+    expect((await waiting).held).toBe(true);
+  });
+
+  test.each(kinds)("is unavailable, at once and under fake timers: $target", async ({ target }) => {
+    vi.useFakeTimers();
+    const locker = memoryLocker();
+    const lock = await locker.acquire("before");
+    locker.fail("unavailable");
+    await expect(locker.acquire(target)).rejects.toBeInstanceOf(LockUnavailableError);
+    await expect(locker.tryAcquire(target)).rejects.toBeInstanceOf(LockUnavailableError);
+    await expect(lock.extend()).rejects.toBeInstanceOf(LockUnavailableError);
+    expect((await locker.acquire(target, { ifUnavailable: "proceed" })).held).toBe(false);
+    locker.heal();
+    expect(await lock.release()).toBe(true);
+    expect((await locker.acquire(target)).held).toBe(true);
+  });
+
+  test.each(kinds)(
+    "is lost: the work ends by its signal, and the caller is told: $target",
+    async ({ target }) => {
+      const locker = memoryLocker({ ttl: "300ms" });
+      const before = await locker.acquire("before");
+      locker.fail("lost");
+      expect(await before.extend()).toBe(false);
+      const work = locker.withLock(target, async ({ held, signal }) => {
+        expect(held).toBe(true);
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      });
+      await expect(work).rejects.toBeInstanceOf(LockLostError);
+      locker.heal();
+      expect(await locker.withLock(target, () => "done")).toBe("done");
+    },
+  );
+
+  test("in no other way", () => {
+    expect(() => memoryLocker().fail("slow" as never)).toThrow(
+      'how: got "slow", expected "busy" or "lost" or "unavailable"',
+    );
+  });
+});
+
+describe("handlers that were wrapped before, and whose locks are put in memory,", () => {
+  const names = ["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"];
+  let memory: MemoryLocks;
+  beforeEach(() => {
+    for (const name of names) vi.stubEnv(name, undefined);
+  });
+  afterEach(() => {
+    memory.restore();
+    vi.unstubAllEnvs();
+  });
+
+  const post = lockFetch({ key: "k" }, (request) => Response.json({ held: request.lock.held }));
+  const statusOf = async () => {
+    const response = await post(new Request("http://shop/k"));
+    // The lock is held to the end of the body.
+    await response.text();
+    return response.status;
+  };
+
+  test("take, find busy, lose and miss them as they are told", async () => {
+    memory = lockInMemory();
+    expect(await statusOf()).toBe(200);
+    const held = await memory.locker.acquire("k");
+    expect(await statusOf()).toBe(423);
+    await held.release();
+    memory.fail("busy");
+    expect(await statusOf()).toBe(423);
+    memory.heal();
+    vi.spyOn(console, "error").mockReturnValue();
+    memory.fail("unavailable");
+    expect(await statusOf()).toBe(503);
+    memory.heal();
+    expect(await statusOf()).toBe(200);
+    memory.restore();
+    // A module that has its locker by now finds the next memory, too.
+    memory = lockInMemory();
+    memory.fail("busy");
+    expect(await statusOf()).toBe(423);
+  });
+
+  test("are those of a Worker, which get the env, of Lambda, and of a client of @upstash/redis", async () => {
+    const worker = workerFetch({ key: "k" }, (_request, _env: object) => new Response());
+    const lambda = lockHandler({ key: "k" }, async () => "ran");
+    memory = lockInMemory();
+    const redis = Redis.fromEnv();
+    const held = await memory.locker.acquire("k");
+    const context = { waitUntil: () => {} };
+    expect((await worker(new Request("http://shop/k"), memory.env, context)).status).toBe(423);
+    await expect(lambda({}, {} as never)).rejects.toBeInstanceOf(LockBusyError);
+    expect(await createLocker({ redis }).tryAcquire("k")).toBe(null);
+    const waiting = createLocker({ redis }).acquire("k", { wait: "5s" });
+    const next = createLocker().acquire("k", { wait: "5s" });
+    await held.release();
+    await (await waiting).release();
+    expect((await next).held).toBe(true);
+  });
+
+  test("reach no Redis of the environment's, and all else of `fetch` and the environment stays", async () => {
+    vi.stubEnv("UPSTASH_REDIS_REST_URL", "https://real.example/");
+    const fetched = vi.spyOn(globalThis, "fetch").mockResolvedValue(new Response("elsewhere"));
+    memory = lockInMemory();
+    expect(await createLocker().withLock("k", () => "done")).toBe("done");
+    expect(fetched).not.toHaveBeenCalled();
+    expect(await (await fetch("https://real.example.org/")).text()).toBe("elsewhere");
+    memory.restore();
+    expect(globalThis.fetch).toBe(fetched);
+    expect(process.env.UPSTASH_REDIS_REST_URL).toBe("https://real.example/");
+    expect(process.env.UPSTASH_REDIS_REST_TOKEN).toBe(undefined);
+    fetched.mockRestore();
+  });
 });

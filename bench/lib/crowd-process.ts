@@ -22,10 +22,10 @@ async function carryOut({ waiter, credentials, key, people, counter }: Order): P
   const wait = clients.get(id) ?? waiters[waiter](credentials);
   clients.set(id, wait);
   return Promise.all(
-    people.map(async ({ index, at, work }) => {
+    people.map(async ({ index, at, work, kind }) => {
       await sleep(Math.max(0, at - now()));
       const turn = { index, asked: now(), started: 0, ended: 0 };
-      await wait(key, async () => {
+      await wait(kind ? { key, ...kind } : key, async () => {
         turn.started = now();
         // A second holder at the same time would read what this one reads, and one of two steps would be lost.
         const count = counter && Number(readFileSync(counter, "utf8"));

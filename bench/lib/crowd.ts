@@ -8,9 +8,17 @@ export interface Order {
   waiter: WaiterName;
   credentials: Credentials;
   key: string;
-  people: { index: number; at: number; work: number }[];
+  people: Person[];
   /** A file with a number, to which everybody adds one while it holds the lock. */
   counter?: string | undefined;
+}
+
+export interface Person {
+  index: number;
+  at: number;
+  work: number;
+  /** How the lock is asked for. Default: exclusive. All who ask for permits name the same limit. */
+  kind?: { mode: "shared" } | { limit: number } | undefined;
 }
 
 /** When one waiter asked, and when its work started and ended, which is when it called for the release. */
@@ -61,10 +69,13 @@ export function startCrowd(size: number): Crowd {
         ),
       );
       const turns = told.flatMap((each) => each.turns).sort((a, b) => a.started - b.started);
-      turns.forEach((turn, i) => {
-        const before = turns[i - 1];
-        if (before && turn.started < before.ended) throw new Error("Two held the lock at the same time");
-      });
+      const kinds = new Map(order.people.map(({ index, kind }) => [index, kind]));
+      let working: Turn[] = [];
+      for (const turn of turns) {
+        working = [...working.filter(({ ended }) => turn.started < ended), turn];
+        if (!mayWorkTogether(working.map(({ index }) => kinds.get(index))))
+          throw new Error("More held the lock at the same time than may");
+      }
       return turns;
     },
     async close() {
@@ -73,4 +84,11 @@ export function startCrowd(size: number): Crowd {
       await Promise.all(gone);
     },
   };
+}
+
+function mayWorkTogether([first, ...others]: Person["kind"][]): boolean {
+  if (others.length === 0) return true;
+  if (!first) return false;
+  if ("limit" in first) return others.length < first.limit && others.every((each) => each && "limit" in each);
+  return others.every((each) => each && "mode" in each);
 }

@@ -19,9 +19,8 @@ interface Telling<Figures> {
   /**
    * What is wanted of one of our variants at one round trip.
    * @param own its cells, one a crowd
-   * @param all everybody's
    */
-  wanted(own: Seen<Figures>[], all: Seen<Figures>[]): Want<Figures>[];
+  wanted(own: [Seen<Figures>, ...Seen<Figures>[]]): Want<Figures>[];
   plots: Plot<Figures>[];
 }
 
@@ -29,6 +28,8 @@ interface Telling<Figures> {
 interface Want<Figures> {
   what: string;
   limit: number;
+  /** The smallest crowd of which it is wanted. Default: any. */
+  crowd?: number;
   of(cell: Seen<Figures>): number;
 }
 
@@ -37,8 +38,8 @@ interface Plot<Figures> {
   title: string;
   /** What the dashed line stands for. */
   wanted: string;
-  /** Its height, by what a bare request took in ms. */
-  limit(bare: number): number;
+  /** Its height, by what a bare request took and the simulated round trip, in ms. */
+  limit(bare: number, rtt: number): number;
   of(seen: Figures): number;
 }
 
@@ -106,16 +107,20 @@ function judge<Figures>(
 ): Verdict[] {
   return libraries.filter(isOurs).flatMap((library) => {
     const own = cells.filter((cell) => cell.library === library);
-    return wanted(own, cells).map(({ what, limit, of }): Verdict => {
-      const all = own.map((cell) => ({ crowd: cell.crowd, value: of(cell) }));
+    return wanted(own as [(typeof own)[number]]).flatMap(({ what, limit, crowd = 0, of }): Verdict[] => {
+      const all = own
+        .filter((cell) => cell.crowd >= crowd)
+        .map((cell) => ({ crowd: cell.crowd, value: of(cell) }));
+      if (all.length === 0) return [];
       const worst = all.reduce((a, b) => (b.value > a.value ? b : a));
-      return {
+      const verdict = {
         what: `${library} at ${rtt} ms: ${what}`,
         wanted: `≤ ${limit}`,
         seen: `${worst.value.toFixed(2)} (${worst.crowd} waiting)`,
         pass: worst.value <= limit,
         exact: false,
       };
+      return [verdict];
     });
   });
 }
@@ -128,7 +133,7 @@ function draw<Figures>(
 ): void {
   const panels = trips.map(({ rtt, bare, cells }) => ({
     title: `${rtt} ms round trip`,
-    wanted: limit(bare),
+    wanted: limit(bare, rtt),
     lines: libraries.map((library) => ({
       name: library,
       points: cells

@@ -47,7 +47,10 @@ export async function acquire(attempt: Attempt): Promise<Lock> {
     // It may have been taken all the same, now or later, even by a script that was refused half-way.
     attempt.background(lock ? lock.release({ failed: true }) : giveUp(attempt, queued));
     followAbandoned(attempt, queued);
-    if (signal?.aborted) throw signal.reason;
+    if (signal?.aborted) {
+      emit(attempt, { type: "aborted", took: age() });
+      throw signal.reason;
+    }
     const failure =
       error instanceof LockUnavailableError ? error : unavailable(attempt, error, "acquire", age);
     if (settings.ifUnavailable === "proceed") return unheldLock(attempt);

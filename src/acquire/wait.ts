@@ -64,7 +64,9 @@ export async function waitForTurn(attempt: Attempt, claim: Claim): Promise<Outco
       const { holder, queued } = outcome;
       emit(attempt, { type: "waiting", ...holder, place: queued.place, waited: age() });
       // One that listened before it stood in the queue has heard every grant.
-      const mayMissAfter = subscribed ? forever : queued.place * fastestHandOver;
+      // Those that share the lock may all be let in at once, whoever stands before us.
+      const turns = claim.mode === "x" ? queued.place : Math.min(queued.place, 1);
+      const mayMissAfter = subscribed ? forever : turns * fastestHandOver;
       const grant = await awaitGrant(attempt, claim, { ...queued, ...holder }, inbox, mayMissAfter);
       if (grant) return grant;
       if (left() <= 0) return outcome;

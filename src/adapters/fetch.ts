@@ -16,6 +16,24 @@ export type LockFetchOptions<Input extends unknown[] = [request: Request]> = Res
  *
  * @throws LockOptionError here, when an option is wrong
  */
+// The handler says what it gets. A key of less, as that of `oncePerTick`, or of a request alone, does not.
+export function lockFetch<R extends Request, Rest extends unknown[]>(
+  options: LockFetchOptions<NoInfer<[request: R, ...rest: Rest]>>,
+  handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
+): (request: R, ...rest: Rest) => Promise<Response>;
+export function lockFetch<R extends Request, Rest extends unknown[]>(
+  options: LockFetchOptions,
+  handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
+): (request: R, ...rest: Rest) => Promise<Response>;
+// The options say which request it is, the handler what comes with it.
+export function lockFetch<R extends Request, Rest extends unknown[]>(
+  options: LockFetchOptions<[request: R]>,
+  handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
+): (request: R, ...rest: Rest) => Promise<Response>;
+export function lockFetch<R extends Request, Rest extends unknown[]>(
+  options: LockFetchOptions<[request: R, ...rest: Rest]>,
+  handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
+): (request: R, ...rest: Rest) => Promise<Response>;
 export function lockFetch<R extends Request, Rest extends unknown[]>(
   options: LockFetchOptions<[request: R, ...rest: Rest]>,
   handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,

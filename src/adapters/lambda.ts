@@ -37,6 +37,14 @@ type Unskipped<Input extends unknown[], Result> = LockHandlerOptions<Input, Resu
   ifBusy?: Exclude<IfBusy<Input, Result>, "skip"> | undefined;
 };
 
+/** A handler as `@types/aws-lambda` describes it: it returns a promise, or calls back. */
+export type CallbackHandler<Event, Result, Context> = (
+  event: Event,
+  context: Context & { lock: Lock },
+  callback: (error?: Error | string | null, result?: Result) => void,
+  // biome-ignore lint/suspicious/noConfusingVoidType: as in `@types/aws-lambda`
+) => void | Promise<Result>;
+
 /** What is used of the stream that `awslambda.streamifyResponse` hands to a handler. */
 export interface ResponseStream {
   write(chunk: never): boolean;
@@ -64,14 +72,27 @@ export function lockHandler<Event, Result, Context extends object = LambdaContex
   options: Unskipped<[event: Event, context: Context], Result>,
   handler: (event: Event, context: Context & { lock: Lock }) => Result | Promise<Result>,
 ): (event: Event, context: Context) => Promise<Result>;
-export function lockHandler<Event, Result, Context extends object = LambdaContext>(
+// biome-ignore lint/suspicious/noConfusingVoidType: skipped, a handler without a result has none either
+export function lockHandler<Event, Result extends void, Context extends object = LambdaContext>(
   options: LockHandlerOptions<[event: Event, context: Context], Result>,
   handler: (event: Event, context: Context & { lock: Lock }) => Result | Promise<Result>,
-): (event: Event, context: Context) => Promise<Result | null>;
+): (event: Event, context: Context) => Promise<Result>;
 export function lockHandler<Event, Stream extends ResponseStream, Context extends object = LambdaContext>(
   options: LockHandlerOptions<[event: Event, stream: Stream, context: Context], void>,
   handler: (event: Event, stream: Stream, context: Context & { lock: Lock }) => void | Promise<void>,
 ): (event: Event, stream: Stream, context: Context) => Promise<void>;
+export function lockHandler<Event, Result, Context extends object = LambdaContext>(
+  options: Unskipped<[event: Event, context: Context], Result>,
+  handler: CallbackHandler<Event, Result, Context>,
+): (event: Event, context: Context) => Promise<Result>;
+export function lockHandler<Event, Result, Context extends object = LambdaContext>(
+  options: LockHandlerOptions<[event: Event, context: Context], Result>,
+  handler: CallbackHandler<Event, Result, Context>,
+): (event: Event, context: Context) => Promise<Result extends void ? Result : Result | null>;
+export function lockHandler<Event, Result, Context extends object = LambdaContext>(
+  options: LockHandlerOptions<[event: Event, context: Context], Result>,
+  handler: (event: Event, context: Context & { lock: Lock }) => Result | Promise<Result>,
+): (event: Event, context: Context) => Promise<Result | null>;
 export function lockHandler(
   options: AdapterOptions<unknown[], unknown>,
   handler: (...input: never[]) => unknown,
@@ -79,16 +100,17 @@ export function lockHandler(
   const { enter } = locking(options);
   readFunction(handler, "handler");
   return async function lockedHandler(event, second, third) {
-    // Lambda's own third argument, up to Node 22, is a callback.
+    // Lambda's own third argument, up to Node 22, is a callback. The lock has to hear of it, so it gets one of ours.
     const stream = isStream(second) ? second : undefined;
     const context: Partial<LambdaContext> = readContext(stream ? third : second);
     const inputWith = (own: object) => (stream ? [event, stream, own] : [event, own]);
     const entry = await enter(inputWith(context), invocation(context));
     if (entry.lock) {
       const taken = outlived(entry, context);
-      const result = await runUnder(taken, (lock) =>
-        handler(...(inputWith(lockedContext(context, lock)) as never[])),
-      );
+      const result = await runUnder(taken, (lock) => {
+        const input = inputWith(lockedContext(context, lock)) as never[];
+        return stream ? handler(...input) : resultOf(handler, input);
+      });
       return settle(taken, result, {
         succeeded,
         hold: (result, taken) => (stream ? untilFinished(stream, taken) : heldToEnd(result, taken)),
@@ -99,6 +121,16 @@ export function lockHandler(
     stream?.end();
     return entry.response;
   };
+}
+
+/** What a handler returns; of one that takes a callback, and returns nothing, what it calls back with. */
+function resultOf(handler: (...input: never[]) => unknown, input: never[]): unknown {
+  if (handler.length < 3) return handler(...input);
+  return new Promise((resolve, reject) => {
+    const callback = (error?: unknown, result?: unknown) => (error ? reject(error) : resolve(result));
+    const returned = handler(...input, callback as never);
+    if (returned !== undefined) resolve(returned);
+  });
 }
 
 function isStream(value: unknown): value is ResponseStream {

@@ -1,5 +1,4 @@
-import { once } from "node:events";
-import { finished, Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { type Reader, readUnder, type Streamed, webStream } from "./stream.ts";
 
 /**
@@ -33,8 +32,16 @@ function held(stream: unknown, taken: Streamed): object | undefined {
   return isNode(stream) ? nodeStream(stream, reader, taken) : webStream(reader, taken);
 }
 
+/**
+ * Node's streams, loaded at their first use: that takes longer than all of this package. Undefined on a runtime without
+ * them, where a stream of a polyfill is read as the async iterable that it is.
+ */
+function nodeStreams() {
+  return globalThis.process?.getBuiltinModule?.("node:stream");
+}
+
 function isNode(stream: unknown): stream is Readable {
-  return "_readableState" in Object(stream);
+  return "_readableState" in Object(stream) && nodeStreams() !== undefined;
 }
 
 /** A reader of a stream of Node's, of a web stream or of an async iterable; of anything else, undefined. */
@@ -53,7 +60,7 @@ function readerOf(stream: unknown): Reader | undefined {
 function nodeReader(source: Readable): Reader {
   // Listens at once: a stream may have failed already, and be about to say so.
   const closed = new Promise<void>((resolve, reject) => {
-    finished(source, { writable: false }, (error) => (error ? reject(error) : resolve()));
+    nodeStreams()?.finished(source, { writable: false }, (error) => (error ? reject(error) : resolve()));
   });
   const ended = closed.then(() => true);
   ended.catch(() => {});
@@ -63,7 +70,7 @@ function nodeReader(source: Readable): Reader {
       for (;;) {
         const value = source.read();
         if (value !== null) return { done: false, value };
-        const more = once(source, "readable").then(() => false);
+        const more = new Promise<false>((resolve) => source.once("readable", () => resolve(false)));
         if (await Promise.race([ended, more])) return { done: true };
       }
     },
@@ -76,6 +83,7 @@ function nodeReader(source: Readable): Reader {
 function nodeStream(source: Readable, reader: Reader, taken: Streamed): Readable {
   const { next, leave, over } = readUnder(reader, taken);
   const encoding = source.readableEncoding ?? undefined;
+  const { Readable } = nodeStreams() as typeof import("node:stream");
   const stream: Readable = new Readable({
     objectMode: source.readableObjectMode,
     encoding,

@@ -5,7 +5,7 @@ import { readOptions } from "../options/lock-options.ts";
 import { followAbandoned, giveUp } from "../protocol/abandon.ts";
 import type { Attempt, Claim, Part } from "../protocol/attempt.ts";
 import { extend, keep, share } from "../protocol/extend.ts";
-import type { Grant } from "../protocol/protocol.ts";
+import { type Grant, gone } from "../protocol/protocol.ts";
 import { release } from "../protocol/release.ts";
 import { stateMark } from "../protocol/state.ts";
 import { RefusedError } from "../redis/client.ts";
@@ -13,7 +13,7 @@ import { whenAborted } from "../runtime.ts";
 import { unavailable } from "../unavailable.ts";
 import { leaseLeft, newBelief } from "./belief.ts";
 import { inspectedAs, newHandle } from "./handle.ts";
-import { createLease, gone } from "./renewal.ts";
+import { createLease } from "./renewal.ts";
 import { clockedSignal } from "./signal.ts";
 
 /**
@@ -100,6 +100,7 @@ function newLock(
     // Of a resumed lock that was never extended it is not known when its lease ends.
     const again = fate === "released" && (left() > 0 || !lease.belief().lease);
     const ours = again || lease.mayBeOurs();
+    const remaining = Math.max(0, left());
     if (ours) fate = "released";
     stop();
     // Whoever heeds it has stopped by the time another gets the lock.
@@ -120,7 +121,13 @@ function newLock(
     followAbandoned(attempt, queued);
     const stillHeld = before || released;
     if (!stillHeld) lose(new LockLostError(key, gone));
-    emit(attempt, { type: "released", stillHeld, heldFor, kept: stillHeld && letGo === keepWindows });
+    emit(attempt, {
+      type: "released",
+      stillHeld,
+      heldFor,
+      remaining,
+      kept: stillHeld && letGo === keepWindows,
+    });
     return stillHeld;
   }
 

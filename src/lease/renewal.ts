@@ -2,13 +2,10 @@ import { LockLostError } from "../errors.ts";
 import { emit } from "../events.ts";
 import { leaseFor } from "../options/durations.ts";
 import type { Attempt, Part } from "../protocol/attempt.ts";
-import type { Extension } from "../protocol/protocol.ts";
+import type { Extension, Loss } from "../protocol/protocol.ts";
 import { forever } from "../runtime.ts";
 import { unavailable } from "../unavailable.ts";
 import { type Belief, leaseLeft, onAsking, onExtended } from "./belief.ts";
-
-/** Why a lock was lost that somebody else ended. */
-export const gone = "another has it, or it was deleted";
 
 /** The lease of what an attempt took: what this process believes of it, and the one timer that renews it or ends it. */
 export interface Lease {
@@ -34,12 +31,8 @@ export interface Lease {
   end(): void;
 }
 
-/** Asks for a new lease, `ttl` ms long. Undefined when the locks are not ours any more. */
-export type Extend = (
-  attempt: Attempt,
-  parts: readonly Part[],
-  ttl: number,
-) => Promise<Extension | undefined>;
+/** Asks for a new lease, `ttl` ms long. A loss when the locks are not ours any more. */
+export type Extend = (attempt: Attempt, parts: readonly Part[], ttl: number) => Promise<Extension | Loss>;
 
 interface Facts {
   /** A lease taken elsewhere ("resumed") is not known to be held before it is extended. */
@@ -123,8 +116,8 @@ export function createLease(attempt: Attempt, facts: Facts): Lease {
       throw unavailable(attempt, error, "extend", sinceAsked);
     });
     if (status === "over") return false;
-    if (!extension) {
-      lose(gone);
+    if (typeof extension === "string") {
+      lose(extension);
       return false;
     }
     parts = extension.parts;

@@ -1,6 +1,6 @@
 // What an option may be: rules that read a value, and say what fits.
 import type { Duration } from "../api.ts";
-import { printable, show } from "../errors.ts";
+import { printable } from "../errors.ts";
 import { milliseconds } from "./durations.ts";
 
 export interface Rule<T> {
@@ -26,7 +26,7 @@ export function duration(fallback: number, least: Duration, most: Duration): Rul
 }
 
 export function oneOf<T>(fallback: T, ...choices: T[]): Rule<T> {
-  return rule(fallback, choices.map((choice) => show(choice)).join(" or "), (value) =>
+  return rule(fallback, choices.map((choice) => JSON.stringify(choice)).join(" or "), (value) =>
     choices.includes(value as T),
   );
 }

@@ -71,7 +71,8 @@ function readTarget(target: unknown): Wanted {
   return { ...wanted, mode: `${permits}`, weight: whole("weight", weight ?? 1, permits, "the limit") };
 }
 
-function whole(option: string, value: unknown, largest: number, name?: string): number {
+/** A whole number from 1 on, checked. */
+export function whole(option: string, value: unknown, largest: number, name?: string): number {
   if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= largest)
     return value as number;
   const end = name ? `${name} (${largest})` : largest;

@@ -1,25 +1,27 @@
 import type { Attempt, Claim, Part } from "./attempt.ts";
 import { lua } from "./lua.ts";
-import { type Extension, unexpected } from "./protocol.ts";
+import { type Extension, endedByOperator, gone, type Loss, lockKeys, unexpected } from "./protocol.ts";
 import { isOurs, isState } from "./state.ts";
 import { askAll, ifFull, runScript, tryCommand } from "./support.ts";
 
-// KEYS: the locks
+// Two KEYS for each lock: the lock, what an operator has set for it
 // ARGV[1] 1 where another process may rely on a longer lease, which stays then  and four for each lock: our token, the
 // lease in ms, the token from then on, the mode from then on or ''
 // Starts the leases anew, and lets in who fits beside us by now. Asked again, does it again.
-// Replies for each lock our plain value, 's2!' where it is a state, and 0 when it is not ours.
+// Replies for each lock our plain value, 's2!' where it is a state, 0 when it is not ours, and -1 when an operator ended it.
 export const extendLua = lua`
 local values, reply = read(), {}
-for i, key in ipairs(KEYS) do
+for i = 1, #KEYS / 2 do
+  local key, value, said = KEYS[2 * i - 1], values[2 * i - 1], values[2 * i] or ''
   local token, ms, nextToken, nextMode = unpack(ARGV, 4 * i - 2, 4 * i + 1)
-  local state = values[i] and open(key, values[i])
+  local state = value and open(key, value, said)
   local from, mode, weight, ends, since, ticket, owner
   if state then
     from, mode, weight, ends, since, ticket, owner = takeOut(state, 'h', token)
     if not from then from, mode, weight, ends, since, ticket, owner = takeOut(state, 'h', nextToken) end
   end
-  reply[i] = 0
+  local ended = (said .. (state and state.h or '')):find(token .. '.ended ', 1, true)
+  reply[i] = ended and -1 or 0
   if from then
     if nextMode ~= '' then mode = nextMode end
     local longer = ARGV[1] == '1' and ends or 0
@@ -39,17 +41,13 @@ interface Change {
   mode?: string;
 }
 
-/** Starts the leases anew, `ttl` ms long, if the locks are still ours. Undefined if one of them is not. */
-export function extend(
-  attempt: Attempt,
-  parts: readonly Part[],
-  ttl: number,
-): Promise<Extension | undefined> {
+/** Starts the leases anew, `ttl` ms long, if the locks are still ours. Why not, if one of them is not. */
+export function extend(attempt: Attempt, parts: readonly Part[], ttl: number): Promise<Extension | Loss> {
   return change(attempt, parts, ({ token }) => ({ ttl, token }));
 }
 
-/** Makes exclusive locks shared ones, with a new lease. Undefined if one of them is not ours any more. */
-export function share(attempt: Attempt, parts: readonly Part[], ttl: number): Promise<Extension | undefined> {
+/** Makes exclusive locks shared ones, with a new lease. Why not, if one of them is not ours any more. */
+export function share(attempt: Attempt, parts: readonly Part[], ttl: number): Promise<Extension | Loss> {
   return change(attempt, parts, ({ token }) => ({ ttl, token, mode: "s" }));
 }
 
@@ -65,17 +63,18 @@ export async function keep(
   const kept = await change({ ...attempt, resumed: false }, parts, (claim) => {
     return { ttl: msOf(claim), token: `${claim.token}.kept` };
   });
-  return kept !== undefined;
+  return typeof kept !== "string";
 }
 
 async function change(
   attempt: Attempt,
   parts: readonly Part[],
   changeOf: (claim: Claim) => Change,
-): Promise<Extension | undefined> {
+): Promise<Extension | Loss> {
   const changed = await askAll(attempt, parts, (some) => changeTogether(attempt, some, changeOf));
-  const extensions = changed.filter((extension) => extension !== undefined);
-  if (extensions.length < changed.length) return undefined;
+  const extensions = changed.filter((extension) => typeof extension !== "string");
+  const loss = changed.find((extension) => typeof extension === "string");
+  if (loss) return loss;
   return {
     parts: extensions.flatMap((extension) => extension.parts),
     since: (extensions[0] as Extension).since,
@@ -87,24 +86,25 @@ async function changeTogether(
   attempt: Attempt,
   parts: readonly Part[],
   changeOf: (claim: Claim) => Change,
-): Promise<Extension | undefined> {
+): Promise<Extension | Loss> {
   const compared = await changePlain(attempt, parts, changeOf);
   if (compared?.done) return compared.done;
   const changes = parts.flatMap(({ claim }) => {
     const { ttl, token, mode = "" } = changeOf(claim);
     return [claim.token, ttl, token, mode];
   });
-  const keys = parts.map(({ claim }) => claim.redisKey);
+  const keys = parts.flatMap(({ claim }) => lockKeys(claim));
   const args = [Number(attempt.resumed), ...changes];
   const { reply, sinceSent, repeated } = await runScript(attempt, "extend", keys, args);
   const values: unknown[] = Array.isArray(reply) ? reply : [];
   if (values.length !== parts.length) throw unexpected(reply);
+  if (values.includes(-1)) return endedByOperator;
   const after = parts.map(({ claim }, i): Part => {
     const value = values[i];
     if (value !== 0 && !isOurs(value, changeOf(claim).token)) throw unexpected(reply);
     return { claim, value: value || "" };
   });
-  if (after.some(({ value }) => !value)) return undefined;
+  if (after.some(({ value }) => !value)) return gone;
   return { parts: after, since: sinceSent, repeated: repeated || (compared?.repeated ?? false) };
 }
 

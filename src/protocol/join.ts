@@ -13,8 +13,8 @@ import {
   pollLaterPerPlace,
 } from "./timing.ts";
 
-// Of one lock or several. Three KEYS for each: the lock, the queue behind another library's lock, our tombstone. Behind
-// them a fencing counter for each, if a token is wanted.
+// Of one lock or several. Four KEYS for each: the lock, what an operator has set for it, the queue behind another
+// library's lock, our tombstone. Behind them a fencing counter for each, if a token is wanted.
 // ARGV[1] the lease in ms  ARGV[2] '' not to stand in the queue, else how many ms ago we first asked
 // ARGV[3] our owner, cut if it is to stand in a state  and three for each lock: our token, our mode, our weight
 // Replies
@@ -77,7 +77,7 @@ end
 
 -- Writes what was found at a lock. Those who waited behind another library's holder have come along by then.
 local function keep(i, asker)
-  if values[3 * i - 1] then call('DEL', KEYS[3 * i - 1]) end
+  if values[4 * i - 1] then call('DEL', KEYS[4 * i - 1]) end
   return store(states[i], asker)
 end
 
@@ -90,11 +90,11 @@ local function busy(i, ...)
 end
 
 for i = 1, locks do
-  local key, beside = KEYS[3 * i - 2], values[3 * i - 1]
+  local key, beside = KEYS[4 * i - 3], values[4 * i - 1]
   local token, mode, weight = ARGV[3 * i + 1], ARGV[3 * i + 2], ARGV[3 * i + 3]
-  if values[3 * i] then return busy(i, ':', 0, 0, i) end
-  local waiting = open(KEYS[3 * i - 1], beside) or open(KEYS[3 * i - 1])
-  local state = open(key, values[3 * i - 2])
+  if values[4 * i] then return busy(i, ':', 0, 0, i) end
+  local waiting = open(KEYS[4 * i - 1], beside) or open(KEYS[4 * i - 1])
+  local state = open(key, values[4 * i - 3], values[4 * i - 2])
   if not state then
     local ticket, place, stay = stand(waiting, token, mode, weight)
     if ticket then write(waiting) end
@@ -119,20 +119,22 @@ for i = 1, locks do
     for ends, owner in state.h:gmatch('\nh %S+ %S+ %d+ (%d+) %d+ %d+ ([^\n]*)') do
       if tonumber(ends) < soonest then soonest, theirs = tonumber(ends), owner end
     end
+    -- A paused lock may have no holder.
+    if state.h == '' then soonest = now() end
     return busy(i, ':' .. theirs, soonest - now(), 0, i, ticket, ticket and place - state.passed, stay)
   end
   holding[i] = {token, mode, weight, math.max(leaseEnd, now() + ttl), since, owner}
 end
 
 local fence = 0
-for i = 1, #KEYS - 3 * locks do
-  fence = math.max(fence, now(), (values[3 * locks + i] or 0) + 1)
+for i = 1, #KEYS - 4 * locks do
+  fence = math.max(fence, now(), (values[4 * locks + i] or 0) + 1)
 end
 local reply = {1, fence}
 for i = 1, locks do
   hold(states[i], unpack(holding[i]))
   reply[i + 2] = keep(i, holding[i][1])
-  local counter = KEYS[3 * locks + i]
+  local counter = KEYS[4 * locks + i]
   if counter then call('SET', counter, fence, 'PX', ${fenceLife}) end
 end
 return reply`;

@@ -1,10 +1,11 @@
 import { lua } from "./lua.ts";
-import { shortestGrant, unheardCut } from "./timing.ts";
+import { pausedLife, shortestGrant, unheardCut } from "./timing.ts";
 
 /**
  * What every operation on a state uses: reads, changes and writes it (state.ts says what it looks like).
  * A state is a table: its key, the lines of holders (`h`) and waiters (`w`), the last ticket, until when a waiter counts
- * as alive, and whom `pass` let in. Lines stay texts. A queue of 1,000 is searched by patterns, and not taken apart.
+ * as alive, whom `pass` let in, and an operator's limit and pause. Lines stay texts. A queue of 1,000 is searched by
+ * patterns, and not taken apart.
  */
 export const preludeLua = lua`local call, clock = redis.call
 
@@ -22,16 +23,19 @@ local function now()
 end
 
 -- Opens what is at a key. A plain value is a state of one holder. Nil when it is another library's.
-local function open(key, value)
-  local state = {key = key, h = '', w = '', ticket = 0, alive = 0, granted = {}}
+-- 'said' is what an operator has set for the key.
+local function open(key, value, said)
+  local limit, paused = (said or ''):match('^(%d*):(1?)')
+  local state = {key = key, h = '', w = '', ticket = 0, alive = 0, granted = {}, limit = tonumber(limit),
+    paused = paused == '1'}
   if not value then return state end
   local token, since, owner = value:match('^s2:([^: \n]+):%d+:(%d+):([^\n]*)$')
   if token then
     state.h = line('h', token, 'x', 1, now() + call('PTTL', key), since, 0, owner)
     return state
   end
-  local ticket, alive, first = value:match('^s2!(%d+) (%d+)()\n[hw] ')
-  if not ticket then return end
+  local ticket, alive, first = value:match('^s2!(%d+) (%d+)()')
+  if not ticket or not (value .. '\nh '):find('^\n[hw] ', first) then return end
   local waiters = value:find('\nw ', first, true) or #value + 1
   state.h, state.w = value:sub(first, waiters - 1), value:sub(waiters)
   state.ticket, state.alive = tonumber(ticket), tonumber(alive)
@@ -59,12 +63,12 @@ local function count(state, mode, weight)
   state.sum = state.sum + weight
 end
 
--- Whether one may join the holders that were counted. A permit's mode is its limit.
+-- Whether one may join the holders that were counted. A permit's mode is its limit; an operator's limit goes before.
 local function fits(state, mode, weight)
-  if not state.kind then return true end
-  local limit = tonumber(mode)
+  if state.paused or not state.kind then return not state.paused end
+  local limit = tonumber(mode) and (state.limit or tonumber(mode))
   return state.kind == (limit and 'permit' or mode) and mode ~= 'x' and
-    (not limit or state.sum + weight <= limit)
+    (not limit or state.sum + math.min(weight, limit) <= limit)
 end
 
 -- Drops the holders whose lease is over. Lets in who fits, in the order of the queue, up to the first that is alive and
@@ -98,20 +102,20 @@ local function pass(state)
 end
 
 -- Writes a state. One exclusive holder and nobody else is a plain value. Returns that, or 's2!'.
--- It lives until the last lease or the last waiter's time is over.
+-- It lives until the last lease or the last waiter's time is over. A paused one stays, so that a SET NX fails.
 -- A Redis that is full refuses SET, but not after a write that takes no memory: who is there already goes on.
 local function write(state)
   local key, h, w = state.key, state.h, state.w
-  if h .. w == '' then return call('DEL', key) end
+  if h .. w == '' and not state.paused then return call('DEL', key) end
   local ends = w == '' and 0 or state.alive
   for leaseEnd in h:gmatch('\nh %S+ %S+ %d+ (%d+)') do
     ends = math.max(ends, leaseEnd)
   end
-  local life = math.max(1, ends - now())
+  local life = state.paused and ${pausedLife} or math.max(1, ends - now())
   local value = 's2!'
   local written = value .. state.ticket .. ' ' .. state.alive .. h .. w
   local token, since, owner = h:match('^\nh (%S+) x 1 %d+ (%d+) 0 ([^\n]*)$')
-  if token and w == '' then
+  if token and w == '' and not state.paused then
     value = 's2:' .. token .. ':' .. life .. ':' .. since .. ':' .. owner
     written = value
   end
@@ -141,9 +145,12 @@ local function store(state, asker)
   return value
 end
 
--- What is at the keys.
+-- What is at the keys. A user of few rights may have GET alone.
 local function read()
-  if #KEYS == 1 then return {call('GET', KEYS[1])} end
-  return call('MGET', unpack(KEYS))
+  local values = redis.pcall('MGET', unpack(KEYS))
+  if values.err then
+    for i, key in ipairs(KEYS) do values[i] = call('GET', key) end
+  end
+  return values
 end
 `;

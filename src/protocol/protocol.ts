@@ -59,6 +59,11 @@ export interface Extension {
   repeated: boolean;
 }
 
+/** Why a lock is not ours any more, as its error says it. */
+export const gone = "another has it, or it was deleted";
+export const endedByOperator = "an operator ended it";
+export type Loss = typeof gone | typeof endedByOperator;
+
 /** Ours by a request that was answered. */
 export function granted(attempt: Attempt, parts: readonly Part[], since: Since, fence?: number): Grant {
   return { held: true, parts, lease: attempt.settings.ttl, since, handedOver: false, fence };
@@ -70,9 +75,15 @@ export function busy(claim: Claim, owner = "", retryAfter = 0, queued?: Queued):
   return { held: false, claim, holder, queued };
 }
 
-/** The lock, the queue behind another library's lock, our tombstone. */
-export function keysOf({ redisKey, token }: Claim): string[] {
-  return [redisKey, `${redisKey}:waiters`, `${redisKey}:gone:${token}`];
+/** The lock, and what an operator has set for it. */
+export function lockKeys({ redisKey }: Claim): string[] {
+  return [redisKey, `${redisKey}:operator`];
+}
+
+/** The same, the queue behind another library's lock, our tombstone. */
+export function keysOf(claim: Claim): string[] {
+  const { redisKey, token } = claim;
+  return [...lockKeys(claim), `${redisKey}:waiters`, `${redisKey}:gone:${token}`];
 }
 
 /** A waiter's channel. Only a part of its token: channels stand in URLs. */

@@ -1,11 +1,11 @@
 import type { Attempt, Claim, Part } from "./attempt.ts";
 import { lua } from "./lua.ts";
-import { keysOf, unexpected } from "./protocol.ts";
+import { keysOf, lockKeys, unexpected } from "./protocol.ts";
 import { isState } from "./state.ts";
 import { type Asking, askAll, runScript, tryCommand } from "./support.ts";
 
-// Of one lock or several. KEYS: the locks; or, of those that may wait, three for each: the lock, the queue behind another
-// library's lock, our tombstone.
+// Of one lock or several. Two KEYS for each: the lock, what an operator has set for it; of those that may wait four: also
+// the queue behind another library's lock, our tombstone.
 // ARGV[1] for how many ms our tombstones stay, 0 for none  and for each lock our token
 // Leaves the queues, and hands the locks that are ours on. Replies how many were ours.
 export const releaseLua = lua`
@@ -16,18 +16,18 @@ for i = 1, locks do
   local plain = (there or ''):match('^s2:([^: \n]+):')
   if plain then
     -- It wants no more rights than GET and DEL.
-    if plain == token then ours = ours + call('DEL', KEYS[first]) end
+    if plain == token or plain == token .. '.ended' then ours = ours + call('DEL', KEYS[first]) end
   else
-    local lock = there and open(KEYS[first], there)
-    local state = lock or open(KEYS[first + 1], #KEYS > locks and values[first + 1])
-    local held = state and takeOut(state, 'h', token)
+    local lock = there and open(KEYS[first], there, values[first + 1])
+    local state = lock or open(KEYS[first + 2], #KEYS > 2 * locks and values[first + 2])
+    local held = state and (takeOut(state, 'h', token) or takeOut(state, 'h', token .. '.ended'))
     if held then ours = ours + 1 end
     if state and takeOut(state, 'w', token) or held then
       if lock then pass(state) end
       store(state)
     end
   end
-  if ARGV[1] ~= '0' then call('SET', KEYS[first + 2], 1, 'PX', ARGV[1]) end
+  if ARGV[1] ~= '0' then call('SET', KEYS[first + 3], 1, 'PX', ARGV[1]) end
 end
 return ours`;
 
@@ -49,7 +49,7 @@ async function releaseTogether(attempt: Attempt, parts: readonly Part[]): Promis
       : await tryCommand(attempt, "compare", ["DELEX", claim.redisKey, "IFEQ", value]);
   if (compared?.reply === 1) return true;
   const claims = parts.map((part) => part.claim);
-  const keys = claims.map(({ redisKey }) => redisKey);
+  const keys = claims.flatMap(lockKeys);
   const ours = await runRelease(attempt, claims, keys, 0);
   // Any other reply than 0 the client made up: the command may have been executed.
   return ours || (compared !== undefined && (compared.repeated || compared.reply !== 0));

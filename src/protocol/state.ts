@@ -6,6 +6,7 @@
 //   s2!<last ticket> <until when a waiter counts as alive>
 //   h <token> <mode> <weight> <until> <since> 0 <owner>
 //   w <token> <mode> <weight> <until> <since> <ticket> <owner>
+// A paused lock may have no line. A token ends in `.kept` or `.ended` once its lock is nobody's any more.
 // Times are the server's, in ms. Only the `since` of a plain value may be a client's.
 
 /** A lock that nobody waits for. */
@@ -89,7 +90,7 @@ const entryLine = /^([hw]) (\S+) (\S+) (\d+) (\d+) (\d+) (\d+) ([^\n]*)$/;
 export function decodeState(value: string): State | undefined {
   const [first = "", ...lines] = value.split("\n");
   const [, ticket, until] = stateLine.exec(first) ?? [];
-  if (ticket === undefined || lines.length === 0) return undefined;
+  if (ticket === undefined) return undefined;
   const entries = { h: [] as Entry[], w: [] as Entry[] };
   for (const each of lines) {
     const [, kind, token = "", mode = "", weight, until, since, ticket, owner = ""] =

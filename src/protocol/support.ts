@@ -17,9 +17,12 @@ export interface Asking {
   waiting?: boolean;
 }
 
+/** Who asks. */
+export type Asker = Pick<Attempt, "connection" | "settings" | "abandoned">;
+
 /** Asks Redis something about the attempt's lock. */
-export function ask(attempt: Attempt, command: Command, { taking, waiting }: Asking = {}): Promise<Answer> {
-  const { connection, settings, abandoned } = attempt;
+export function ask(asker: Asker, command: Command, { taking, waiting }: Asking = {}): Promise<Answer> {
+  const { connection, settings, abandoned } = asker;
   const limit = settings.requestTimeout / (waiting ? 2 : 1);
   return connection.ask(command, limit, taking ? { signal: settings.signal, abandoned } : {});
 }
@@ -29,15 +32,15 @@ export function ask(attempt: Attempt, command: Command, { taking, waiting }: Ask
  * Redis before 8.4 has no `DELEX` and no `SET … IFEQ` ("compare"), before 7 no `SET … NX GET` ("get").
  */
 export async function tryCommand(
-  attempt: Attempt,
+  asker: Asker,
   needs: "compare" | "flags" | "get",
   command: Command,
   asking?: Asking,
 ): Promise<Answer | undefined> {
-  const { unsupported } = attempt.connection;
+  const { unsupported } = asker.connection;
   if (unsupported.has(needs)) return undefined;
   try {
-    return await ask(attempt, command, asking);
+    return await ask(asker, command, asking);
   } catch (error) {
     if (!(error instanceof RefusedError && unknown.test(error.message))) throw error;
     unsupported.add(needs);
@@ -45,22 +48,33 @@ export async function tryCommand(
   }
 }
 
-/**
- * Runs an operation of the script. Its first line keeps Upstash from locking the whole database for it; every key it
- * touches must be in `keys`. A stock Redis refuses that line, and is not shown it again ("flags").
- */
-export async function runScript(
+/** Runs an operation of the protocol's script. */
+export function runScript(
   attempt: Attempt,
   operation: Operation,
   keys: string[],
   args: (string | number)[],
   asking?: Asking,
 ): Promise<Answer> {
-  const evaluate = (script: string) => ["EVAL", script, keys.length, ...keys, ...args, operation];
-  const flagged = evaluate(`#!lua flags=allow-key-locking\n${protocolScript()}`);
+  return evaluate(attempt, protocolScript(), keys, [...args, operation], asking);
+}
+
+/**
+ * Runs a script. Its first line keeps Upstash from locking the whole database for it; every key it
+ * touches must be in `keys`. A stock Redis refuses that line, and is not shown it again ("flags").
+ */
+export async function evaluate(
+  asker: Asker,
+  script: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+  asking?: Asking,
+): Promise<Answer> {
+  const command = (text: string) => ["EVAL", text, keys.length, ...keys, ...args];
+  const flagged = command(`#!lua flags=allow-key-locking\n${script}`);
   // A Redis that is full runs no script with a first line; without one it runs what needs no memory.
-  const answer = await tryCommand(attempt, "flags", flagged, asking).catch(ifFull);
-  return answer ?? ask(attempt, evaluate(protocolScript()), asking);
+  const answer = await tryCommand(asker, "flags", flagged, asking).catch(ifFull);
+  return answer ?? ask(asker, command(script), asking);
 }
 
 /**
@@ -68,7 +82,7 @@ export async function runScript(
  * not asked again ("several").
  */
 export async function askTogether<Each, T>(
-  { connection }: Attempt,
+  { connection }: Pick<Attempt, "connection">,
   locks: readonly Each[],
   run: (locks: readonly Each[]) => Promise<T>,
 ): Promise<T | undefined> {
@@ -85,11 +99,11 @@ export async function askTogether<Each, T>(
 
 /** As `askTogether`; on a cluster each lock is asked about by itself. Rejects once all have settled. */
 export async function askAll<Each, T>(
-  attempt: Attempt,
+  asker: Pick<Attempt, "connection">,
   locks: readonly Each[],
   run: (locks: readonly Each[]) => Promise<T>,
 ): Promise<T[]> {
-  const together = await askTogether(attempt, locks, async (all) => [await run(all)]);
+  const together = await askTogether(asker, locks, async (all) => [await run(all)]);
   if (together) return together;
   const each = locks.map((lock) => run([lock]));
   await Promise.allSettled(each);

@@ -24,6 +24,9 @@ export const shortestGrant = 500;
 /** Work starts under a grant only while at least this much of it is left. */
 export const minUsableGrant = 750;
 
+/** A paused lock's state stays until it is taken back: 100 years. A script's number has 14 safe digits. */
+export const pausedLife = 3_155_760_000_000;
+
 /** Two that asked within this time of each other stand in the order in which they came. */
 export const askedTogether = 5;
 

@@ -1,3 +1,4 @@
+import type { AdminOperation } from "../admin/script.ts";
 import type { Operation } from "../protocol/script.ts";
 import {
   decodePlain,
@@ -13,6 +14,7 @@ import {
   askedTogether,
   fenceLife,
   lostRequestMargin,
+  pausedLife,
   pollAtLeastEvery,
   pollEvery,
   pollLaterPerPlace,
@@ -43,10 +45,10 @@ export interface MemoryRedis {
  */
 export function createMemoryRedis(world: Surroundings): MemoryRedis {
   const data = createStrings(world.now);
-  const operations = { join, release, extend };
+  const operations = { join, release, extend, look, finish, steer };
 
   function command(name: string, ...args: string[]): unknown {
-    const [key = "", value = "", option, compared] = args;
+    const [key = "", value = "", option] = args;
     switch (name) {
       case "GET":
         return data.get(key) ?? null;
@@ -55,16 +57,18 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       case "DEL":
         return data.delete(key);
       case "DELEX":
-        return option === "IFEQ" && data.get(key) === compared ? data.delete(key) : 0;
+        return value === "IFEQ" && data.get(key) === option ? data.delete(key) : 0;
       case "PTTL":
         return data.left(key);
       case "KEYS":
         return data.keys();
+      case "SCAN":
+        return ["0", data.keys().filter((each) => each.startsWith(startOf(option ?? "")))];
       case "FLUSHALL":
         return data.clear();
       case "EVAL": {
         // The script's text says nothing here: it is made small when the package is built.
-        const operation = operations[args.at(-1) as Operation];
+        const operation = operations[args.at(-1) as Operation | AdminOperation];
         if (!operation) throw new Error("ERR unknown script");
         const afterKeys = 2 + Number(value);
         return operation(args.slice(2, afterKeys), args.slice(afterKeys, -1));
@@ -88,14 +92,15 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
   function join(keys: string[], args: string[]): unknown {
     const [lease, asked = "", owner = "", ...claims] = args;
     const locks = claims.length / 3;
+    const fences = 4 * locks;
     const now = world.now();
     const values = keys.map((key) => data.get(key));
     const desks: Desk[] = [];
     const held: Entry[] = [];
 
     const keep = (i: number, asker?: string) => {
-      const [, beside = ""] = keys.slice(3 * i);
-      if (values[3 * i + 1] !== undefined) data.delete(beside);
+      const beside = keys[4 * i + 2] ?? "";
+      if (values[4 * i + 2] !== undefined) data.delete(beside);
       return (desks[i] as Desk).store(asker);
     };
     const busy = (i: number, ...reply: unknown[]) => {
@@ -104,10 +109,10 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     };
 
     for (let i = 0; i < locks; i++) {
-      const [key = "", beside = ""] = keys.slice(3 * i);
+      const [key = "", operator = "", beside = ""] = keys.slice(4 * i);
       const [token = "", mode = "", weight] = claims.slice(3 * i);
       const claim = { token, mode, weight: Number(weight), owner };
-      if (values[3 * i + 2] !== undefined) return busy(i, ":", 0, 0, i + 1);
+      if (values[4 * i + 3] !== undefined) return busy(i, ":", 0, 0, i + 1);
       const behind = open(beside) ?? empty;
       const own = open(key);
       if (!own) {
@@ -120,7 +125,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
         const ticket = Math.max(own.ticket, behind.ticket);
         Object.assign(own, { waiters: behind.waiters, until: behind.until, ticket });
       }
-      const desk = openDesk(key, own);
+      const desk = openDesk(key, own, data.get(operator));
       desks[i] = desk;
       let [mine, stay]: [Entry | undefined, Stay | undefined] = [desk.takeOut("holders", token), undefined];
       if (!mine) {
@@ -133,14 +138,15 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       if (!mine) {
         if (stay || desk.granted.length) keep(i);
         const [soonest] = desk.state.holders.toSorted((a, b) => a.until - b.until);
-        const { until, owner: theirs } = soonest as Entry;
+        // A paused lock may have no holder.
+        const { until, owner: theirs } = soonest ?? { until: now, owner: "" };
         const place = stay ? [stay[0], stay[1] - desk.passed, stay[2]] : [];
         return busy(i, `:${theirs}`, until - now, 0, i + 1, ...place);
       }
       held[i] = { ...claim, ticket: 0, since: mine.since, until: Math.max(mine.until, now + Number(lease)) };
     }
 
-    const counters = keys.slice(3 * locks);
+    const counters = keys.slice(fences);
     const fence = Math.max(...counters.map((key) => Math.max(now, Number(data.get(key) ?? 0) + 1)), 0);
     const left = desks.map((desk, i) => {
       const mine = held[i] as Entry;
@@ -157,14 +163,14 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     const each = keys.length / tokens.length;
     let ours = 0;
     tokens.forEach((token, i) => {
-      const [key = "", beside = "", tombstone = ""] = keys.slice(i * each, (i + 1) * each);
+      const [key = "", operator = "", beside = "", tombstone = ""] = keys.slice(i * each, (i + 1) * each);
       const plain = decodePlain(data.get(key) ?? "");
       if (plain) {
-        if (plain.token === token) ours += data.delete(key);
+        if (plain.token === token || plain.token === `${token}.ended`) ours += data.delete(key);
       } else {
         const lock = data.get(key) === undefined ? undefined : open(key);
-        const desk = lock ? openDesk(key, lock) : openDesk(beside, open(beside));
-        const held = desk.takeOut("holders", token);
+        const desk = lock ? openDesk(key, lock, data.get(operator)) : openDesk(beside, open(beside));
+        const held = desk.takeOut("holders", token) ?? desk.takeOut("holders", `${token}.ended`);
         if (held) ours++;
         if (desk.takeOut("waiters", token) || held) {
           if (lock) desk.pass();
@@ -177,17 +183,77 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
   }
 
   function extend(keys: string[], [keepsLonger, ...changes]: string[]): unknown {
-    return keys.map((key, i) => {
+    return locksOf(keys, 2).map(([key = "", operator = ""], i) => {
       const [token = "", lease, next = "", mode] = changes.slice(4 * i);
-      const desk = openDesk(key, data.get(key) === undefined ? empty : open(key));
+      const said = data.get(operator) ?? "";
+      const desk = openDesk(key, data.get(key) === undefined ? empty : open(key), said);
       const held = desk.takeOut("holders", token) ?? desk.takeOut("holders", next);
-      if (!held) return 0;
+      const mark = `${token}.ended`;
+      const ended = said.includes(`${mark} `) || desk.state.holders.some((holder) => holder.token === mark);
+      if (!held) return ended ? -1 : 0;
       const longer = keepsLonger === "1" ? held.until : 0;
       const until = Math.max(longer, world.now() + Number(lease));
       desk.state.holders.push({ ...held, token: next, mode: mode || held.mode, until });
       desk.pass();
       return desk.store();
     });
+  }
+
+  function look(keys: string[]): unknown {
+    let time = 0;
+    const each = locksOf(keys, 4).map(([key = "", ...beside]) => {
+      const value = data.get(key);
+      const state = value?.startsWith(stateMark);
+      const others = beside.map((name) => data.get(name) ?? null);
+      if (state || others[1] !== null) time = world.now();
+      const left = value === undefined || state ? 0 : data.left(key);
+      return [value === undefined ? null : `=${value}`, ...others, left];
+    });
+    return [time, ...each];
+  }
+
+  function finish([key = "", operator = "", beside = ""]: string[], [how, ...named]: string[]): number {
+    const now = world.now();
+    const said = data.get(operator) ?? "";
+    let opened = open(key);
+    if (!opened) {
+      if (how !== "now" || !named.includes(`=${data.get(key)}`)) return 0;
+      const behind = open(beside);
+      opened = behind ?? empty;
+      if (behind) data.delete(beside);
+    }
+    const desk = openDesk(key, opened, said);
+    const ended = desk.state.holders.filter(({ token }) => named.includes(token));
+    const whole = ({ token }: Entry) => token.replace(/\.ended$/, "");
+    const atOnce = ended.filter((each) => how === "now" || whole(each).endsWith(".kept"));
+    desk.state.holders = desk.state.holders
+      .filter((each) => !atOnce.includes(each))
+      .map((each) => (ended.includes(each) ? { ...each, token: `${whole(each)}.ended` } : each));
+    if (atOnce.length > 0) {
+      const set = /^\d*:1?:/.exec(said)?.[0] ?? "::";
+      const last = Math.max(1, ...atOnce.map(({ until }) => until - now));
+      const marks = atOnce.map((each) => `${whole(each)}.ended `).join("");
+      data.set(operator, set + marks, set === "::" ? last : Number.POSITIVE_INFINITY);
+    }
+    desk.pass();
+    desk.store();
+    const left = desk.state.holders.filter(({ token }) => token.endsWith(".ended"));
+    return Math.max(0, ...left.map(({ until }) => until - now));
+  }
+
+  function steer([key = "", operator = ""]: string[], [limit = "", pause = ""]: string[]): number {
+    const [, limitBefore, pauseBefore, marks] = /^(\d*):(1?):(.*)$/.exec(data.get(operator) ?? "::") ?? [];
+    const set = [limit === "-" ? limitBefore : limit, pause === "-" ? pauseBefore : pause];
+    const said = [...set, marks].join(":");
+    if (set.join("")) data.set(operator, said, Number.POSITIVE_INFINITY);
+    else data.delete(operator);
+    const opened = open(key);
+    if (opened) {
+      const desk = openDesk(key, opened, said);
+      desk.pass();
+      desk.store();
+    }
+    return 1;
   }
 
   /** What is at a key. A plain value is opened as a state of one holder. Undefined for another library's. */
@@ -201,8 +267,13 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     return { ...empty, holders: [{ token, mode: "x", weight: 1, until, since, ticket: 0, owner }] };
   }
 
-  /** A state that is being changed: what the scripts' prelude does. */
-  function openDesk(key: string, opened: State = empty) {
+  /**
+   * A state that is being changed: what the scripts' prelude does.
+   * @param said what an operator has set
+   */
+  function openDesk(key: string, opened: State = empty, said = "") {
+    const [, limitSet, pause] = /^(\d*):(1?)/.exec(said) ?? [];
+    const paused = pause === "1";
     const state = { ...opened, holders: [...opened.holders], waiters: [...opened.waiters] };
     const now = world.now();
     const desk = {
@@ -215,10 +286,11 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
 
       fits({ mode, weight }: Pick<Entry, "mode" | "weight">): boolean {
         const [first] = state.holders;
-        if (!first) return true;
+        if (paused || !first) return !paused;
         if (mode === "x" || kindOf(mode) !== kindOf(first.mode)) return false;
-        const sum = state.holders.reduce((total, holder) => total + holder.weight, weight);
-        return mode === "s" || sum <= Number(mode);
+        const limit = Number(limitSet || mode);
+        const sum = state.holders.reduce((total, holder) => total + holder.weight, Math.min(weight, limit));
+        return mode === "s" || sum <= limit;
       },
 
       pass(): void {
@@ -240,13 +312,14 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       write(): string {
         const { holders, waiters } = state;
         const [first] = holders;
-        if (!first && !waiters.length) {
+        if (!first && !waiters.length && !paused) {
           data.delete(key);
           return "";
         }
         const until = Math.max(waiters.length ? state.until : 0, ...holders.map((holder) => holder.until));
-        const life = Math.max(1, until - now);
-        const alone = holders.length === 1 && !waiters.length && first?.mode === "x" ? first : undefined;
+        const life = paused ? pausedLife : Math.max(1, until - now);
+        const alone =
+          !paused && holders.length === 1 && !waiters.length && first?.mode === "x" ? first : undefined;
         const plain = alone && encodePlain({ ...alone, lease: life });
         data.set(key, plain ?? encodeState(state), life);
         return plain ?? stateMark;
@@ -311,6 +384,16 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
   return { command };
 }
 
+/** The keys of each lock. */
+function locksOf(keys: string[], many: number): string[][] {
+  return Array.from({ length: keys.length / many }, (_, i) => keys.slice(i * many, (i + 1) * many));
+}
+
+/** The text that a pattern of SCAN begins with. */
+function startOf(pattern: string): string {
+  return pattern.replace(/\*$/, "").replace(/\\(.)/g, "$1");
+}
+
 /** A stay in the queue: its ticket, how many wait before it, for how many ms it counts as alive. */
 type Stay = [ticket: number, place: number, ms: number];
 
@@ -351,10 +434,11 @@ function createStrings(now: () => number) {
       entries.delete(key);
       return there ? 1 : 0;
     },
-    /** Ms until it expires; -2 where it is not. */
+    /** Ms until it expires; -1 where it does not, -2 where it is not. */
     left(key: string): number {
       const entry = read(key);
-      return entry ? entry.expires - now() : -2;
+      if (!entry) return -2;
+      return entry.expires === Number.POSITIVE_INFINITY ? -1 : entry.expires - now();
     },
     keys: () => [...entries.keys()].filter((key) => read(key)),
     clear(): string {

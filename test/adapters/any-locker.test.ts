@@ -227,7 +227,8 @@ describe.each(adapters)("$adapter takes its lock from", ({ call }) => {
     const { locker } = mapLocker(() => false);
     const unheld: LockSource = {
       async acquire(key: string, options) {
-        const event = { id: "1", key, owner: undefined, step: "acquire", took: 0 } as const;
+        const about = { id: "1", key, keys: [key], mode: "exclusive", weight: 1, owner: undefined } as const;
+        const event = { ...about, step: "acquire", took: 0 } as const;
         options?.onEvent?.({ ...event, type: "unavailable", error: cause });
         return Object.defineProperty(await locker.acquire(key), "held", { value: false });
       },

@@ -8,6 +8,7 @@ import type {
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { type LambdaContext, type LockHandlerOptions, lockHandler } from "../../src/adapters/lambda.ts";
 import { LockBusyError, type LockEvent, LockLostError, LockOptionError } from "../../src/index.ts";
+import { memoryLocker } from "../../src/testing/index.ts";
 import { engines, freshKey, lockerAt } from "../helpers/backends.ts";
 import { lambda } from "../helpers/lambda.ts";
 import { anything, startProxy } from "../helpers/proxy.ts";
@@ -514,5 +515,35 @@ describe("refuses", () => {
     const wrap = () => lockHandler({ url, token, ...options } as never, handler as never);
     expect(wrap).toThrow(LockOptionError);
     expect(wrap).toThrow(new RegExp(`^${option}: `));
+  });
+});
+
+describe("a handler that calls back, as Lambda's own may up to Node 22,", () => {
+  type Callback = (error?: Error | string | null, result?: string) => void;
+  const wrap = (work: (done: Callback) => unknown) => {
+    const locker = memoryLocker();
+    const handler = lockHandler(
+      { key: "k", locker },
+      (_event: object, _context: object, done: Callback) => work(done) as Promise<string>,
+    );
+    return { locker, call: () => handler({}, lambda() as never) };
+  };
+
+  test("holds its lock until it did, and its result is what it called back with", async () => {
+    const { locker, call } = wrap((done) => {
+      locker.tryAcquire("k").then((other) => done(null, `busy: ${other === null}`));
+    });
+    expect(await call()).toBe("busy: true");
+    expect((await locker.acquire("k")).held).toBe(true);
+  });
+
+  test("fails with the error that it called back with, and lets go", async () => {
+    const { locker, call } = wrap((done) => done(new Error("no")));
+    await expect(call()).rejects.toThrow("no");
+    expect((await locker.acquire("k")).held).toBe(true);
+  });
+
+  test("may return a promise all the same", async () => {
+    expect(await wrap(async () => "done").call()).toBe("done");
   });
 });

@@ -15,8 +15,8 @@ export const variants = {
     },
     {
       file: "protocol/release.ts",
-      replace: "if plain == token then",
-      by: "if true then",
+      replace: "if plain == token or",
+      by: "if true or",
     },
   ],
   "validity counted from the reply": [

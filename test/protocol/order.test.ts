@@ -23,11 +23,11 @@ test("nobody passes one that stood in the queue before it asked, and who clearly
         .sort((a, b) => a.stood - b.stood);
       for (const { token, first, stood } of all) {
         now = stood;
-        const keys = ["k", "k:waiters", `k:gone:${token}`];
+        const keys = ["k", "k:operator", "k:waiters", `k:gone:${token}`];
         redis.command(
           "EVAL",
           protocolScript(),
-          "3",
+          "4",
           ...keys,
           "1000",
           `${Math.floor(first)}`,
@@ -56,8 +56,9 @@ test("one whose first request was slow stands before those that asked after it",
     redis.command(
       "EVAL",
       protocolScript(),
-      "3",
+      "4",
       "k",
+      "k:operator",
       "k:waiters",
       `k:gone:${token}`,
       "1000",

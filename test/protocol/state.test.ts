@@ -111,7 +111,6 @@ test.each([
   "a foreigner's",
   "s2:",
   "s2!",
-  "s2!1 2",
   "s2!1 2\n",
   "s2!1 2\nx y",
   "s2!1 2 1\nh t x 1 2 3 0 ",
@@ -119,4 +118,10 @@ test.each([
   "sl!7b1c0f52-0000-4000-8000-000000000000:10000:",
 ])("what another library or another version wrote is neither a plain value nor a state: %j", (value) => {
   expect([decodePlain(value), decodeState(value)]).toEqual([undefined, undefined]);
+});
+
+test("the state of a paused lock has no lines", () => {
+  const paused = { ticket: 1, until: 2, holders: [], waiters: [] };
+  expect(encodeState(paused)).toBe("s2!1 2");
+  expect(decodeState("s2!1 2")).toEqual(paused);
 });

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { type AdminOperation, adminScript } from "../../src/admin/script.ts";
 import { type Operation, protocolScript } from "../../src/protocol/script.ts";
 import { shortOwner } from "../../src/protocol/state.ts";
 import { createRealEngine, type Engine } from "./engine.ts";
@@ -12,13 +13,18 @@ import { lockKey } from "./server.ts";
 const epoch = Date.UTC(2100, 0, 1);
 const locks = [lockKey, "lock:{another}", "lock:{third}"];
 const fence = (lock: string) => `${lock}:fence`;
-const keysOf = (lock: string, token: string) => [lock, `${lock}:waiters`, `${lock}:gone:${token}`];
+const lockKeys = (lock: string) => [lock, `${lock}:operator`];
+const keysOf = (lock: string, token: string) => [
+  ...lockKeys(lock),
+  `${lock}:waiters`,
+  `${lock}:gone:${token}`,
+];
 
 type Step =
   | { pass: number }
   | { listening: string[] }
   | { command: [string, ...string[]] }
-  | { script: Operation; keys: string[]; args: (string | number)[] };
+  | { script: Operation | AdminOperation; keys: string[]; args: (string | number)[] };
 
 const tokens = Array.from({ length: 6 }, (_, i) => `0000000${i}-0000-4000-8000-000000000000`);
 const owners = [
@@ -61,9 +67,9 @@ const join = fc
       args: [ttl, some.length > 1 ? "" : ago, short, ...some.flatMap(() => [token, mode, weight])],
     };
   });
-const release = fc
-  .tuple(contender, some)
-  .map(([{ token }, some]): Step => ({ script: "release", keys: some, args: [0, ...some.map(() => token)] }));
+const release = fc.tuple(contender, some).map(([{ token }, some]): Step => {
+  return { script: "release", keys: some.flatMap(lockKeys), args: [0, ...some.map(() => token)] };
+});
 const dequeue = fc
   .tuple(contender, some, fc.constantFrom(0, 0, 4000))
   .map(([{ token }, some, mark]): Step => {
@@ -74,7 +80,7 @@ const extend = fc
   .tuple(contender, some, ttl, fc.boolean(), fc.constantFrom(0, 1), fc.constantFrom("", "", "s"))
   .map(([{ token, mode }, some, ttl, keep, resumed, next]): Step => {
     const change = [token, ttl, keep ? `${token}.kept` : token, mode === "x" ? next : ""];
-    return { script: "extend", keys: some, args: [resumed, ...some.flatMap(() => change)] };
+    return { script: "extend", keys: some.flatMap(lockKeys), args: [resumed, ...some.flatMap(() => change)] };
   });
 const value = fc.oneof(
   contender.map(({ token, owner }) => `s2:${token}:300:4102444800000:${owner}`),
@@ -90,9 +96,32 @@ const listening = fc
   .map((some): Step => ({ listening: some.map(({ token }) => `sl:${token.slice(0, 18)}`) }));
 const remove = fc.constant<Step>({ command: ["DEL", lockKey] });
 
+const lockOf = fc.constantFrom(lockKey, ...locks);
+const look = fc.subarray(locks, { minLength: 1 }).map((some): Step => {
+  const keys = some.flatMap((lock) => [...lockKeys(lock), `${lock}:waiters`, fence(lock)]);
+  return { script: "look", keys, args: [] };
+});
+const named = fc.oneof(
+  fc.constantFrom(...tokens, ...tokens.flatMap((token) => [token, `${token}.kept`, `${token}.ended`])),
+  fc.constantFrom("=a foreigner's", "=s2:"),
+);
+const finish = fc
+  .tuple(lockOf, fc.constantFrom("safe", "safe", "now"), fc.array(named, { minLength: 3, maxLength: 12 }))
+  .map(([lock, how, named]): Step => {
+    return { script: "finish", keys: [...lockKeys(lock), `${lock}:waiters`], args: [how, ...named] };
+  });
+const steer = fc
+  .tuple(lockOf, fc.constantFrom("-", "-", "", "1", "3"), fc.constantFrom("-", "", "", "1"))
+  .map(([lock, limit, pause]): Step => {
+    return { script: "steer", keys: lockKeys(lock), args: [limit, pause] };
+  });
+
 const step: fc.Arbitrary<Step> = fc.oneof(
-  ...[pass, extend, dequeue, take, remove].map((arbitrary) => ({ weight: 1, arbitrary })),
-  ...[listening, release].map((arbitrary) => ({ weight: 2, arbitrary })),
+  ...[pass, dequeue, take, remove, look, steer].map((arbitrary) => ({
+    weight: 1,
+    arbitrary,
+  })),
+  ...[listening, release, extend, finish].map((arbitrary) => ({ weight: 2, arbitrary })),
   { weight: 7, arbitrary: join },
 );
 
@@ -105,7 +134,8 @@ async function stateOf({ command }: Engine): Promise<unknown[]> {
 function commandOf(step: Extract<Step, { command: unknown } | { script: unknown }>): [string, ...string[]] {
   if ("command" in step) return step.command;
   const { script, keys, args } = step;
-  return ["EVAL", protocolScript(), `${keys.length}`, ...keys, ...args.map(String), script];
+  const text = ["look", "finish", "steer"].includes(script) ? adminScript() : protocolScript();
+  return ["EVAL", text, `${keys.length}`, ...keys, ...args.map(String), script];
 }
 
 async function trace(engine: Engine, steps: Step[]): Promise<unknown[]> {
@@ -135,6 +165,7 @@ async function trace(engine: Engine, steps: Step[]): Promise<unknown[]> {
 test("the model of the scripts gives the replies, sends the messages and keeps the keys that the real ones do", async () => {
   const [real, model] = [await createRealEngine(), createModelEngine()];
   const seen = { alone: 0, others: 0, fences: 0, beside: 0, together: 0, several: 0, severalFences: 0 };
+  const steered = { paused: 0, limited: 0, ended: 0, refused: 0 };
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40, size: "max" }), async (steps) => {
       const wanted = await trace(real, steps);
@@ -147,9 +178,14 @@ test("the model of the scripts gives the replies, sends the messages and keeps t
       seen.together += /\\nh [^"]*\\nh /.test(all) ? 1 : 0;
       seen.several += /"result":\[1,0,"[^"]+","/.test(all) ? 1 : 0;
       seen.severalFences += /"result":\[1,[1-9]\d*,"[^"]+","/.test(all) ? 1 : 0;
+      steered.paused += /"s2!\d+ \d+"/.test(all) ? 1 : 0;
+      steered.limited += /:operator",-1,"\d:/.test(all) ? 1 : 0;
+      steered.ended += /h [\w-]+\.ended /.test(all) ? 1 : 0;
+      steered.refused += /"script":"extend".{0,600}"result":\[[^\]]*-1/.test(all) ? 1 : 0;
       seen.beside += all.includes(`["${lockKey}:waiters",`) ? 1 : 0;
     }),
     { numRuns: 700 },
   );
   for (const [what, times] of Object.entries(seen)) expect(times, what).toBeGreaterThan(20);
+  for (const [what, times] of Object.entries(steered)) expect(times, what).toBeGreaterThan(5);
 });

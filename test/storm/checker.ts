@@ -3,7 +3,8 @@ import { countFaults, vacuous } from "./check/faults.ts";
 import { countLateWrites, fenceOrder, staleWrites } from "./check/fences.ts";
 import type { Finding } from "./check/finding.ts";
 import { accesses, overlaps, validity } from "./check/holders.ts";
-import { leaks, orphanSeconds, orphans } from "./check/leftovers.ts";
+import { idle, idleSeconds } from "./check/idle.ts";
+import { keptInVain, leaks, orphanSeconds, orphans } from "./check/leftovers.ts";
 import { errors, processes } from "./check/processes.ts";
 import { tellStory } from "./check/story.ts";
 import type { Logs } from "./log.ts";
@@ -30,6 +31,8 @@ interface Figures {
   /** Attempts during which nothing was the matter. */
   untroubled: number;
   processes: number;
+  /** That locks had room for all who waited. */
+  idleSeconds: number;
   orphanSeconds: { killed: number; alive: number };
   lateWrites: { accepted: number; refused: number };
   faults: Map<string, number>;
@@ -50,6 +53,8 @@ export function check(logs: Logs, expected: Expected): Verdicts {
       ...staleWrites(story),
       ...orphans(story),
       ...starved(story),
+      ...idle(story),
+      ...keptInVain(story),
       ...wrongVerdicts(story),
       ...leaks(story),
       ...processes(story),
@@ -63,6 +68,7 @@ export function check(logs: Logs, expected: Expected): Verdicts {
       unknown: refused("unknown"),
       untroubled: countUntroubled(story),
       processes: logs.clients.size,
+      idleSeconds: idleSeconds(story),
       orphanSeconds: orphanSeconds(story),
       lateWrites: countLateWrites(story),
       faults: countFaults(story),

@@ -7,16 +7,14 @@ import { type Attempt, type Held, isRefused, type Refused } from "./libraries/li
 import { type ClientLine, now, openLog } from "./log.ts";
 import { type Random, randomOf } from "./random.ts";
 import { reachResource } from "./resource.ts";
-import { longestTtl, shortestTtl } from "./settings.ts";
+import { isFenced, type Kinds, leases, pickClaims } from "./settings.ts";
 
 export interface ClientSettings {
   client: string;
   library: string;
   seed: number;
   workers: number;
-  /** Locks, and such as are taken with fencing tokens. */
-  keys: string[];
-  fencedKeys: string[];
+  kinds: Kinds;
   log: string;
   clock: string;
   resource: string;
@@ -24,7 +22,7 @@ export interface ClientSettings {
 }
 
 const settings = JSON.parse(process.argv[2] as string) as ClientSettings;
-const { client } = settings;
+const { client, kinds } = settings;
 followClock(settings.clock);
 const library = libraryOf(settings.library);
 if (!library) throw new Error(`no library ${settings.library}`);
@@ -64,22 +62,37 @@ async function workUntilTheEnd(seed: number): Promise<void> {
 
 async function attempt(random: Random): Promise<void> {
   const id = `${client}-${++attempts}`;
-  const key = random.pick([...settings.keys, ...settings.fencedKeys]);
+  const claims = pickClaims(kinds, random);
+  const key = claims.map((claim) => claim.key).join(", ");
   const long = random.chance(0.07);
   const asked: Attempt = {
     id,
-    key,
-    ttl: Math.round(random.between(shortestTtl, longestTtl)),
+    claims,
+    ttl: Math.round(random.between(leases(kinds).shortest, leases(kinds).longest)),
     wait: random.chance(0.3) ? 0 : Math.round(random.between(200, 3000)),
     // Without, long work is often told to stop.
     renew: random.chance(long ? 0.6 : 0.3),
-    fenced: fences && settings.fencedKeys.includes(key),
+    fenced: fences && claims.every((claim) => isFenced(claim.key)),
     waiting: (lease) => log({ what: "waiting", at: now(), id, lease }),
     renewed: () => held && log({ what: "renewed", id, ...sureOf(held) }),
   };
   let held: Held | undefined;
   const { ttl, wait, renew, fenced } = asked;
-  log({ what: "asked", at: now(), id, key, wait, renew, ttl, lease: lease(ttl, wait), limit, fenced });
+  const plain = claims.length === 1 && claims[0]?.mode === "exclusive";
+  const more = plain ? {} : { claims };
+  log({
+    what: "asked",
+    at: now(),
+    id,
+    key,
+    ...more,
+    wait,
+    renew,
+    ttl,
+    lease: lease(ttl, wait),
+    limit,
+    fenced,
+  });
   const result = await session
     .acquire(asked)
     .catch((error): Refused => ({ verdict: "error", why: `${error}` }));
@@ -88,7 +101,14 @@ async function attempt(random: Random): Promise<void> {
   const { fence, mark } = held;
   log({ what: "acquired", id, fence, mark, ...sureOf(held) });
   held.onAbort((why) => log({ what: "aborted", at: now(), id, why }));
-  await work(held, id, key, now() + (long ? random.between(300, 3500) : random.between(5, 30)));
+  const time = () => now() + (long ? random.between(300, 3500) : random.between(5, 30));
+  const keys = claims.filter(({ mode }) => mode === "exclusive").map((claim) => claim.key);
+  await work(held, id, keys, time());
+  if (held.downgrade && keys.length === claims.length && random.chance(0.2)) {
+    log({ what: "downgrading", at: now(), id });
+    await held.downgrade().catch(() => {});
+    await work(held, id, [], time());
+  }
   log({ what: "releasing", at: now(), id });
   try {
     log({ what: "released", ours: await held.release(), at: now(), id });
@@ -97,14 +117,19 @@ async function attempt(random: Random): Promise<void> {
   }
 }
 
-/** What careful work does: it asks whether it may go on, and goes on; the write gets there a little later. */
-async function work(held: Held, id: string, key: string, until: number): Promise<void> {
+/**
+ * What careful work does: it asks whether it may go on, and goes on; the write gets there a little later. It writes only
+ * where nobody else may.
+ */
+async function work(held: Held, id: string, keys: string[], until: number): Promise<void> {
   do {
     const sure = sureOf(held);
     if (held.aborted()) return;
     log({ what: "access", id, ...sure });
     await sleep(2);
-    if (!(await resource.write({ key, id, fence: held.fence, checked: sure.at }))) return;
+    for (const key of keys) {
+      if (!(await resource.write({ key, id, fence: held.fence, checked: sure.at }))) return;
+    }
     await sleep(5);
   } while (now() < until);
 }

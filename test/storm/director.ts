@@ -7,13 +7,14 @@ import { type ClientLine, type DirectorLine, type Logs, now, openLog, readLog } 
 import { randomOf } from "./random.ts";
 import { startStormyRedis } from "./redis.ts";
 import { openResource } from "./resource.ts";
-import { longestTtl } from "./settings.ts";
+import { type Kinds, keysOf, leases } from "./settings.ts";
 import { startWatch } from "./watch.ts";
 import { makeWeather } from "./weather.ts";
 
 export interface StormOptions {
   seed: number;
   library: Library;
+  kinds: Kinds;
   /** Whether Redis keeps its data when it is killed. */
   persistence: boolean;
   /** Client processes. */
@@ -28,8 +29,6 @@ export interface StormOptions {
   enough(seconds: number, logs: () => Logs): boolean;
 }
 
-const keys = Array.from({ length: 10 }, (_, i) => `plain-${i}`);
-const fencedKeys = Array.from({ length: 10 }, (_, i) => `fenced-${i}`);
 /** Seconds after which it is asked again whether a storm has lasted long enough. */
 const every = 3;
 /** ms that clients have to finish: a wait, a work, and what requests may take beside. */
@@ -37,7 +36,7 @@ const finishLimit = 20_000;
 
 /** Runs a storm to its end and gives what everybody wrote. */
 export async function runStorm(options: StormOptions): Promise<Logs> {
-  const { seed, library, folder } = options;
+  const { seed, library, kinds, folder } = options;
   mkdirSync(folder, { recursive: true });
   const log = join(folder, "director.jsonl");
   const record = openLog<DirectorLine>(log);
@@ -48,7 +47,7 @@ export async function runStorm(options: StormOptions): Promise<Logs> {
   const socket = join(folder, "resource");
   const resource = await openResource(socket, record);
   const fired: Record<string, number> = {};
-  const watch = startWatch(redis.url, library, [...keys, ...fencedKeys], record, () => {
+  const watch = startWatch(redis.url, library, keysOf(kinds), record, () => {
     for (const [kind, total] of Object.entries(server.fired())) {
       const count = total - (fired[kind] ?? 0);
       fired[kind] = total;
@@ -61,8 +60,7 @@ export async function runStorm(options: StormOptions): Promise<Logs> {
       library: library.name,
       seed,
       workers: options.workers,
-      keys,
-      fencedKeys,
+      kinds,
       resource: socket,
       redisUrl: redis.url,
     },
@@ -88,6 +86,7 @@ export async function runStorm(options: StormOptions): Promise<Logs> {
         redis,
         record,
         holders: watch.holders,
+        longestLease: leases(kinds).longest,
         setFaults: (faults) => server.setFaults(faults),
         // A Redis that forgets is to forget often, and be back while somebody still believes.
         outages: options.persistence
@@ -97,7 +96,7 @@ export async function runStorm(options: StormOptions): Promise<Logs> {
       end.signal,
     );
     await fleet.finish(finishLimit);
-    await watch.leftovers(longestTtl);
+    await watch.leftovers(leases(kinds).longest);
   } finally {
     clearInterval(timer);
     await watch.close();

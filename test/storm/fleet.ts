@@ -52,7 +52,9 @@ export function createFleet(
   function start(): Client {
     const name = `c${++started}`;
     const clock = join(folder, `${name}.clock`);
-    setClock(clock, 0);
+    // Neighbours are a minute apart from the beginning.
+    const offset = started % 2 === 0 ? 30_000 : -30_000;
+    setClock(clock, offset);
     const settings: ClientSettings = {
       ...common,
       client: name,
@@ -77,7 +79,7 @@ export function createFleet(
       });
     });
     record({ what: "started", at: now(), client: name });
-    const client: Client = { name, process: child, stopped: false, offset: 0, exited };
+    const client: Client = { name, process: child, stopped: false, offset, exited };
     alive.set(name, client);
     return client;
   }

@@ -19,13 +19,15 @@ interface Sure {
 export type ClientLine =
   /**
    * `lease`: for how many ms Redis keeps the lock at most once nobody asks about it any more. `limit`: after how many
-   * ms a request, repetitions included, has been given up.
+   * ms a request, repetitions included, has been given up. `claims`: what it asked for, where that is not one exclusive
+   * lock of the key.
    */
   | {
       what: "asked";
       at: number;
       id: string;
       key: string;
+      claims?: Claim[] | undefined;
       wait: number;
       renew: boolean;
       ttl: number;
@@ -41,6 +43,8 @@ export type ClientLine =
   /** It found the signal not aborted after `read`, and went on to write. */
   | ({ what: "access"; id: string } & Sure)
   | { what: "aborted"; at: number; id: string; why: string }
+  /** It asks for its exclusive lock to be a shared one from now on. */
+  | { what: "downgrading"; at: number; id: string }
   | { what: "releasing"; at: number; id: string }
   /** `ours`: what release() answered; undefined where it threw. */
   | { what: "released"; at: number; id: string; ours?: boolean | undefined; why?: string | undefined }
@@ -48,6 +52,16 @@ export type ClientLine =
   /** The event loop was `ms` behind. */
   | { what: "late"; at: number; ms: number }
   | { what: "finished"; at: number };
+
+/** What is asked for at a key: all of it, a share beside other readers, or some of its permits. */
+export interface Claim {
+  key: string;
+  mode: "exclusive" | "shared" | "permit";
+  /** How many permits there are; none of the other modes has one. */
+  limit?: number | undefined;
+  /** How many of them; 1 for the other modes. */
+  weight: number;
+}
 
 export type Verdict = "busy" | "unknown" | "error";
 

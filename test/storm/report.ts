@@ -53,6 +53,9 @@ export function resultsTable(outcomes: Outcome[]): string[][] {
   return table(outcomes, [
     ["acquisitions", ({ figures }) => figures.acquisitions],
     ["overlaps", kind("overlap")],
+    ["locks idle for long while somebody waited", kind("idle")],
+    ["s that locks had room for all who waited", ({ figures }) => figures.idleSeconds.toFixed(1)],
+    ["keys of several kept in vain", kind("vain")],
     [
       "sure for longer than Redis",
       (outcome) => (outcome.library.tells ? count(outcome, "validity") : undefined),

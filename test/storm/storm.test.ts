@@ -23,7 +23,9 @@ async function storm(...args: string[]) {
 }
 
 describe.skipIf(!hasRedisServer)("a storm (needs redis-server)", () => {
-  test("of one minute finds nothing wrong, and sees enough to tell", { timeout: limit }, async () => {
+  test("of one minute with locks of all kinds finds nothing wrong, and sees enough to tell", {
+    timeout: limit,
+  }, async () => {
     // A machine that is busy with other tests gets less done.
     const { output, code } = await storm("--minutes", "1", "--least", "300");
     expect(output).not.toContain("MISS");
@@ -39,7 +41,8 @@ describe.skipIf(!hasRedisServer)("a storm (needs redis-server)", () => {
     "finds what is wrong with a lock that has the defect: %s",
     { timeout: limit },
     async (defect, finding) => {
-      const { output, code } = await storm("--library", defect, "--until", finding, "--minutes", "2");
+      const until = ["--until", finding, "--minutes", "2"];
+      const { output, code } = await storm("--library", defect, "--kinds", "exclusive", ...until);
       expect(output).toContain(`  ${finding}: `);
       expect(output).toContain('{"what":"asked",');
       expect(code).toBe(1);
@@ -80,6 +83,8 @@ describe.skipIf(!hasRedisServer)("a storm (needs redis-server)", () => {
       ["--library", "nobody's"],
       ["--until", "doomsday"],
       ["--persistence", "some"],
+      ["--kinds", "some"],
+      ["--kinds", "permits", "--library", "@upstash/lock"],
       ["--minutes", "0"],
       ["--weather", "fine"],
     ];

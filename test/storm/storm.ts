@@ -22,6 +22,7 @@ import { libraryNames, libraryOf } from "./libraries/index.ts";
 import type { Library } from "./libraries/library.ts";
 import type { Logs } from "./log.ts";
 import { evidenceOf, faultsTable, type Outcome, redisVersion, resultsTable, wanted } from "./report.ts";
+import { kindNames } from "./settings.ts";
 
 const help = `Usage: npm run storm -- [options]
 
@@ -39,6 +40,8 @@ Options:
                          .map((name) => `"${name}"`)
                          .join("\n                       ")}
                        Several, one after the other, if given more than once (default: serverless-lock)
+  --kinds <which>      ${kindNames.join(", ")}: permits have limits and weights; mixed are both, readers and
+                       writers, and several keys (default: mixed where all libraries know them, else exclusive)
   --persistence <how>  aof: Redis keeps its data when it is killed (default). none: it forgets all; then two may hold a
                        lock, and the storm fails unless that is seen and fencing refuses every stale write.
   --clients <n>        Client processes (default: 6)
@@ -55,6 +58,7 @@ const args = readArgs(help, {
   minutes: { type: "string", default: "1" },
   until: { type: "string" },
   library: { type: "string", multiple: true, default: ["serverless-lock"] },
+  kinds: { type: "string" },
   persistence: { type: "string", default: "aof" },
   clients: { type: "string", default: "6" },
   workers: { type: "string", default: "5" },
@@ -80,8 +84,16 @@ const libraries = await Promise.all(
   }),
 );
 
+const wholly = libraries.every((library) => library.kinds.includes("mixed"));
+const kinds =
+  kindNames.find((name) => name === (args.kinds ?? (wholly ? "mixed" : "exclusive"))) ??
+  fail(`--kinds is ${args.kinds}, but must be one of ${kindNames.join(", ")}`);
+for (const library of libraries)
+  if (!library.kinds.includes(kinds)) fail(`--kinds is ${kinds}, which ${library.title} does not know`);
+
 // Exiting, it ends the processes it started; some of them are stopped, and would stay.
 for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => process.exit(1));
+const titles = { exclusive: "exclusive locks", permits: "permits", mixed: "locks of all kinds" };
 const outcomes: Outcome[] = [];
 const leftOut: string[] = [];
 for (const library of libraries) {
@@ -92,7 +104,7 @@ if (!outcomes.length) fail(`Not installed: ${leftOut.join(", ")}. npm ci --prefi
 const note = leftOut.length ? `Left out, not installed: ${leftOut.join(", ")}.` : "";
 publish(
   {
-    title: `A storm of ${minutes} min, seed ${seed}`,
+    title: `A storm of ${minutes} min, seed ${seed}: ${titles[kinds]}`,
     command: commandLine("test/storm/storm.ts"),
     date: today(),
     made: {
@@ -132,7 +144,7 @@ async function storm(library: Library): Promise<Outcome> {
     if (has(seen, "vacuous")) return false;
     return !forgets || (has(seen, "overlap") && seen.figures.lateWrites.refused > 0);
   };
-  const options = { seed, library, persistence: !forgets, clients, workers, folder, progress, enough };
+  const options = { seed, library, kinds, persistence: !forgets, clients, workers, folder, progress, enough };
   const outcome = { library, faults, ...checked(await runStorm(options)) };
   if (outcome.findings.length) process.stdout.write(`${evidenceOf(outcome)}\nLogs: ${folder}\n\n`);
   else if (!args.logs) rmSync(folder, { recursive: true });

@@ -8,7 +8,7 @@ const every = 15;
 
 /** Looks at the locks themselves, past everything that is tested. */
 export interface Watch {
-  /** Whose lock each key is at the moment, and since when. */
+  /** Who holds each key at the moment, and since when. */
   holders(): { key: string; id: string; since: number }[];
   /** What is left of all keys, at the end. */
   leftovers(longestTtl: number): Promise<void>;
@@ -31,47 +31,70 @@ export function startWatch(
   });
   redis.on("error", () => {});
   type Current = Extract<DirectorLine, { what: "seen" }> & { looks: number };
+  /** By key and holder. */
   const current = new Map<string, Current>();
-  const names = keys.map(library.redisKey);
+  const read = library.read ?? ((commands, name) => commands.get(name));
   let closing = false;
 
   async function look(): Promise<void> {
     const sent = now();
-    const [values, time] = results(await redis.multi().mget(names).time().exec());
+    const all = redis.multi();
+    for (const key of keys) read(all, library.redisKey(key));
+    const replies = results(await all.time().exec());
+    const time = serverTime(replies.pop());
     const got = now();
-    const unsure: Promise<void>[] = [];
-    for (const [i, value] of (values as (string | null)[]).entries()) {
+    const unsure = new Set<string>();
+    const there = new Set<string>();
+    for (const [i, value] of replies.entries()) {
       const key = keys[i] as string;
-      const id = value === null ? undefined : library.identify(value, serverTime(time));
-      const before = current.get(key);
-      if (before?.id === id) {
-        if (!before) continue;
-        before.to = sent;
-        before.looks++;
-        if (before.looks === 2 || before.looks % 8 === 0) unsure.push(readEnd(before, names[i] as string));
-        continue;
+      for (const { id } of library.holders(value, time)) {
+        const name = `${key} ${id}`;
+        there.add(name);
+        const before = current.get(name);
+        if (before) {
+          before.to = sent;
+          before.looks++;
+          if (before.looks === 2 || before.looks % 8 === 0) unsure.add(key);
+        } else {
+          current.set(name, {
+            what: "seen",
+            at: got,
+            to: got,
+            key,
+            id,
+            pttl: 0,
+            read: 0,
+            end: 0,
+            looks: 1,
+          });
+          unsure.add(key);
+        }
       }
-      if (before) write(before);
-      current.delete(key);
-      if (id === undefined) continue;
-      const seen: Current = { what: "seen", at: got, to: got, key, id, pttl: 0, read: 0, end: 0, looks: 1 };
-      current.set(key, seen);
-      unsure.push(readEnd(seen, names[i] as string));
     }
-    await Promise.all(unsure);
+    for (const [name, seen] of current) {
+      if (there.has(name)) continue;
+      write(seen);
+      current.delete(name);
+    }
+    await Promise.all([...unsure].map(readEnds));
   }
 
-  /** How long it will be there, as far as is known. */
-  async function readEnd(seen: Current, name: string): Promise<void> {
+  /** How long its holders will be there, as far as is known. */
+  async function readEnds(key: string): Promise<void> {
     const sent = now();
-    const [value, left, time] = results(await redis.multi().get(name).pttl(name).time().exec());
-    const at = serverTime(time);
-    // Another may have it by now.
-    if (typeof value !== "string" || library.identify(value, at) !== seen.id) return;
-    const pttl = library.left?.(value, at) ?? (left as number);
-    if (seen.looks === 1) seen.pttl = pttl;
-    seen.read = sent;
-    seen.end = Math.max(seen.end, now() + pttl);
+    const name = library.redisKey(key);
+    const all = redis.multi();
+    read(all, name);
+    const [value, life, time] = results(await all.pttl(name).time().exec());
+    for (const { id, left } of library.holders(value, serverTime(time))) {
+      const seen = current.get(`${key} ${id}`);
+      // Another may have it by now.
+      if (!seen) continue;
+      const pttl = left ?? (life as number);
+      if (seen.read === 0) seen.pttl = pttl;
+      seen.read = sent;
+      seen.end = Math.max(seen.end, now() + pttl);
+    }
   }
 
   function write({ looks, ...seen }: Current): void {

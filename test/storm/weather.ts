@@ -4,7 +4,6 @@ import type { Client, Fleet } from "./fleet.ts";
 import { type DirectorLine, now } from "./log.ts";
 import type { Random } from "./random.ts";
 import type { StormyRedis } from "./redis.ts";
-import { longestTtl } from "./settings.ts";
 
 /** What the weather acts on. */
 interface Scene {
@@ -13,6 +12,8 @@ interface Scene {
   redis: StormyRedis;
   /** Whose lock each key is at the moment. */
   holders(): { id: string; since: number }[];
+  /** In ms. */
+  longestLease: number;
   setFaults(faults: Faults): void;
   /** ms between two outages of Redis, and how long it stays down when it is killed: at least, at most. */
   outages: { apart: [number, number]; down: [number, number] };
@@ -50,7 +51,10 @@ async function network({ random, setFaults }: Scene, signal: AbortSignal): Promi
   setFaults({});
 }
 
-async function processes({ random, fleet, holders }: Scene, signal: AbortSignal): Promise<void> {
+async function processes(
+  { random, fleet, holders, longestLease }: Scene,
+  signal: AbortSignal,
+): Promise<void> {
   const busy: Promise<void>[] = [];
   /** One that holds a lock, the longest first, or any. */
   const someone = (holding: boolean): Client | undefined => {
@@ -67,7 +71,7 @@ async function processes({ random, fleet, holders }: Scene, signal: AbortSignal)
     const what = random.next();
     if (what < 0.4) {
       fleet.stop(client);
-      const ms = random.chance(0.5) ? random.between(50, 500) : random.between(1000, 2 * longestTtl);
+      const ms = random.chance(0.5) ? random.between(50, 500) : random.between(1000, 2 * longestLease);
       busy.push(
         pause(ms, signal).then(() => {
           if (client.stopped) fleet.goOn(client);

@@ -1,6 +1,7 @@
 // Type tests: this file is only compiled. A line under @ts-expect-error must be an error.
 import { createLocker, type Lock } from "serverless-lock";
 import { lockFetch } from "serverless-lock/fetch";
+import { oncePerTick } from "serverless-lock/schedule";
 
 /** Holds only if the two types are the same. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -45,6 +46,46 @@ same<Same<Parameters<typeof PUT>, [request: NextRequest, context: RouteContext]>
 PUT({} as NextRequest);
 // @ts-expect-error: a plain Request is too little
 PUT({} as Request, {} as RouteContext);
+
+// With a key of the request alone.
+const PATCH = lockFetch(
+  { key: (request) => new URL(request.url).pathname },
+  async (request, { params }: RouteContext) => Response.json([(await params).order, request.lock.key]),
+);
+same<Same<typeof PATCH, (request: Request, context: RouteContext) => Promise<Response>>>();
+const ofNext = lockFetch(
+  {
+    key: (request: NextRequest) => request.nextUrl.pathname,
+    ifBusy: (_error, { nextUrl }) => new Response(nextUrl.locale),
+  },
+  async (request, { params }: RouteContext) => Response.json([(await params).order, request.nextUrl.locale]),
+);
+same<Same<typeof ofNext, (request: NextRequest, context: RouteContext) => Promise<Response>>>();
+const bothTold = lockFetch(
+  { key: (request: Request) => request.url },
+  async (request: NextRequest, { params }: RouteContext) => Response.json([request.nextUrl, await params]),
+);
+same<Same<Parameters<typeof bothTold>, [request: NextRequest, context: RouteContext]>>();
+const keyOfHandlers = lockFetch(
+  { key: async (request, { params }) => `${request.nextUrl.pathname} ${(await params).order}` },
+  async (request: NextRequest, { params }: RouteContext) => Response.json([request.nextUrl, await params]),
+);
+same<Same<Parameters<typeof keyOfHandlers>, [request: NextRequest, context: RouteContext]>>();
+const withLock = lockFetch(
+  { key: "k" },
+  async (request: NextRequest & { lock: Lock }, { params }: RouteContext) =>
+    Response.json([request.lock.key, request.nextUrl, await params]),
+);
+same<Same<Parameters<typeof withLock>[1], RouteContext>>();
+const tick = lockFetch({ ...oncePerTick("report", { period: "1d" }) }, async (request: NextRequest) =>
+  Response.json(request.nextUrl),
+);
+same<Same<Parameters<typeof tick>, [request: NextRequest]>>();
+const tickWithContext = lockFetch(
+  { ...oncePerTick("report", { period: "1d" }) },
+  async (request: NextRequest, { params }: RouteContext) => Response.json([request.nextUrl, await params]),
+);
+same<Same<Parameters<typeof tickWithContext>, [request: NextRequest, context: RouteContext]>>();
 
 // Deno's and Bun's further argument.
 const serve = lockFetch(

@@ -18,6 +18,7 @@ import type {
   KinesisStreamHandler,
   KinesisStreamRecord,
   S3EventRecord,
+  ScheduledEvent,
   ScheduledHandler,
   SQSBatchResponse,
   SQSEvent,
@@ -26,6 +27,7 @@ import type {
 } from "aws-lambda";
 import type { Lock } from "serverless-lock";
 import { lockHandler, lockRecords } from "serverless-lock/lambda";
+import { oncePerTick } from "serverless-lock/schedule";
 
 /** Holds only if the two types are the same. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -122,8 +124,21 @@ lockHandler({ key: "k" }, async (_event: object, _stream: { write: number }, _co
 
 // @ts-expect-error: no key
 lockHandler({ ttl: "10s" }, async () => 5);
-// @ts-expect-error: a handler is given no callback
-lockHandler({ key: "k" }, ((_event, _context, done) => done(null, 5)) as Handler<object, number>);
+
+// A handler that is there already, of AWS' own types.
+const existing = {} as APIGatewayProxyHandlerV2;
+const wrapped: APIGatewayProxyHandlerV2 = lockHandler({ key: "k" }, existing);
+const byEvent: APIGatewayProxyHandlerV2 = lockHandler({ key: (event) => event.rawPath }, existing);
+const result: Promise<number> = lockHandler({ key: "k" }, {} as Handler<object, number>)({}, {} as Context);
+const wrappedSqs: SQSHandler = lockHandler(
+  { key: (event) => event.Records[0]?.messageId ?? "" },
+  {} as SQSHandler,
+);
+// Skipped, a handler without a result has none either.
+const ticking: ScheduledHandler = lockHandler({ ...oncePerTick("report") }, async (event: ScheduledEvent) => {
+  console.log(event.time);
+});
+const tickingOnce: ScheduledHandler = lockHandler({ ...oncePerTick("report") }, {} as ScheduledHandler);
 // @ts-expect-error: no handler
 lockHandler({ key: "k" });
 // @ts-expect-error: no duration
@@ -188,11 +203,17 @@ export {
   asHandlerV2,
   asKinesisHandler,
   asSqsHandler,
+  byEvent,
   dynamoDbResponse,
   kinesisResponse,
   neverNull,
   response,
+  result,
   scheduled,
+  ticking,
+  tickingOnce,
   told,
   toldToSkip,
+  wrapped,
+  wrappedSqs,
 };

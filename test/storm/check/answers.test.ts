@@ -1,4 +1,4 @@
-import type { ClientLine } from "../log.ts";
+import type { Claim, ClientLine } from "../log.ts";
 import {
   acquired,
   asked,
@@ -7,6 +7,7 @@ import {
   firedAt,
   hold,
   logs,
+  permit,
   refused,
   released,
   releasing,
@@ -110,8 +111,13 @@ describeFinding("starved", {
     ["ten who came later got it", logs(waitedInVain(10))],
     ["Redis was killed, and kept its place", logs(waitedInVain(10), [downFrom(200, 210)])],
     ["Redis had forgotten all before", logs(waitedInVain(10), [downFrom(20, 30, { forgets: true })])],
+    ["of permits, who wanted many of them", logs(waitedInVain(10, 10, 1100, [permit(3, 3)]))],
   ],
   near: [
+    [
+      "who waited for several keys stood in one queue after the other",
+      logs(waitedInVain(10, 10, 1100, [permit(3, 3), permit(1, 1, "j")])),
+    ],
     ["nine who came later got it", logs(waitedInVain(9))],
     ["those ten had come before", logs(waitedInVain(10, -50))],
     ["it was stopped meanwhile", logs(waitedInVain(10), [stoppedFrom(200, 300, "a")])],
@@ -121,9 +127,9 @@ describeFinding("starved", {
 });
 
 /** Somebody waits from 100 to 1100, and so many others come `later` than it and get the lock one after the other. */
-function waitedInVain(others: number, later = 10, until = 1100): ClientLine[] {
+function waitedInVain(others: number, later = 10, until = 1100, claims?: Claim[]): ClientLine[] {
   return [
-    asked(100, "a-1", { wait: 1000 }),
+    asked(100, "a-1", { wait: 1000, claims }),
     { what: "waiting", at: 105, id: "a-1", lease: 2000 },
     refused(until, "a-1", "busy"),
     ...Array.from({ length: others }, (_, i) => [

@@ -1,5 +1,5 @@
 import { type Finding, gist } from "./finding.ts";
-import { type Attempt, byKey, type Line, meet, type Story } from "./story.ts";
+import { type Attempt, byClaim, type Line, meet, type Story } from "./story.ts";
 
 /** ms around an attempt in which a lock may have been there without being seen: looks are that far apart at worst. */
 const unseen = 3000;
@@ -61,10 +61,15 @@ export function countUntroubled(story: Story): number {
   }).length;
 }
 
-/** Waiters that had a place for all of their wait, and saw so many who had come later get the lock. */
+/**
+ * Waiters that had a place for all of their wait, and saw so many who had come later get the lock, whatever of it either
+ * wanted. Who waits for several keys stands in one queue after the other, and is not looked at.
+ */
 export function starved(story: Story, most = 10): Finding[] {
-  return byKey(story.attempts).flatMap((group) =>
-    group.flatMap((attempt): Finding[] => {
+  return byClaim(story.attempts).flatMap((all) => {
+    const group = all.map(({ attempt }) => attempt);
+    return group.flatMap((attempt): Finding[] => {
+      if (attempt.claims.length > 1) return [];
       const later = overtakers(attempt, group, story);
       if (later.length < most) return [];
       return [
@@ -74,8 +79,8 @@ export function starved(story: Story, most = 10): Finding[] {
           evidence: [...gist(attempt.lines), ...later.slice(0, 3).flatMap(({ lines }) => lines.slice(0, 2))],
         },
       ];
-    }),
-  );
+    });
+  });
 }
 
 function overtakers({ client, asked, refused, waiting }: Attempt, group: Attempt[], story: Story): Attempt[] {

@@ -1,5 +1,5 @@
 import type { Finding } from "./finding.ts";
-import { type Attempt, byKey, type Line, type Story } from "./story.ts";
+import { type Attempt, byClaim, byKey, type Line, type Story } from "./story.ts";
 
 /** A token must be greater than that of everybody who had the lock before it was asked for. */
 export function fenceOrder({ attempts }: Story): Finding[] {
@@ -13,7 +13,9 @@ export function fenceOrder({ attempts }: Story): Finding[] {
         evidence: lines.slice(0, 2),
       }),
     ),
-    ...byKey(fenced.filter(({ acquired }) => acquired?.fence !== undefined)).flatMap(orderOf),
+    ...byClaim(fenced.filter(({ acquired }) => acquired?.fence !== undefined)).flatMap((group) =>
+      orderOf(group.map(({ attempt }) => attempt)),
+    ),
   ];
 }
 

@@ -2,13 +2,15 @@ import type { ClientLine, DirectorLine } from "../log.ts";
 
 /** What may be wrong. */
 export const findingKinds = {
-  overlap: "two believed to hold a lock at the same time",
+  overlap: "more believed to hold a lock at the same time than may",
   validity: "a client was sure of its lock for longer than Redis was to keep it",
   access: "a client went on although its signal was aborted, or nothing was left of its lease",
   fence: "fencing tokens out of order",
   stale: "a stale write that the fence let through",
   orphan: "a lock held longer than one lease and one request's limit past its last believer",
   starved: "a waiter that waited in vain while many who came later got the lock",
+  idle: "a lock that had room for all who waited, and let nobody in for long",
+  vain: "one of several keys that was kept after the others were busy",
   verdict: "busy, held or unknown said where it cannot have been so",
   leak: "a key left behind",
   process: "a process that did not exit by itself, or failed",

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { check } from "../checker.ts";
-import type { ClientLine, DirectorLine, Logs } from "../log.ts";
+import type { Claim, ClientLine, DirectorLine, Logs } from "../log.ts";
 import type { FindingKind } from "./finding.ts";
 
 // Logs written by hand, to check the checks. A client is named by the ids of its lines; times are in ms.
@@ -20,6 +20,14 @@ export const asked = (at: number, id: string, options: Options = {}): ClientLine
   fenced: false,
   ...options,
 });
+export const permit = (weight: number, limit: number, key = "k"): Claim => ({
+  key,
+  mode: "permit",
+  limit,
+  weight,
+});
+export const shared: Claim = { key: "k", mode: "shared", weight: 1 };
+export const exclusive = (key: string): Claim => ({ key, mode: "exclusive", weight: 1 });
 /** What was sure at a moment: the moment, how long, and when that was read. */
 export const sure = (at: number, ms: number, read = at) => ({ at, sure: ms, read });
 export const acquired = (at: number, id: string, ms = 900, more = {}): ClientLine => ({

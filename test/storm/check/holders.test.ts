@@ -1,13 +1,17 @@
+import type { Claim, ClientLine } from "../log.ts";
 import {
   access,
   acquired,
   asked,
   describeFinding,
+  exclusive,
   hold,
   killed,
   logs,
+  permit,
   releasing,
   seen,
+  shared,
   sure,
 } from "./handwritten.ts";
 
@@ -41,8 +45,54 @@ describeFinding("overlap", {
         ...hold("b-1", 550, 600),
       ]),
     ],
+    [
+      "permits were more than there are",
+      logs([permit(2, 3), permit(1, 3), permit(1, 3)].flatMap((claim, i) => held(`a-${i}`, [claim]))),
+    ],
+    ["a reader held beside a writer", logs([...held("a-1", [shared]), ...held("b-1", [exclusive("k")])])],
+    ["a permit was held beside a reader", logs([...held("a-1", [shared]), ...held("b-1", [permit(1, 9)])])],
+    [
+      "one of several keys was another's",
+      logs([...held("a-1", [exclusive("j"), exclusive("k")]), ...hold("b-1", 150, 250)]),
+    ],
+    [
+      "a reader was let in before the writer shared",
+      logs([
+        asked(90, "a-1"),
+        acquired(100, "a-1"),
+        ...hold("b-1", 140, 200, { claims: [shared] }),
+        { what: "downgrading", at: 150, id: "a-1" },
+      ]),
+    ],
+    [
+      "a writer was let in beside one that shares",
+      logs([
+        asked(90, "a-1"),
+        acquired(100, "a-1"),
+        { what: "downgrading", at: 110, id: "a-1" },
+        ...hold("b-1", 140, 200),
+      ]),
+    ],
   ],
   near: [
+    [
+      "all permits were held",
+      logs([permit(2, 3), permit(1, 3)].flatMap((claim, i) => held(`a-${i}`, [claim]))),
+    ],
+    [
+      "one with a lower limit had come first",
+      logs([permit(2, 2), permit(3, 5)].flatMap((claim, i) => held(`a-${i}`, [claim]))),
+    ],
+    ["two read", logs([...held("a-1", [shared]), ...held("b-1", [shared])])],
+    [
+      "a reader was let in when the writer shared",
+      logs([
+        asked(90, "a-1"),
+        acquired(100, "a-1"),
+        { what: "downgrading", at: 139, id: "a-1" },
+        ...hold("b-1", 140, 200, { claims: [shared] }),
+      ]),
+    ],
     ["one began as the other let go", logs([...hold("a-1", 100, 200), ...hold("b-1", 200, 250)])],
     [
       "of two, one was of another lock",
@@ -144,3 +194,8 @@ describeFinding("validity", {
     ],
   ],
 });
+
+/** Held from 100 to 200. */
+function held(id: string, claims: Claim[]): ClientLine[] {
+  return hold(id, 100, 200, { key: claims.map(({ key }) => key).join(", "), claims });
+}

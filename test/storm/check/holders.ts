@@ -1,28 +1,65 @@
+import type { Claim } from "../log.ts";
 import { type Finding, gist } from "./finding.ts";
-import { byKey, type Line, type Story } from "./story.ts";
+import { type Attempt, byKey, type Line, type Span, type Story } from "./story.ts";
 
-/** Two that believed to hold the same lock at the same time, each within what it was sure of. */
+/** What somebody believed to hold at a key, and from when until when. */
+interface Belief extends Span {
+  key: string;
+  claim: Claim;
+  attempt: Attempt;
+}
+
+/**
+ * More that believed to hold a key at the same time than may, each within what it was sure of: another beside an exclusive
+ * holder, a permit beside a reader, more permits than there are.
+ */
 export function overlaps({ attempts }: Story): Finding[] {
-  const beliefs = attempts.flatMap((attempt) =>
-    attempt.beliefs.map((span) => ({ ...span, attempt, key: attempt.key })),
-  );
-  return byKey(beliefs).flatMap((group) => {
+  return byKey(attempts.flatMap(beliefsAtKeys)).flatMap((group) => {
     const found: Finding[] = [];
-    let latest: (typeof group)[number] | undefined;
+    let holding: Belief[] = [];
     for (const belief of group.sort((a, b) => a.from - b.from)) {
-      if (latest && belief.from < latest.to) {
-        const ms = Math.min(latest.to, belief.to) - belief.from;
-        const [one, other] = [latest.attempt, belief.attempt];
-        found.push({
-          kind: "overlap",
-          text: `${one.id} and ${other.id} both held ${belief.key} for ${ms.toFixed(1)} ms`,
-          evidence: [...gist(one.lines), ...gist(other.lines)],
-        });
-      }
-      if (!latest || belief.to > latest.to) latest = belief;
+      holding = [...holding.filter(({ to }) => belief.from < to), belief];
+      if (mayHoldTogether(holding.map(({ claim }) => claim))) continue;
+      const ms = Math.min(...holding.map(({ to }) => to)) - belief.from;
+      const names = holding.map(({ attempt, claim }) => `${attempt.id}${nameOf(claim)}`).join(" and ");
+      found.push({
+        kind: "overlap",
+        text: `${names} held ${belief.key} together for ${ms.toFixed(1)} ms`,
+        evidence: holding.flatMap(({ attempt }) => gist(attempt.lines)),
+      });
     }
     return found;
   });
+}
+
+/** Whoever asks to share its lock is only sure of that from then on, whatever the answer. */
+function beliefsAtKeys(attempt: Attempt): Belief[] {
+  const shares = attempt.downgrading?.at ?? Number.POSITIVE_INFINITY;
+  return attempt.claims.flatMap((claim) =>
+    attempt.beliefs
+      .flatMap(({ from, to }): (Span & { claim: Claim })[] => [
+        { from, to: Math.min(to, shares), claim },
+        { from: Math.max(from, shares), to, claim: { ...claim, mode: "shared" } },
+      ])
+      .filter(({ from, to }) => from < to)
+      .map((span) => ({ ...span, key: claim.key, attempt })),
+  );
+}
+
+/**
+ * Whether all of these may hold a key at the same time. Of permits the highest limit counts: who has a lower one may have
+ * come first.
+ */
+export function mayHoldTogether(claims: Claim[]): boolean {
+  const modes = new Set(claims.map(({ mode }) => mode));
+  if (claims.length <= 1) return true;
+  if (modes.size > 1 || modes.has("exclusive")) return false;
+  const taken = claims.reduce((sum, { weight }) => sum + weight, 0);
+  return modes.has("shared") || taken <= Math.max(...claims.map(({ limit = 1 }) => limit));
+}
+
+function nameOf({ mode, limit, weight }: Claim): string {
+  return { exclusive: "", shared: " (shared)", permit: ` (${weight} of ${limit})` }[mode];
 }
 
 /**
@@ -33,7 +70,9 @@ export function validity(story: Story): Finding[] {
   return story.director.flatMap((seen): Finding[] => {
     const attempt = seen.what === "seen" && story.attemptOf(seen.id);
     if (!attempt || attempt.asked.renew || attempt.waiting || !attempt.acquired) return [];
-    const { id, key, acquired } = attempt;
+    if (attempt.downgrading) return [];
+    const { key } = seen;
+    const { id, acquired } = attempt;
     const longer = acquired.at + acquired.sure - seen.end;
     if (seen.read < acquired.at || longer <= 1) return [];
     const text = `${id} was sure of ${key} for ${longer.toFixed(0)} ms more than Redis was to keep it`;

@@ -1,8 +1,11 @@
+import type { ClientLine } from "../log.ts";
 import {
   acquired,
   asked,
   describeFinding,
   downFrom,
+  exclusive,
+  firedAt,
   hold,
   killed,
   logs,
@@ -76,4 +79,22 @@ describeFinding("leak", {
     ["a lock without an end", logs([], [seen(1, 1, "a-1", -1)])],
   ],
   near: [["a key on its way out", logs([], [{ what: "left", at: 0, key: "k:queue", pttl: 500, most: 500 }])]],
+});
+
+const both = { wait: 50, key: "j, k", claims: [exclusive("j"), exclusive("k")] };
+const inVain: ClientLine[] = [
+  asked(0, "a-1", both),
+  { what: "waiting", at: 10, id: "a-1", lease: 2000 },
+  refused(100, "a-1", "busy", "b-1"),
+];
+describeFinding("vain", {
+  bad: [["one of two keys stayed", logs(inVain, [seen(50, 601, "a-1")])]],
+  near: [
+    ["it went within a request's limit", logs(inVain, [seen(50, 600, "a-1")])],
+    [
+      "the request that let it go was lost",
+      logs(inVain, [seen(50, 900, "a-1"), firedAt(101, "dropRequest")]),
+    ],
+    ["the other was had in the end", logs(hold("a-1", 100, 200, both), [seen(50, 900, "a-1")])],
+  ],
 });

@@ -1,5 +1,5 @@
-import type { Finding } from "./finding.ts";
-import type { Attempt, Line, Story } from "./story.ts";
+import { type Finding, gist } from "./finding.ts";
+import { type Attempt, type Line, meet, type Story } from "./story.ts";
 
 /** Locks that stayed longer than one lease and one request's limit past their last believer. */
 export function orphans(story: Story): Finding[] {
@@ -29,6 +29,22 @@ function lastBelief({ beliefs, over }: Attempt): number {
 
 function seenOf({ director }: Story): Line<"seen">[] {
   return director.filter((line) => line.what === "seen");
+}
+
+/** Of several keys, some that were kept although the answer was busy, and nothing befell who asked. */
+export function keptInVain(story: Story): Finding[] {
+  return seenOf(story).flatMap((seen): Finding[] => {
+    const attempt = story.attemptOf(seen.id);
+    if (attempt?.refused?.verdict !== "busy" || attempt.claims.length === 1) return [];
+    const { id, key, asked, refused, client, lines } = attempt;
+    const ms = seen.to - refused.at;
+    const befell = story
+      .troubles(client)
+      .some((trouble) => meet(trouble, { from: refused.at - asked.limit, to: refused.at + asked.limit }));
+    if (ms <= asked.limit || befell) return [];
+    const text = `${id} asked for ${key} in vain, and kept ${seen.key} for ${ms.toFixed(0)} ms`;
+    return [{ kind: "vain", text, evidence: [...gist(lines), seen] }];
+  });
 }
 
 /** Seconds that locks were held by nobody, of clients that were killed and of those that were not. */

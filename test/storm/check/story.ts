@@ -1,4 +1,4 @@
-import type { ClientLine, DirectorLine, Logs } from "../log.ts";
+import type { Claim, ClientLine, DirectorLine, Logs } from "../log.ts";
 
 // What the logs tell, put together: each attempt at a lock with what its client believed, and all that may excuse it.
 
@@ -13,7 +13,9 @@ export interface Span {
 export interface Attempt {
   id: string;
   client: string;
+  /** Of several keys, all their names. */
   key: string;
+  claims: Claim[];
   /** All that its client wrote about it, in order. */
   lines: ClientLine[];
   asked: Line<"asked">;
@@ -22,6 +24,7 @@ export interface Attempt {
   acquired?: Line<"acquired"> | undefined;
   refused?: Line<"refused"> | undefined;
   aborted?: Line<"aborted"> | undefined;
+  downgrading?: Line<"downgrading"> | undefined;
   releasing?: Line<"releasing"> | undefined;
   released?: Line<"released", ClientLine> | undefined;
   /** The longest that the server may keep the lock for it once it is not heard of any more. */
@@ -116,6 +119,7 @@ function attemptsOf(client: string, lines: ClientLine[], killedAt: number): Atte
         id: line.id,
         client,
         key: line.key,
+        claims: line.claims ?? [{ key: line.key, mode: "exclusive", weight: 1 }],
         lines: [line],
         asked: line,
         lease: line.lease,
@@ -141,6 +145,9 @@ function attemptsOf(client: string, lines: ClientLine[], killedAt: number): Atte
         break;
       case "aborted":
         attempt.aborted ??= line;
+        break;
+      case "downgrading":
+        attempt.downgrading = line;
         break;
       case "releasing":
         attempt.releasing = line;
@@ -190,6 +197,13 @@ function pairs(director: DirectorLine[], begin: "stopped" | "down", end: "contin
 /** Whether the spans have a moment in common. */
 export function meet(a: Span, b: Span): boolean {
   return a.from < b.to && b.from < a.to;
+}
+
+/** Each attempt at each of its keys. */
+export function byClaim(attempts: Attempt[]): { key: string; claim: Claim; attempt: Attempt }[][] {
+  return byKey(
+    attempts.flatMap((attempt) => attempt.claims.map((claim) => ({ key: claim.key, claim, attempt }))),
+  );
 }
 
 export function byKey<T extends { key: string }>(items: T[]): T[][] {

@@ -1,5 +1,6 @@
+import { effectDistributedLock } from "./effect-distributed-lock.ts";
 import type { Library } from "./library.ts";
-import { redisSemaphore } from "./redis-semaphore.ts";
+import { redisSemaphore, redisSemaphorePermits } from "./redis-semaphore.ts";
 import { redlock } from "./redlock.ts";
 import { serverlessLock } from "./serverless-lock.ts";
 import { upstashLock } from "./upstash-lock.ts";
@@ -9,6 +10,8 @@ const byName: Record<string, () => Library> = {
   "@upstash/lock": upstashLock,
   redlock,
   "redis-semaphore": redisSemaphore,
+  "redis-semaphore's permits": redisSemaphorePermits,
+  "effect-distributed-lock": effectDistributedLock,
 };
 
 export const libraryNames = Object.keys(byName);

@@ -1,4 +1,6 @@
-import type { Verdict } from "../log.ts";
+import type { ChainableCommander } from "ioredis";
+import type { Claim, Verdict } from "../log.ts";
+import type { Kinds } from "../settings.ts";
 
 /** Where everything is, for a client. */
 interface Place {
@@ -13,7 +15,7 @@ interface Place {
 export interface Attempt {
   /** `<client>-<number>`: put into Redis where the library lets one, so that the director knows whose a lock is. */
   id: string;
-  key: string;
+  claims: Claim[];
   wait: number;
   ttl: number;
   renew: boolean;
@@ -41,6 +43,8 @@ export interface Held {
   /** For how many ms its user may rely on it. */
   sure(): number;
   onAbort(tell: (why: string) => void): void;
+  /** Makes an exclusive lock a shared one, where the library can. */
+  downgrade?(): Promise<unknown>;
   /** Whether it was still ours, where the library says so. */
   release(): Promise<boolean | undefined>;
 }
@@ -49,6 +53,14 @@ export interface Held {
 interface Session {
   acquire(attempt: Attempt): Promise<Held | Refused>;
   close(): Promise<void>;
+}
+
+/** Somebody a key is held by. */
+export interface Holder {
+  /** An attempt's id, or a mark. Never a token. */
+  id: string;
+  /** Ms left of the lease, if that is told; else it is as long as the key lives. */
+  left?: number | undefined;
 }
 
 export interface Library {
@@ -66,6 +78,8 @@ export interface Library {
   tells: boolean;
   /** Whether it draws fencing tokens. */
   fences: boolean;
+  /** What it can lock. */
+  kinds: readonly Kinds[];
   /** ms after which one request of this client, repetitions included, has been given up. */
   limit(client: string): number;
   /** How long Redis may keep a lock at most that was asked for like this and that nobody asks about any more, in ms. */
@@ -73,13 +87,13 @@ export interface Library {
   open(place: Place, client: string): Promise<Session>;
   /** The key of a lock in Redis. */
   redisKey(key: string): string;
+  /** Asks for what is at a key. Default: its text. */
+  read?(commands: ChainableCommander, redisKey: string): unknown;
   /**
-   * Whose lock it is, by what stands there: an attempt's id, or a mark. Never a token. Undefined for nobody's.
+   * Whose lock it is, by what was read, null where nothing is.
    * @param now server time in ms
    */
-  identify(value: string, now: number): string | undefined;
-  /** Ms left of the lease, if the value says more of it than how long the key lives. */
-  left?(value: string, now: number): number | undefined;
+  holders(value: unknown, now: number): Holder[];
   /** How long a key may live at most, in ms; undefined for one it should never leave. */
   lifetime(redisKey: string, longestTtl: number): number | undefined;
 }
@@ -89,6 +103,16 @@ export const requestTimeout = 1000;
 
 /** What `@upstash/redis` takes at most to give up: six requests, with pauses of 50 ms × e^n between. */
 export const upstashGivesUp = 6 * requestTimeout + 4300;
+
+/** Of a library that puts one text at a lock's key. */
+export function onlyHolder(id: (value: string) => string): (value: unknown) => Holder[] {
+  return (value) => (typeof value === "string" ? [{ id: id(value) }] : []);
+}
+
+/** The key of an attempt at one exclusive lock, for libraries that know no others. */
+export function onlyKey({ claims }: Attempt): string {
+  return (claims[0] as Claim).key;
+}
 
 export function isRefused(result: Held | Refused): result is Refused {
   return "verdict" in result;

@@ -1,12 +1,24 @@
 import type { Redis } from "ioredis";
-import { now } from "../log.ts";
-import { type Attempt, type Held, type Library, type Refused, requestTimeout } from "./library.ts";
+import {
+  type Attempt,
+  type Held,
+  type Library,
+  onlyHolder,
+  onlyKey,
+  type Refused,
+  requestTimeout,
+} from "./library.ts";
+import { holdersOfSet, permitOf, readSet, relyOn } from "./semaphores.ts";
 import { connectTcp, peerVersion } from "./tcp.ts";
 
 interface Mutex {
   readonly isAcquired: boolean;
   tryAcquire(): Promise<boolean>;
   release(): Promise<void>;
+}
+interface Classes {
+  Mutex: new (redis: Redis, key: string, options: object) => Mutex;
+  MultiSemaphore: new (redis: Redis, key: string, limit: number, permits: number, options: object) => Mutex;
 }
 
 /**
@@ -16,8 +28,33 @@ interface Mutex {
  */
 export function redisSemaphore(): Library {
   return {
+    ...common(({ Mutex }, redis, attempt, options) => new Mutex(redis, onlyKey(attempt), options)),
     name: "redis-semaphore",
     title: "redis-semaphore",
+    kinds: ["exclusive"],
+    redisKey: (key) => `mutex:${key}`,
+    holders: onlyHolder((value) => value),
+  };
+}
+
+/** Its MultiSemaphore, likewise. */
+export function redisSemaphorePermits(): Library {
+  return {
+    ...common(({ MultiSemaphore }, redis, attempt, options) => {
+      const { key, limit, weight } = permitOf(attempt);
+      return new MultiSemaphore(redis, key, limit, weight, options);
+    }),
+    name: "redis-semaphore's permits",
+    title: "redis-semaphore's permits",
+    kinds: ["permits"],
+    redisKey: (key) => `semaphore:${key}`,
+    read: readSet,
+    holders: holdersOfSet,
+  };
+}
+
+function common(make: (classes: Classes, redis: Redis, attempt: Attempt, options: object) => Mutex) {
+  return {
     version: peerVersion("redis-semaphore") ?? "not installed",
     ours: false,
     transport: "tcp",
@@ -25,20 +62,17 @@ export function redisSemaphore(): Library {
     fences: false,
     limit: () => 2 * requestTimeout,
     lease: (ttl) => ttl,
-    redisKey: (key) => `mutex:${key}`,
-    identify: (value) => value,
     lifetime: (_, longestTtl) => longestTtl,
     async open({ redisUrl }) {
       // Not among the packages of the root, so that types cannot come from there.
       const module = "redis-semaphore";
-      const { Mutex } = (await import(module)) as {
-        Mutex: new (redis: Redis, key: string, options: object) => Mutex;
-      };
+      const classes = (await import(module)) as Classes;
       const redis = connectTcp(redisUrl, requestTimeout);
 
-      async function acquire({ id, key, wait, ttl, renew }: Attempt): Promise<Held | Refused> {
+      async function acquire(attempt: Attempt): Promise<Held | Refused> {
+        const { id, wait, ttl, renew } = attempt;
         let tell = (_why: string) => {};
-        const mutex = new Mutex(redis, key, {
+        const mutex = make(classes, redis, attempt, {
           identifier: id,
           lockTimeout: ttl,
           acquireTimeout: Math.max(wait, 1),
@@ -52,15 +86,8 @@ export function redisSemaphore(): Library {
         } catch (error) {
           return { verdict: "unknown", why: (error as Error).name };
         }
-        const since = now();
-        const sure = () => {
-          if (!mutex.isAcquired) return 0;
-          const left = since + ttl - now();
-          return renew ? Math.max(left, 0.001) : left;
-        };
         return {
-          aborted: () => sure() <= 0,
-          sure,
+          ...relyOn(attempt, () => mutex.isAcquired),
           onAbort: (listener) => {
             tell = listener;
           },
@@ -72,5 +99,5 @@ export function redisSemaphore(): Library {
       }
       return { acquire, close: async () => redis.disconnect() };
     },
-  };
+  } satisfies Partial<Library>;
 }

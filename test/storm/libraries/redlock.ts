@@ -1,5 +1,13 @@
 import type { Redis } from "ioredis";
-import { type Attempt, type Held, type Library, type Refused, requestTimeout } from "./library.ts";
+import {
+  type Attempt,
+  type Held,
+  type Library,
+  onlyHolder,
+  onlyKey,
+  type Refused,
+  requestTimeout,
+} from "./library.ts";
 import { connectTcp, markOf, peerVersion } from "./tcp.ts";
 
 const retryDelay = 200;
@@ -27,10 +35,11 @@ export function redlock(): Library {
     transport: "tcp",
     tells: true,
     fences: false,
+    kinds: ["exclusive"],
     limit: () => 2 * requestTimeout,
     lease: (ttl) => ttl,
     redisKey: (key) => key,
-    identify: (value) => `?${markOf(value)}`,
+    holders: onlyHolder((value) => `?${markOf(value)}`),
     lifetime: (_, longestTtl) => longestTtl,
     async open({ redisUrl }) {
       // Not among the packages of the root, so that types cannot come from there.
@@ -41,7 +50,9 @@ export function redlock(): Library {
       const redis = connectTcp(redisUrl, requestTimeout);
       const locks = new Redlock([redis], { retryDelay });
 
-      async function acquire({ key, wait, ttl, renew, renewed }: Attempt): Promise<Held | Refused> {
+      async function acquire(attempt: Attempt): Promise<Held | Refused> {
+        const { wait, ttl, renew, renewed } = attempt;
+        const key = onlyKey(attempt);
         let lock: RedlockLock;
         try {
           lock = await locks.acquire([key], ttl, { retryCount: Math.floor(wait / retryDelay) });

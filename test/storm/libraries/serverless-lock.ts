@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { Redis } from "@upstash/redis";
-import { createLocker, LockBusyError, LockUnavailableError } from "../../../src/index.ts";
+import { createLocker, LockBusyError, LockUnavailableError, type Target } from "../../../src/index.ts";
 import { decodePlain, decodeState } from "../../../src/protocol/state.ts";
+import type { Claim } from "../log.ts";
+import { kindNames } from "../settings.ts";
 import {
   type Attempt,
   type Held,
@@ -24,18 +26,18 @@ export function serverlessLock(variant?: string, title = "serverless-lock"): Lib
     transport: "http",
     tells: true,
     fences: true,
+    kinds: kindNames,
     limit: (client) => (throughUpstash(client) ? upstashGivesUp : 2 * requestTimeout),
     // Who waits may stand in the queue without knowing, after a lost reply: then a grant lasts its stay.
     lease: (ttl, wait) => (wait > 0 ? Math.max(ttl, grantOf(0)) : ttl),
     redisKey: (key) => `lock:{${key}}`,
-    identify(value, now) {
-      const state = decodeState(value);
-      const holder = state?.holders.find(({ until }) => until > now);
-      return state ? holder?.owner : (decodePlain(value)?.owner ?? value);
-    },
-    left(value, now) {
-      const [holder] = decodeState(value)?.holders ?? [];
-      return holder && holder.until - now;
+    holders(value, now) {
+      if (typeof value !== "string") return [];
+      const plain = decodePlain(value);
+      const held = decodeState(value)?.holders.filter(({ until }) => until > now) ?? [];
+      return plain
+        ? [{ id: plain.owner }]
+        : held.map(({ owner, until }) => ({ id: owner, left: until - now }));
     },
     lifetime(redisKey, longestTtl) {
       const [, kind = ""] = /^lock:\{[^}]*\}:?([a-z]*)/.exec(redisKey) ?? [];
@@ -57,9 +59,9 @@ export function serverlessLock(variant?: string, title = "serverless-lock"): Lib
         : create({ url, token, requestTimeout });
 
       async function acquire(attempt: Attempt): Promise<Held | Refused> {
-        const { id, key, wait, ttl, renew, fenced } = attempt;
+        const { id, claims, wait, ttl, renew, fenced } = attempt;
         try {
-          const lock = await locker.acquire(key, {
+          const lock = await locker.acquire(claims.map(targetOf), {
             owner: id,
             wait,
             ttl,
@@ -75,6 +77,7 @@ export function serverlessLock(variant?: string, title = "serverless-lock"): Lib
             aborted: () => lock.signal.aborted,
             sure: () => lock.remaining,
             onAbort: (tell) => lock.signal.addEventListener("abort", () => tell(`${lock.signal.reason}`)),
+            downgrade: () => lock.downgrade(),
             release: () => lock.release(),
           };
         } catch (error) {
@@ -88,6 +91,11 @@ export function serverlessLock(variant?: string, title = "serverless-lock"): Lib
       return { acquire, close: async () => {} };
     },
   };
+}
+
+function targetOf({ key, mode, limit, weight }: Claim): Target {
+  if (mode === "permit") return { key, limit, weight };
+  return mode === "shared" ? { key, mode } : key;
 }
 
 /** Every second client asks through an `@upstash/redis` instance, on the same keys. */

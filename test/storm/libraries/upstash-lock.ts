@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Lock } from "@upstash/lock";
 import { Redis } from "@upstash/redis";
 import { now } from "../log.ts";
-import { type Library, requestTimeout, upstashGivesUp } from "./library.ts";
+import { type Library, onlyHolder, onlyKey, requestTimeout, upstashGivesUp } from "./library.ts";
 
 const manifest = new URL("../../../node_modules/@upstash/lock/package.json", import.meta.url);
 const delay = 100;
@@ -20,17 +20,20 @@ export function upstashLock(): Library {
     transport: "http",
     tells: false,
     fences: false,
+    kinds: ["exclusive"],
     limit: () => upstashGivesUp,
     lease: (ttl) => ttl,
     redisKey: (key) => key,
-    identify: (value) => value,
+    holders: onlyHolder((value) => value),
     lifetime: (_, longestTtl) => longestTtl,
     async open({ url, token }) {
       // By itself that client waits for ever.
       const signal = () => AbortSignal.timeout(requestTimeout);
       const redis = new Redis({ url, token, signal, enableAutoPipelining: false });
       return {
-        async acquire({ id, key, wait, ttl }) {
+        async acquire(attempt) {
+          const { id, wait, ttl } = attempt;
+          const key = onlyKey(attempt);
           const lock = new Lock({ id: key, redis: redis as never, lease: ttl });
           const retry = { attempts: 1 + Math.floor(wait / delay), delay };
           let taken: boolean;

@@ -1,0 +1,88 @@
+import { lua } from "../protocol/lua.ts";
+import { preludeLua } from "../protocol/prelude.ts";
+
+// Four KEYS for each lock: the lock, what an operator has set for it, the queue behind another library's lock, the
+// fencing counter.
+// Replies the server's time in ms, or 0 where nothing needs it, and for each lock what is at its keys and how many ms are
+// left of a value that is no state. A '=' is in front of the lock's value, so that no client takes it for JSON.
+const lookLua = lua`
+local values, reply = read(), {0}
+for i = 1, #KEYS, 4 do
+  local value, left = values[i], 0
+  local state = value and value:find('^s2!')
+  if state or values[i + 2] then reply[1] = now() end
+  if value and not state then left = call('PTTL', KEYS[i]) end
+  table.insert(reply, {value and '=' .. value, values[i + 1], values[i + 2], values[i + 3], left})
+end
+return reply`;
+
+// KEYS: the lock, what an operator has set for it, the queue behind another library's lock
+// ARGV[1] 'safe' or 'now'  and the tokens of the holders that are meant, or '=' and another library's value
+// Ends these holders and no other, so that it may be asked again. A safe one keeps its lease, and no renewal knows it any
+// more. What is kept ends at once. Lets in who fits then. Replies for how many ms the last of them keeps its lease.
+const finishLua = lua`
+local values, named, marks, within = read(), {}, '', 0
+for i = 2, #ARGV - 1 do named[ARGV[i]] = true end
+local state = open(KEYS[1], values[1], values[2])
+if not state then
+  if ARGV[1] ~= 'now' or not named['=' .. values[1]] then return 0 end
+  state = open(KEYS[1], false, values[2])
+  local waiting = open(KEYS[3], values[3])
+  if waiting then
+    state.w, state.alive, state.ticket = waiting.w, waiting.alive, waiting.ticket
+    call('DEL', KEYS[3])
+  end
+end
+state.h = state.h:gsub('\nh (%S+)( %S+ %d+ (%d+)[^\n]*)', function(token, rest, ends)
+  if not named[token] then return end
+  local whole = token:gsub('%.ended$', '')
+  if ARGV[1] == 'now' or whole:find('%.kept$') then
+    marks = marks .. whole .. '.ended '
+    within = math.max(within, ends - now())
+    return ''
+  end
+  return '\nh ' .. whole .. '.ended' .. rest
+end)
+-- Their renewal is told why. A Redis that is full goes without.
+if marks ~= '' then
+  local set = (values[2] or ''):match('^%d*:1?:') or '::'
+  local life = set == '::' and {'PX', math.max(1, within)} or {}
+  redis.pcall('SET', KEYS[2], set .. marks, unpack(life))
+end
+pass(state)
+store(state)
+within = 0
+for token, ends in state.h:gmatch('\nh (%S+) %S+ %d+ (%d+)') do
+  if token:find('%.ended$') then within = math.max(within, ends - now()) end
+end
+return within`;
+
+// KEYS: the lock, what an operator has set for it
+// ARGV[1] the limit from now on, '' for none, '-' as it is  ARGV[2] '1' to pause, '' not to, '-' as it is
+// Lets in who fits then.
+const steerLua = lua`
+local values = read()
+local limit, paused, marks = (values[2] or '::'):match('^(%d*):(1?):(.*)$')
+if ARGV[1] ~= '-' then limit = ARGV[1] end
+if ARGV[2] ~= '-' then paused = ARGV[2] end
+local said = limit .. ':' .. paused .. ':' .. marks
+if limit .. paused == '' then call('DEL', KEYS[2]) else call('SET', KEYS[2], said) end
+local state = open(KEYS[1], values[1], said)
+if state then
+  pass(state)
+  store(state)
+end
+return 1`;
+
+/** The script of an operator. Its last argument is the operation. It knows what the protocol's own script does. */
+export const adminScript = () => lua`${preludeLua}
+local operations = {}
+function operations.look()${lookLua}
+end
+function operations.finish()${finishLua}
+end
+function operations.steer()${steerLua}
+end
+return operations[ARGV[#ARGV]]()`;
+
+export type AdminOperation = "look" | "finish" | "steer";

@@ -1,0 +1,17 @@
+import { existsSync } from "node:fs";
+import { createLocker, type Locker } from "../index.ts";
+import { type Common, WrongUse } from "./command.ts";
+
+/** The locker that flags, a file or the environment say. A flag goes before a variable, that before the file. */
+export function lockerOf({ url, token, prefix, envFile }: Common): Locker {
+  if (envFile !== undefined) {
+    if (!existsSync(envFile)) throw new WrongUse(`--env-file: there is no ${envFile}`);
+    process.loadEnvFile(envFile);
+  }
+  const { env } = process;
+  return createLocker({
+    prefix,
+    url: url || env.UPSTASH_REDIS_REST_URL || env.KV_REST_API_URL,
+    token: token || env.UPSTASH_REDIS_REST_TOKEN || env.KV_REST_API_TOKEN,
+  });
+}

@@ -1,0 +1,97 @@
+// What people see.
+import { styleText } from "node:util";
+import type { Holder, Inspection, Waiter } from "../admin/index.ts";
+import { printable } from "../errors.ts";
+
+export function print(text: string): void {
+  process.stdout.write(text);
+}
+
+/** Whoever reads may stop to: `… | head`. */
+export function endQuietlyOnBrokenPipe(): void {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(0);
+    throw error;
+  });
+}
+
+export function printJson(value: unknown): void {
+  print(`${JSON.stringify(value)}\n`);
+}
+
+type Style = "red" | "green" | "yellow" | "dim" | "bold";
+
+/** In colour on a terminal that has some. */
+function coloured(style: Style, text: string): string {
+  const { stdout, env } = process;
+  const wanted = stdout.isTTY && !env.NO_COLOR && env.TERM !== "dumb";
+  return wanted ? styleText(style, text, { validateStream: false }) : text;
+}
+
+/** A duration for people: `450 ms`, `12.3 s`, `4 min`, `3.5 h`. */
+export function durationText(ms: number | undefined): string {
+  if (ms === undefined) return "no end";
+  if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  return ms < 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${(ms / 3_600_000).toFixed(1)} h`;
+}
+
+/** Lines of a table, two blanks between its columns. */
+export function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows.reduce<number[]>(
+    (most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, [...cell].length)),
+    [],
+  );
+  return rows.map((row) =>
+    row
+      .map((cell, i) => cell + " ".repeat((widths[i] as number) - [...cell].length))
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
+/** What `list` and `watch` say of a lock in a word. */
+export function stateText({ state, paused, holders }: Inspection): string {
+  const [first] = holders;
+  const word = state === "held" && holders.every(({ kept }) => kept) ? "kept" : state;
+  return [word, first?.ended ? "ending" : "", paused ? "paused" : ""].filter(Boolean).join(", ");
+}
+
+const colours: Record<string, Style> = { free: "green", held: "yellow", kept: "dim", foreign: "red" };
+
+function colouredState(lock: Inspection): string {
+  const text = stateText(lock);
+  return coloured(colours[/^\w+/.exec(text)?.[0] ?? ""] ?? "bold", text);
+}
+
+export function ownerText({ owner }: { owner: string | undefined }): string {
+  return owner === undefined ? "-" : printable(owner);
+}
+
+/** `exclusive`, `shared`, `permit 2 of 5`. */
+function modeText({ mode, weight }: Holder | Waiter, limit: number | undefined): string {
+  return mode === "permit" ? `permit ${weight} of ${limit}` : mode;
+}
+
+/** All there is to say of a lock. */
+export function describeLock(lock: Inspection, now: number): string[] {
+  const { key, limit, limitBy, holders, waiters, fence } = lock;
+  const facts = [
+    `${coloured("bold", printable(key))}  ${colouredState(lock)}`,
+    limit === undefined ? "" : `limit ${limit}${limitBy === "operator" ? ", set by an operator" : ""}`,
+    fence === undefined ? "" : `last fencing token ${fence}`,
+  ];
+  const since = (ms: number | undefined) => (ms === undefined ? "-" : durationText(now - ms));
+  const held = holders.map((holder) => [
+    ...[ownerText(holder), modeText(holder, limit), since(holder.since), durationText(holder.remaining)],
+    holder.ended ? "ended by an operator" : holder.kept ? "kept" : "",
+  ]);
+  const waiting = waiters.map((waiter) => [
+    ...[`${waiter.place}`, ownerText(waiter), modeText(waiter, limit), since(waiter.since)],
+  ]);
+  return [
+    ...facts.filter(Boolean),
+    ...(held.length > 0 ? ["", ...table([["HOLDER", "MODE", "FOR", "LEASE LEFT", ""], ...held])] : []),
+    ...(waiting.length > 0 ? ["", ...table([["PLACE", "WAITER", "MODE", "FOR"], ...waiting])] : []),
+  ];
+}

@@ -1,0 +1,251 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { pause } from "../../src/admin/index.ts";
+import type { Locker } from "../../src/index.ts";
+import { type Backend, engines, lockerAt } from "../helpers/backends.ts";
+import { until, wait } from "../helpers/waiter.ts";
+
+/** Numbers that depend on the time are shown as #. */
+const steady = (text: string) => text.replace(/\d+(\.\d+)? (ms|s|min|h)\b/g, "# s").replace(/ {2,}/g, "  ");
+
+/** A command in a terminal, as util-linux makes one. */
+const inTerminal = (args: string[]) => {
+  const line = [process.execPath, "src/cli.ts", ...args].map((word) => `'${word}'`).join(" ");
+  return ["script", ["-qec", line, "/dev/null"]] as const;
+};
+
+describe.each(engines)("the command line on $engine", ({ missing, start }) => {
+  describe.skipIf(missing)("", () => {
+    let backend: Backend;
+    let locker: Locker;
+    let env: Record<string, string>;
+    beforeAll(async () => {
+      backend = await start();
+      const { url, token } = backend.server;
+      locker = lockerAt(backend.server, { ttl: "1m" });
+      env = {
+        ...{ PATH: process.env.PATH ?? "", UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token },
+        TERM: "xterm",
+      };
+    });
+    beforeEach(() => backend.raw.flushall());
+    afterAll(() => backend?.close());
+
+    function begin(command: string, args: readonly string[], variables = env) {
+      const child = spawn(command, args, { env: variables });
+      const output = { out: "", err: "" };
+      child.stdout.on("data", (chunk) => {
+        output.out += chunk;
+      });
+      child.stderr.on("data", (chunk) => {
+        output.err += chunk;
+      });
+      const ended = new Promise<{ code: number | null; out: string; err: string }>((resolve) =>
+        child.on("close", (code) => resolve({ code, ...output })),
+      );
+      return { child, output, ended };
+    }
+    const run = (...args: string[]) => begin(process.execPath, ["src/cli.ts", ...args]).ended;
+
+    async function crowd() {
+      const lock = await locker.acquire("order:42", { owner: "charge/eu-1" });
+      const waiter = wait(locker, "order:42", { owner: "charge/eu-2" });
+      await waiter.standing;
+      const permits = { key: "openai", limit: 5 };
+      const some = [await locker.acquire(permits, { owner: "a" }), await locker.acquire(permits)];
+      return {
+        lock,
+        waiter,
+        async end() {
+          for (const each of [lock, ...some]) await each.release();
+          await (await waiter.lock).release();
+        },
+      };
+    }
+
+    test("list shows the locks in a table, and as JSON", async () => {
+      expect(await run("list")).toEqual({ code: 0, out: "No locks.\n", err: "" });
+      const all = await crowd();
+      await pause(locker, "later");
+      const { code, out, err } = await run("list");
+      expect([code, err]).toEqual([0, ""]);
+      expect(`\n${steady(out)}`).toBe(`
+KEY  STATE  HELD BY  FOR  LEASE LEFT  WAITERS
+later  free, paused  -  -  -  0
+openai  held  a and 1 more  # s  # s  0
+order:42  held  charge/eu-1  # s  # s  1
+`);
+      const json = JSON.parse((await run("list", "order:", "--json")).out);
+      expect(json).toMatchObject([{ key: "order:42", holders: [{ owner: "charge/eu-1" }] }]);
+      await all.end();
+    });
+
+    test("inspect shows who holds a lock and who waits, and exits with 1 for a free one", async () => {
+      const all = await crowd();
+      const { code, out } = await run("inspect", "order:42");
+      expect(code).toBe(0);
+      expect(`\n${steady(out)}`).toBe(`
+order:42  held
+
+HOLDER  MODE  FOR  LEASE LEFT
+charge/eu-1  exclusive  # s  # s
+
+PLACE  WAITER  MODE  FOR
+0  charge/eu-2  exclusive  # s
+`);
+      expect(steady((await run("inspect", "openai")).out)).toContain("a  permit 1 of 5  # s  # s\n");
+      await all.end();
+      expect(await run("inspect", "order:42")).toEqual({ code: 1, out: "order:42  free\n", err: "" });
+    });
+
+    test("release asks, or wants --yes, and says what follows", async () => {
+      const all = await crowd();
+      const refused = await run("release", "order:42");
+      expect(refused).toMatchObject({ code: 2, err: expect.stringContaining("--yes") });
+      expect(await all.lock.extend()).toBe(true);
+      const { code, out } = await run("release", "order:42", "--yes");
+      expect([code, steady(out)]).toEqual([0, "Ended order:42: free within # s. Who waits comes in.\n"]);
+      expect(await all.lock.extend()).toBe(false);
+      await run("release", "order:42", "--yes", "--now");
+      expect((await all.waiter.lock).held).toBe(true);
+      await all.end();
+      const none = await run("release", "order:42", "--yes");
+      expect(none).toEqual({ code: 1, out: "order:42: nothing was ended.\n", err: "" });
+    });
+
+    test("release in a terminal shows the lock, and does nothing without a yes", async () => {
+      const all = await crowd();
+      for (const [answer, held] of [
+        ["n", true],
+        ["y", false],
+      ] as const) {
+        const { child, output, ended } = begin(...inTerminal(["release", "order:42"]));
+        await until(() => output.out.includes("End it? [y/N]"));
+        expect(output.out).toContain("No two work at once. 1 wait, the next comes in.");
+        child.stdin.write(`${answer}\n`);
+        expect((await ended).code).toBe(held ? 1 : 0);
+        expect(await all.lock.extend()).toBe(held);
+      }
+      await backend.raw.flushall();
+    });
+
+    test("limit, pause and unpause say what they did", async () => {
+      const outputs = [];
+      for (const args of [
+        ["limit", "k", "3"],
+        ["limit", "k", "none"],
+        ["pause", "k"],
+        ["unpause", "k"],
+      ])
+        outputs.push((await run(...args)).out);
+      expect(`\n${outputs.join("")}`).toBe(`
+k: limit 3.
+k: each caller's own limit counts again.
+k: paused; who holds it goes on.
+k: not paused; who waits comes in.
+`);
+      expect(JSON.parse((await run("pause", "k", "--json")).out)).toMatchObject({ key: "k", paused: true });
+    });
+
+    test("watch prints a line for each change, until Ctrl-C", async () => {
+      const { child, output, ended } = begin(process.execPath, [
+        "src/cli.ts",
+        "watch",
+        "w",
+        "--every",
+        "100ms",
+      ]);
+      await until(() => output.out.includes("free"));
+      const lock = await locker.acquire("w", { owner: "me" });
+      await until(() => output.out.includes("held  by me"));
+      await lock.release();
+      await until(() => output.out.trim().split("\n").length === 3);
+      child.kill("SIGINT");
+      expect((await ended).code).toBe(0);
+      expect(output.out).not.toContain("\u001b");
+    });
+
+    test("watch in a terminal writes in place and in colour", async () => {
+      const lock = await locker.acquire("w", { owner: "me" });
+      const { child, output, ended } = begin(...inTerminal(["watch", "w", "--every", "100ms"]));
+      await until(() => output.out.includes("\u001b[J"));
+      await until(() => output.out.includes("\u001b[4A\u001b[J"));
+      expect(output.out).toContain("\u001b[33mheld");
+      child.stdin.write("\u0003");
+      await ended;
+      await lock.release();
+    });
+
+    test("a reader that stops to read ends it quietly", async () => {
+      await pause(locker, "a");
+      const line = `('${process.execPath}' src/cli.ts list; echo "code $?" >&2) | true`;
+      expect((await begin("sh", ["-c", line]).ended).err).toBe("code 0\n");
+    });
+
+    test("takes URL and token from flags and from a file too", async () => {
+      const { url, token } = backend.server;
+      const bare = { PATH: env.PATH ?? "" };
+      const flags = ["src/cli.ts", "list", "--url", url, "--token", token];
+      expect((await begin(process.execPath, flags, bare).ended).out).toBe("No locks.\n");
+      const folder = mkdtempSync(join(tmpdir(), "serverless-lock-cli-"));
+      const file = join(folder, ".env");
+      writeFileSync(file, `UPSTASH_REDIS_REST_URL="${url}"\nUPSTASH_REDIS_REST_TOKEN=${token}\n`);
+      const fromFile = ["src/cli.ts", "list", "--env-file", file];
+      expect((await begin(process.execPath, fromFile, bare).ended).out).toBe("No locks.\n");
+      rmSync(folder, { recursive: true });
+    });
+  });
+});
+
+describe("the command line", () => {
+  const run = (args: string[], env: Record<string, string> = {}) =>
+    new Promise<{ code: number | null; out: string; err: string }>((resolve) => {
+      const child = spawn(process.execPath, ["src/cli.ts", ...args], {
+        env: { PATH: process.env.PATH, ...env },
+      });
+      let [out, err] = ["", ""];
+      child.stdout.on("data", (chunk) => {
+        out += chunk;
+      });
+      child.stderr.on("data", (chunk) => {
+        err += chunk;
+      });
+      child.on("close", (code) => resolve({ code, out, err }));
+    });
+
+  test.each([
+    [["inspect"], "missing required argument 'key'"],
+    [["inspect", "a", "b"], "too many arguments"],
+    [["list", "--fly"], "unknown option '--fly'"],
+    [["limit", "k", "0"], "pause"],
+    [["limit", "k", "many"], "expected a number or none"],
+    [["watch", "k", "--every", "1ms"], "--every"],
+    [["list"], "UPSTASH_REDIS_REST_URL"],
+  ])("refuses %j with exit code 2", async (args, message) => {
+    const at =
+      args.length > 1 || args[0] === "inspect" ? ["--url", "http://127.0.0.1:1", "--token", "t"] : [];
+    const { code, out, err } = await run([...args, ...at]);
+    expect([code, out]).toEqual([2, ""]);
+    expect(err).toContain(message);
+  });
+
+  test("says with exit code 3 that Redis could not be asked", async () => {
+    const { code, err } = await run(["inspect", "k", "--url", "http://127.0.0.1:9", "--token", "t0k3n"]);
+    expect(code).toBe(3);
+    expect(err).toContain("Redis could not be asked about the lock");
+    expect(err).not.toContain("t0k3n");
+  });
+
+  test.each(["list", "inspect", "watch", "release", "limit", "pause", "unpause", "page"])(
+    "helps with %s",
+    async (name) => {
+      const { code, out } = await run([name, "--help"]);
+      expect(code).toBe(0);
+      expect(out).toContain(`Usage: serverless-lock ${name}`);
+      expect(out).toContain("--env-file");
+    },
+  );
+});

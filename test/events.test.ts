@@ -1,0 +1,77 @@
+import { expect, test } from "vitest";
+import { release } from "../src/admin/index.ts";
+import type { LockEvent, LockOptions, Targets } from "../src/index.ts";
+import { memoryLocker } from "../src/testing/index.ts";
+
+function listen() {
+  const events: LockEvent[] = [];
+  return {
+    events,
+    onEvent: (event: LockEvent) => events.push(event),
+    types: () => unrepeated(events),
+  };
+}
+
+/** A waiter may be told of its place more than once. */
+function unrepeated(events: LockEvent[]): string[] {
+  const types = events.map(({ type }) => type);
+  return types.filter((type, i) => type !== "waiting" || types[i - 1] !== "waiting");
+}
+
+test.each<[Targets, Partial<LockEvent>]>([
+  ["a", { key: "a", keys: ["a"], mode: "exclusive", weight: 1 }],
+  [
+    { key: "a", mode: "shared" },
+    { keys: ["a"], mode: "shared", weight: 1 },
+  ],
+  [
+    { key: "a", limit: 5, weight: 3 },
+    { keys: ["a"], mode: "permit", weight: 3 },
+  ],
+  [["a", "b"], { key: "a, b", keys: ["a", "b"], mode: "exclusive", weight: 2 }],
+  [["a", { key: "b", limit: 3, weight: 2 }], { keys: ["a", "b"], mode: "mixed", weight: 3 }],
+])("every event of %j says what is locked and how", async (target, said) => {
+  const { events, onEvent, types } = listen();
+  const lock = await memoryLocker({ onEvent, owner: "me" }).acquire(target);
+  await lock.extend();
+  await lock.release();
+  expect(types()).toEqual(["asked", "acquired", "renewed", "released"]);
+  for (const event of events) expect(event).toMatchObject({ ...said, owner: "me", id: events[0]?.id });
+  expect(events.at(-1)).toMatchObject({ kept: false, remaining: expect.any(Number) });
+});
+
+test.each<[string, LockOptions, string[]]>([
+  ["busy", {}, ["asked", "busy"]],
+  ["busy after a wait", { wait: 20 }, ["asked", "waiting", "busy"]],
+])("what is %s ends with busy", async (_, options, order) => {
+  const locker = memoryLocker();
+  const holder = await locker.acquire("a");
+  const { onEvent, types } = listen();
+  await locker.acquire("a", { ...options, onEvent }).catch(() => {});
+  expect(types()).toEqual(order);
+  await holder.release();
+});
+
+test("an acquire that its signal ends is aborted", async () => {
+  const locker = memoryLocker();
+  const holder = await locker.acquire("a");
+  const { events, onEvent, types } = listen();
+  const abort = new AbortController();
+  const waiting = locker.acquire("a", { wait: "1m", signal: abort.signal, onEvent }).catch(() => {});
+  await expect.poll(types).toContain("waiting");
+  abort.abort();
+  await waiting;
+  expect(types()).toEqual(["asked", "waiting", "aborted"]);
+  expect(events.at(-1)).toMatchObject({ took: expect.any(Number) });
+  await holder.release();
+});
+
+test("a lock that an operator ended is lost once", async () => {
+  const { onEvent, types } = listen();
+  const locker = memoryLocker({ onEvent });
+  const lock = await locker.acquire("a");
+  await release(locker, "a");
+  await lock.extend();
+  await lock.release();
+  expect(types()).toEqual(["asked", "acquired", "lost"]);
+});
