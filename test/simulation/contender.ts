@@ -186,9 +186,14 @@ export class Contender {
 
   async #extend(lock: Lock): Promise<void> {
     const { ttl } = this.#part;
-    // An extension that a network repeats after a longer one was answered would shorten that one's lease.
-    const extendTo = Math.min(this.#part.extendTo, this.#around.repeats ? ttl : Number.POSITIVE_INFINITY);
-    if (!extendTo) return;
+    const wanted = this.#part.extendTo;
+    if (!wanted) return;
+    // An extension that a network repeats after a longer one was answered would shorten that one's lease. And who
+    // resumes the lock does not know of one to a shorter lease that may yet arrive.
+    const extendTo = Math.max(
+      Math.min(wanted, this.#around.repeats ? ttl : Number.POSITIVE_INFINITY),
+      this.#heir ? ttl : 0,
+    );
     const extended = await lock.extend(extendTo).catch((error) => this.#expectUnavailable(error));
     this.#around.log(`${this.name} extends it to ${extendTo} ms: ${extended}`);
     this.#around.tally.count("extensions");
@@ -218,6 +223,8 @@ export class Contender {
     });
     const resumed = locker.resume(handle, { renew, holdFor, signal, requestTimeout: 1000 });
     this.#resumed = true;
+    // A lock that was lost meanwhile may have come to it once more, as it was first asked for.
+    this.shares = this.shares.map((share) => ({ ...share, unsettled: true }));
     const ours = await resumed.extend().catch((error) => this.#expectUnavailable(error));
     log(`${this.name} is resumed by another process: ${ours}`);
     if (ours) tally.count("resumed");

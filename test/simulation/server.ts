@@ -163,18 +163,13 @@ export class Server {
     const { now } = this.#timeline;
     const there = await this.#lookAt(key);
     const present = this.presentAt(key);
-    for (const each of present) {
-      const still = there.find(({ name }) => name === each.name);
-      each.until = still?.until ?? now;
-      each.mode = still?.mode ?? each.mode;
-    }
+    const same = (one: Place, other: Place) => one.name === other.name && one.mode === other.mode;
+    for (const each of present) each.until = there.find((other) => same(each, other))?.until ?? now;
     for (const each of there) {
-      if (each.until <= now || present.some(({ name }) => name === each.name)) continue;
+      if (each.until <= now || present.some((other) => same(each, other))) continue;
       // A lock that is kept is so from when its holder was let in.
       const names = [each.name, each.name.replace(/, kept$/, "")];
-      const before = this.occupations.findLast(
-        (other) => other.key === key && names.includes(other.name),
-      );
+      const before = this.occupations.findLast((other) => other.key === key && names.includes(other.name));
       const admitted = before && before.since === each.since ? before.admitted : now;
       const occupation = { ...each, from: now, admitted };
       present.push(occupation);
