@@ -23,6 +23,8 @@ export interface Surroundings {
   repeats: boolean;
   /** Whether nothing goes wrong between this process and the server, nor with either of them. */
   undisturbed(process: SimulatedProcess): boolean;
+  /** Whether this process and the server know how long ago something was. */
+  tellsTime(process: SimulatedProcess): boolean;
 }
 
 type Locker = ReturnType<Library["newLocker"]>;
@@ -118,6 +120,7 @@ export class Contender {
     const fencing = this.#part.fencing && this.shares.every(({ mode }) => mode === "x" || mode === "1");
     const { name, shares } = this;
     const asked = timeline.now;
+    if (this.#around.tellsTime(this.#process)) referee.asks(name);
     const self = this;
     let waited = false;
     const options: LockOptions = {

@@ -81,7 +81,14 @@ function circumstances(plan: Plan, processes: SimulatedProcess[]) {
   const reliable = loseReply === 0 && delay === 0;
   const down = plan.server.some(({ kind }) => kind === "the server is down");
   const disturbed = new Set(processes.filter((_, index) => plan.processes[index]?.mishaps.length));
+  const setBack = plan.server.some(({ kind }) => kind === "the server sets its clock back");
+  const fast = new Set(
+    processes.filter((_, index) =>
+      plan.processes[index]?.mishaps.some(({ kind }) => kind === "sets its clock forward"),
+    ),
+  );
   return {
+    tellsTime: (process: SimulatedProcess) => !setBack && !fast.has(process),
     repeats: repeat > 0,
     undisturbed: (process: SimulatedProcess) => reliable && !down && !disturbed.has(process),
   };

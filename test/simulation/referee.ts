@@ -23,6 +23,17 @@ interface Admissible {
   since: number;
 }
 
+/** A stay in a queue. */
+interface Stay {
+  name: string;
+  beside: boolean;
+  from: number;
+  /** When it was last seen there. */
+  until: number;
+  /** Whether it still is. */
+  stands: boolean;
+}
+
 /** In ms: some requests, one after the other. */
 const timeToCleanUp = 1000;
 
@@ -32,6 +43,9 @@ const timeToCleanUp = 1000;
  * beside.
  */
 const longestFree = 9 * pollLaterPerPlace + 160;
+
+/** In ms: by how much a clock that is 0.9 % fast may be wrong on how long ago one asked, and by how much one may be late. */
+const roughly = 150;
 
 /** What must never happen, whatever else does. */
 export class Referee {
@@ -48,8 +62,10 @@ export class Referee {
   readonly #highestFence = new Map<string, number>();
   /** The first live waiter of each lock, while nothing goes wrong any more. */
   readonly #first = new Map<string, Admissible>();
-  /** When somebody last stood in the queue of a lock. */
-  readonly #lastQueued = new Map<string, { name: string; at: number }[]>();
+  /** When somebody stood in the queue of a lock, the last time. */
+  readonly #queued = new Map<string, Stay[]>();
+  /** When those first asked whose clocks tell how long ago that was. */
+  readonly #asked = new Map<string, number>();
 
   constructor(timeline: Timeline, server: Server) {
     this.#timeline = timeline;
@@ -76,6 +92,7 @@ export class Referee {
       if (wrong) this.fail(wrong);
       for (const each of holding) each.complain();
       this.#checkDone(key, present);
+      this.#checkOrder(key, present);
       return { mode: kindOf(holding[0]?.mode ?? "x"), together: holding.length };
     });
   };
@@ -109,17 +126,41 @@ export class Referee {
       now > (this.#done.get(name) ?? Number.POSITIVE_INFINITY) + timeToCleanUp;
     const left = present.find(longDone);
     if (left) this.fail(`${left.name} was done, and the lock is still its`);
-    const queue = this.#server.queueOf(key);
-    const standing = queue.find(longDone);
+    const standing = this.#server.queueOf(key).find(longDone);
     if (standing) this.fail(`${standing.name} was done, and still stands in the queue`);
-    if (queue.length === 0) return;
-    const noted = this.#lastQueued.get(key) ?? [];
-    this.#lastQueued.set(key, noted);
-    for (const { name } of queue) {
-      const note = noted.find((each) => each.name === name);
-      if (note) note.at = now;
-      else noted.push({ name, at: now });
+  }
+
+  #noteQueue(key: string): Stay[] {
+    const { now } = this.#timeline;
+    const stays = this.#queued.get(key) ?? [];
+    this.#queued.set(key, stays);
+    const queue = this.#server.queueOf(key);
+    for (const { name, beside } of queue) {
+      const stay = stays.find((each) => each.stands && each.name === name && each.beside === beside);
+      if (stay) stay.until = now;
+      else stays.push({ name, beside, from: now, until: now, stands: true });
     }
+    const standing = stays.filter(({ stands }) => stands);
+    for (const stay of standing)
+      stay.stands = queue.some(({ name, beside }) => name === stay.name && beside === stay.beside);
+    return standing.filter(({ stands, beside }) => stands && !beside);
+  }
+
+  /** Nobody passes one that stood in the queue before it first asked. */
+  #checkOrder(key: string, present: readonly Occupation[]): void {
+    const standing = this.#noteQueue(key);
+    if (standing.length === 0) return;
+    for (const { name, admitted } of present) {
+      const asked = this.#asked.get(name);
+      if (admitted < this.#timeline.now || asked === undefined) continue;
+      const passed = standing.find(({ from }) => from + roughly < asked);
+      if (passed) this.fail(`${name} was let past ${passed.name}`);
+    }
+  }
+
+  /** Who asks, and whose clocks and server tell how long ago that was. */
+  asks(name: string): void {
+    this.#asked.set(name, this.#timeline.now);
   }
 
   /**
@@ -200,8 +241,8 @@ export class Referee {
     const others = this.#server.occupations.filter(
       (each) => each.key === share.key && each.name !== name && each.until > asked,
     );
-    const queued = this.#lastQueued.get(share.key) ?? [];
-    if (queued.some((each) => each.name !== name && each.at >= asked)) return others.length > 0;
+    const queued = this.#queued.get(share.key) ?? [];
+    if (queued.some((each) => each.name !== name && each.until >= asked)) return others.length > 0;
     const moments = [asked, ...others.map(({ from }) => from)].filter((at) => at >= asked);
     return moments.some(
       (at) =>

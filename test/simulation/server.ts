@@ -1,4 +1,4 @@
-import { decodePlain, decodeState } from "../../src/protocol/state.ts";
+import { decodePlain, decodeState, type Entry } from "../../src/protocol/state.ts";
 import type { Command } from "../../src/redis/client.ts";
 import type { Engine } from "./engine.ts";
 import type { Library } from "./library.ts";
@@ -37,6 +37,8 @@ export interface Occupation extends Share {
 /** Somebody in a queue. */
 export interface Place extends Share {
   name: string;
+  /** Whether it is the queue behind another library's lock, past which anybody may take a free lock. */
+  beside: boolean;
 }
 
 type Outcome = { result: unknown } | { error: Error };
@@ -163,7 +165,7 @@ export class Server {
     const { now } = this.#timeline;
     const there = await this.#lookAt(key);
     const present = this.presentAt(key);
-    const same = (one: Place, other: Place) => one.name === other.name && one.mode === other.mode;
+    const same = (one: Standing, other: Standing) => one.name === other.name && one.mode === other.mode;
     for (const each of present) each.until = there.find((other) => same(each, other))?.until ?? now;
     for (const each of there) {
       if (each.until <= now || present.some((other) => same(each, other))) continue;
@@ -184,11 +186,9 @@ export class Server {
     const value = await this.#engine.command("GET", key);
     const beside = await this.#engine.command("GET", `${key}:waiters`);
     const [state, behind] = [value, beside].map((each) => decodeState(typeof each === "string" ? each : ""));
-    const waiters = [...(state?.waiters ?? []), ...(behind?.waiters ?? [])];
-    this.#queues.set(
-      key,
-      waiters.map(({ mode, weight, owner }) => ({ key, mode, weight, name: owner })),
-    );
+    const placesOf = (waiters: readonly Entry[] = [], beside: boolean) =>
+      waiters.map(({ mode, weight, owner }): Place => ({ key, mode, weight, name: owner, beside }));
+    this.#queues.set(key, [...placesOf(state?.waiters, false), ...placesOf(behind?.waiters, true)]);
     if (typeof value !== "string") return [];
     if (state)
       return state.holders.map((holder) => {
@@ -221,6 +221,11 @@ export function fits({ mode, weight }: Omit<Share, "key">, there: readonly Omit<
 /** A permit's mode is its limit. */
 export function kindOf(mode: string): string {
   return mode === "x" || mode === "s" ? mode : "permit";
+}
+
+interface Standing {
+  name: string;
+  mode: string;
 }
 
 /** A contender goes by its owner; a foreigner's value is its name. A lock that is kept is no holder's any more. */
