@@ -241,8 +241,8 @@ export interface HandleTarget {
 
 /**
  * What happens on the way of a lock; times are in ms. Never holds a token. A listener that throws changes nothing.
- * The first is `asked`. Then `waiting` each time it stands in the queue, and one of `acquired`, `busy`, `aborted` and
- * `unavailable`. Of an acquired lock come `renewed`, and `lost` or, once it is let go, `released`; both if the release
+ * The first is `asked`. Then `waiting` each time it stands in the queue, and one of `acquired`, `busy`, `replayed`,
+ * `aborted` and `unavailable`. Of an acquired lock come `renewed`, and `lost` or, once it is let go, `released`; both if the release
  * finds that it was lost. An `extend` or a release that fails is `unavailable`, too. docs/events.md has the order for
  * each outcome.
  */
@@ -281,6 +281,12 @@ export type Happening =
       /** Whose lock it is. */
       owner: string | undefined;
       retryAfter: number | undefined;
+    }
+  | {
+      /** The result of another's work came in the lock's place: `serverless-lock/single-flight`. */
+      type: "replayed";
+      /** Since it was asked for. */
+      took: number;
     }
   | {
       type: "waiting";

@@ -1,14 +1,19 @@
 // What the other entries may use of the core, and the file that is bundled as the core: they import these names at run
 // time, whichever module they name in the source, and build.ts refuses any other.
+export { acquireHeld } from "./acquire/acquire.ts";
 export { printable, show } from "./errors.ts";
+export { emit } from "./events.ts";
 export * from "./index.ts";
 export { handOver, timeLeft } from "./invocation.ts";
+export { unheldLock } from "./lease/held-lock.ts";
 export { connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
 export { leaseFor, milliseconds } from "./options/durations.ts";
 export { defaults, readOptions } from "./options/lock-options.ts";
-export { wellFormed } from "./options/rules.ts";
+export { duration, wellFormed } from "./options/rules.ts";
 export { readKey, readTargets, redisKey, whole } from "./options/targets.ts";
-export { unexpected } from "./protocol/protocol.ts";
+export { newAttempt } from "./protocol/attempt.ts";
+export { deliver, readResult } from "./protocol/deliver.ts";
+export { gone, resultKey, unexpected } from "./protocol/protocol.ts";
 export {
   decodePlain,
   decodeState,

@@ -1,6 +1,11 @@
 // biome-ignore-all lint/complexity/noThisInStatic: `this` is the class on the right of `instanceof`
 /** What went wrong, for code that branches on it. */
-export type LockErrorCode = "LOCK_BUSY" | "LOCK_LOST" | "LOCK_UNAVAILABLE" | "LOCK_OPTION";
+export type LockErrorCode =
+  | "LOCK_BUSY"
+  | "LOCK_LOST"
+  | "LOCK_UNAVAILABLE"
+  | "LOCK_OPTION"
+  | "LOCK_RESULT_MISMATCH";
 
 /** Marks every error of this package, with its code. Two copies of the package know each other's errors by it. */
 const brand = Symbol.for("serverless-lock.error");

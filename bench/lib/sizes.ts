@@ -25,21 +25,21 @@ const adapterLimit = 1_700;
 /** What is wanted, in bytes, minified and gzipped: of an adapter, what it adds to the core. */
 export const wanted = {
   /** The whole of `serverless-lock`, with its REST client and waiting. */
-  core: 8_000,
+  core: 8_500,
   ...Object.fromEntries(exported.map(({ part }) => [part, adapterLimit])),
 } as Record<Part, number>;
 
 /** What was reached, in bytes: a part may not grow beyond it unnoticed. */
 export const reached = {
-  core: 10_800,
-  middy: 2_800,
-  lockHandler: 2_550,
-  lockRecords: 2_350,
-  lockFetch: 2_150,
-  workerFetch: 2_300,
-  lockScheduled: 1_250,
-  lockQueue: 1_800,
-  hono: 2_100,
+  core: 15_400,
+  middy: 2_900,
+  lockHandler: 2_700,
+  lockRecords: 2_500,
+  lockFetch: 2_250,
+  workerFetch: 2_400,
+  lockScheduled: 1_300,
+  lockQueue: 2_000,
+  hono: 2_200,
   oncePerTick: 350,
 } as const satisfies Record<Part, number>;
 

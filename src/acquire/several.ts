@@ -4,7 +4,7 @@ import { createLease, type Lease } from "../lease/renewal.ts";
 import type { Attempt, Claim, Part } from "../protocol/attempt.ts";
 import { extend } from "../protocol/extend.ts";
 import { join } from "../protocol/join.ts";
-import { type Grant, gone, type Outcome } from "../protocol/protocol.ts";
+import { type Grant, gone, type Outcome, takesResult } from "../protocol/protocol.ts";
 import { forever, whenAborted } from "../runtime.ts";
 import { waitForTurn } from "./wait.ts";
 
@@ -12,10 +12,11 @@ import { waitForTurn } from "./wait.ts";
  * Waits for all locks of the attempt. Of several, one after another in the order of their names, so that no two can
  * wait for each other; what it has is renewed meanwhile, and whatever is left is taken by one request once it is free.
  * It cleans up nothing: whoever asked lets go of all claims if it fails.
+ * @param first what came of asking; who takes a result stands in the queue by it
  */
-export async function waitForAll(attempt: Attempt): Promise<Outcome> {
+export async function waitForAll(attempt: Attempt, first: Outcome): Promise<Outcome> {
   const [only, ...others] = attempt.claims as [Claim, ...Claim[]];
-  if (others.length === 0) return waitForTurn(attempt, only);
+  if (others.length === 0) return waitForTurn(attempt, only, takesResult(only) ? first : undefined);
   const abort = new AbortController();
   const { signal } = attempt.settings;
   const forget = whenAborted(signal, () => abort.abort(signal?.reason));

@@ -2,7 +2,15 @@ import { emit } from "../events.ts";
 import { validity } from "../options/durations.ts";
 import type { Attempt, Claim } from "../protocol/attempt.ts";
 import { joinQueue } from "../protocol/join.ts";
-import type { Busy, Grant, Holder, Outcome, Queued } from "../protocol/protocol.ts";
+import {
+  type Busy,
+  busy,
+  type Grant,
+  type Holder,
+  type Outcome,
+  type Queued,
+  takesResult,
+} from "../protocol/protocol.ts";
 import { shortOwner, stateMark } from "../protocol/state.ts";
 import {
   fastestHandOver,
@@ -24,8 +32,9 @@ const mostStarved = 2;
  * Stands in the queue until the lock is ours or the wait is over. A grant is published to us; that is only a
  * nudge, and asking now and then keeps our place and finds a grant whose message was lost. Once we stood there,
  * an outage does not end the wait.
+ * @param first what came of standing there, if it was asked for already
  */
-export async function waitForTurn(attempt: Attempt, claim: Claim): Promise<Outcome> {
+export async function waitForTurn(attempt: Attempt, claim: Claim, first?: Outcome): Promise<Outcome> {
   const { age, connection, settings } = attempt;
   const { runtime } = connection;
   const { wait, signal } = settings;
@@ -36,6 +45,7 @@ export async function waitForTurn(attempt: Attempt, claim: Claim): Promise<Outco
   /** How often a request got no answer while there was a stream. */
   let starved = 0;
   let last: Busy | undefined;
+  let ready = first;
   // Only the first stay counts from when we asked: whoever was away too long comes last.
   let ago = Math.floor(age());
   try {
@@ -44,7 +54,8 @@ export async function waitForTurn(attempt: Attempt, claim: Claim): Promise<Outco
       let outcome: Outcome;
       try {
         // It is sent before the stream is opened, which may take the last connection that a process may have.
-        const joining = joinQueue(attempt, claim, ago);
+        const joining = ready ?? joinQueue(attempt, claim, { ago, ticket: last?.queued?.ticket });
+        ready = undefined;
         ago = 0;
         if (starved < mostStarved) unsubscribe ??= subscribe(attempt, claim, inbox);
         outcome = await joining;
@@ -58,17 +69,18 @@ export async function waitForTurn(attempt: Attempt, claim: Claim): Promise<Outco
         await sleep(runtime, Math.min(left(), pollEvery * runtime.random()), signal);
         continue;
       }
-      // Held; or there was no room in the queue.
+      // Held; or there was a result, or no room in the queue.
       if (outcome.held || !outcome.queued) return outcome;
       last = outcome;
       const { holder, queued } = outcome;
       emit(attempt, { type: "waiting", ...holder, place: queued.place, waited: age() });
       // One that listened before it stood in the queue has heard every grant.
-      // Those that share the lock may all be let in at once, whoever stands before us.
+      // Those that share the lock may all be let in at once, whoever stands before us; a result comes to all at once.
       const turns = claim.mode === "x" ? queued.place : Math.min(queued.place, 1);
-      const mayMissAfter = subscribed ? forever : turns * fastestHandOver;
-      const grant = await awaitGrant(attempt, claim, { ...queued, ...holder }, inbox, mayMissAfter);
-      if (grant) return grant;
+      const soonest = takesResult(claim) ? 0 : turns * fastestHandOver;
+      const mayMissAfter = subscribed ? forever : soonest;
+      const told = await awaitMessage(attempt, claim, { ...queued, ...holder }, inbox, mayMissAfter);
+      if (told) return told;
       if (left() <= 0) return outcome;
     }
   } finally {
@@ -78,16 +90,16 @@ export async function waitForTurn(attempt: Attempt, claim: Claim): Promise<Outco
 }
 
 /**
- * Waits for the message of a grant. Undefined when it is time to ask again, or the wait is over.
+ * Waits for the message of a grant or a result. Undefined when it is time to ask again, or the wait is over.
  * @param mayMissAfter when the stream opens that many ms from now or later, a grant may have been missed
  */
-async function awaitGrant(
+async function awaitMessage(
   attempt: Attempt,
   claim: Claim,
   queued: Queued & Holder,
   inbox: Inbox,
   mayMissAfter: number,
-): Promise<Grant | undefined> {
+): Promise<Outcome | undefined> {
   const { runtime } = attempt.connection;
   const { signal, wait } = attempt.settings;
   const sinceQueued = runtime.sinceNow();
@@ -107,6 +119,8 @@ async function awaitGrant(
     const message = inbox.heard.shift();
     if (message === undefined) missedAfter = 0;
     if (message === "" && sinceQueued() >= missedAfter) return undefined;
+    if (message === "=") return undefined;
+    if (message?.startsWith("=")) return { ...busy(claim), result: message.slice(1) };
     const value = message && readGrant(attempt, claim, queued.ticket, message);
     if (value) return usableGrant(attempt, claim, queued, value);
   }

@@ -2,6 +2,7 @@ import type { Lock, Targets } from "../api.ts";
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
 import { readTargets } from "../options/targets.ts";
 import {
+  type AdapterOptions,
   attach,
   type Invocation,
   keyOf,
@@ -29,7 +30,7 @@ export interface BatchOptions<Item, Rest extends unknown[]> extends LockTarget<[
 export type Process<Item, Rest extends unknown[]> = (item: Item & { lock: Lock }, ...rest: Rest) => unknown;
 
 /** The options that are the batch's own. */
-const batchOptions = ["key", "locker", "concurrency", "onError"];
+const batchOptions = ["key", "locker", "take", "concurrency", "onError"];
 
 interface Batch<Item, Rest extends unknown[]> {
   items: readonly Item[];
@@ -55,7 +56,11 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
   processItem: Process<Item, Rest>,
 ) {
   const { concurrency = 10, onError = logged } = options;
-  const { enter } = locking(options as LockTarget<[Item, ...Rest]>, batchOptions);
+  const { take } = options;
+  const { enter } = locking(
+    (take ? { ...options, ifBusy: unlessDone } : options) as AdapterOptions<[Item, ...Rest], unknown>,
+    take ? [...batchOptions, "ifBusy"] : batchOptions,
+  );
   readFunction(processItem, "handler");
   readFunction(onError, "onError");
   if (!Number.isInteger(concurrency) || concurrency < 1)
@@ -78,11 +83,13 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
             if (isDue?.(item) === false) return;
             try {
               if ("reason" in made) throw made.reason;
-              const taken = (await enter([item, ...rest], about, made.value)) as Taken;
+              const taken = await enter([item, ...rest], about, made.value);
+              if (!taken.lock) return succeeded(item);
               await runUnder(taken, (lock) => {
                 started?.(item, taken);
                 return processItem(attach(item, lock), ...rest);
               });
+              await taken.keep?.(null, true);
               await taken.finish(true);
               succeeded(item);
             } catch (error) {
@@ -94,6 +101,12 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
       await inLanes(turns, concurrency);
     },
   };
+}
+
+/** What was done before, as `idempotent` found, is done. Anything else that is busy is to come again. */
+function unlessDone(error: LockBusyError): null {
+  if ("answer" in error) return null;
+  throw error;
 }
 
 function logged(error: unknown): void {

@@ -3,6 +3,7 @@ import type {
   LockEvent,
   Locker,
   LockerOptions,
+  LockOptions,
   LockSettings,
   Targets,
   WithLockOptions,
@@ -26,6 +27,19 @@ import { forever, realRuntime } from "../runtime.ts";
 /** What adapters use of a locker. One without `options` has the package's defaults. */
 export type LockSource = Pick<Locker, "acquire"> & Partial<Pick<Locker, "options">>;
 
+/** Takes the lock of an invocation in another way than by its key: what `idempotent` of `serverless-lock/idempotency` gives. */
+export type Take = (
+  locker: LockSource,
+  asked: LockOptions,
+  input: readonly unknown[],
+) => Promise<{ lock: Lock; keep?: Keep }>;
+
+/**
+ * Told of each result before its lock ends. Returns what is handed on in its place; `whole` if nothing of it is to be
+ * made any more, so that the lock may end at once.
+ */
+type Keep = (result: unknown, success: boolean) => Promise<{ result: unknown; whole: boolean }>;
+
 /** What every adapter takes beside the options of `createLocker`. */
 export interface LockTarget<Input extends unknown[]> extends LockerOptions, WithLockOptions {
   /**
@@ -38,6 +52,8 @@ export interface LockTarget<Input extends unknown[]> extends LockerOptions, With
    * `acquire`. @default one made from these options
    */
   locker?: LockSource | undefined;
+  /** Takes the lock in the locker's place. */
+  take?: Take | undefined;
 }
 
 /** What the adapters take whose handler makes a response. */
@@ -83,6 +99,7 @@ export interface Taken<L = Lock> {
   pace(): void;
   /** Says that the work got on. */
   progress(): void;
+  keep?: Keep | undefined;
 }
 
 /** The lock taken, or, while another holds it, the response in the handler's place. */
@@ -97,7 +114,7 @@ export interface Locking<Input extends unknown[], Response> {
 }
 
 /** The options that are no option of `createLocker`. */
-const adapterOptions = ["key", "ifBusy", "locker", "onError"];
+const adapterOptions = ["key", "ifBusy", "locker", "take", "onError"];
 
 /**
  * Checks an adapter's options, once.
@@ -108,7 +125,7 @@ export function locking<Input extends unknown[], Response>(
   options: AdapterOptions<Input, Response>,
   own: readonly string[] = adapterOptions,
 ): Locking<Input, Response> {
-  const { key, ifBusy = "throw", onError = print, locker: given, url, token, redis } = options;
+  const { key, ifBusy = "throw", onError = print, locker: given, take, url, token, redis } = options;
   if (typeof key !== "function") readTargets(key);
   if (ifBusy !== "throw" && ifBusy !== "skip")
     readFunction(ifBusy, "ifBusy", '"throw", "skip" or a function');
@@ -142,8 +159,10 @@ export function locking<Input extends unknown[], Response>(
       },
     });
     let lock: Lock;
+    let keep: Keep | undefined;
     try {
-      lock = await locker.acquire(key, asked);
+      if (take) ({ lock, keep } = await take(locker, asked, input));
+      else lock = await locker.acquire(key, asked);
     } catch (error) {
       if (error instanceof LockBusyError) return answerBusy(error, ifBusy, input);
       throw error;
@@ -151,7 +170,7 @@ export function locking<Input extends unknown[], Response>(
     if (failure && !lock.held) tell(onError, failure, ...input);
     const holdFor = longestWindow(readTargets(key), settings);
     const finish = once(finisher(lock, { ...settings, holdFor }));
-    return { lock, finish, pace, progress: () => progress(lock) };
+    return { lock, finish, pace, progress: () => progress(lock), keep };
   }
 
   return { enter, settings, onError };
@@ -276,6 +295,14 @@ export async function settle<T, L extends Partial<Lock>>(
 ): Promise<T> {
   try {
     const success = succeeded(result);
+    if (taken.keep && !lossOf(taken.lock)) {
+      const kept = await taken.keep(result, success);
+      result = kept.result as T;
+      if (kept.whole) {
+        await taken.finish(true);
+        return result;
+      }
+    }
     const finish: Finish = (whole) => taken.finish(whole && success);
     // A loss that is known is told in the result's place.
     const held = lossOf(taken.lock) ? undefined : hold(result, { ...taken, finish });

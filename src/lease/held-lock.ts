@@ -16,22 +16,32 @@ import { inspectedAs, newHandle } from "./handle.ts";
 import { createLease } from "./renewal.ts";
 import { clockedSignal } from "./signal.ts";
 
+/** A lock, and another way to end it than a release. */
+export interface Held {
+  lock: Lock;
+  /**
+   * Ends it by `ask`, which is asked until it is answered or the lease is over. Else as `lock.release`.
+   * @throws LockUnavailableError; it may be released then
+   */
+  endBy(ask: () => Promise<boolean>): Promise<boolean>;
+}
+
 /**
  * A lock that was just taken.
  * @param queued whether its attempt may stand in a queue
  */
-export function holdLock(attempt: Attempt, grant: Grant, queued: boolean): Lock {
+export function holdLock(attempt: Attempt, grant: Grant, queued: boolean): Held {
   return newLock(attempt, grant, queued);
 }
 
 /** A lock that was taken elsewhere. */
 export function resumeLock(attempt: Attempt, fence: number | undefined): Lock {
   const parts = attempt.claims.map((claim) => ({ claim, value: stateMark }));
-  return newLock(attempt, { parts, lease: 0, since: attempt.age, fence }, false);
+  return newLock(attempt, { parts, lease: 0, since: attempt.age, fence }, false).lock;
 }
 
 /** What the work gets if Redis cannot be asked, and it is to go on without the lock. */
-export function unheldLock(attempt: Attempt): Lock {
+export function unheldLock(attempt: Attempt): Held {
   return newLock(attempt, undefined, false);
 }
 
@@ -40,7 +50,7 @@ function newLock(
   attempt: Attempt,
   taken: Omit<Grant, "held" | "handedOver"> | undefined,
   queued: boolean,
-): Lock {
+): Held {
   const { claims, connection, key, settings } = attempt;
   const { ttl, owner, signal: outer, renew = 0 } = settings;
   const { parts = [], lease: firstLease = 0, since: sinceAcquired = attempt.age, fence } = taken ?? {};
@@ -141,16 +151,16 @@ function newLock(
     const [kept, free] = [true, false].map((has) =>
       parts.filter(({ claim }) => windowLeft(claim) > 0 === has),
     );
-    const keeping = keepOn(kept as Part[]);
+    const keeping = insist(() => keep(attempt, kept as Part[], (claim) => Math.max(1, windowLeft(claim))));
     const freed = free?.length ? await release(attempt, free) : true;
     return (await keeping) && freed;
   }
 
   /** It is tried until the lease ends, lest the work is done again. */
-  async function keepOn(parts: readonly Part[]): Promise<boolean> {
+  async function insist(ask: () => Promise<boolean>): Promise<boolean> {
     for (;;) {
       try {
-        return await keep(attempt, parts, (claim) => Math.max(1, windowLeft(claim)));
+        return await ask();
       } catch (error) {
         if (error instanceof RefusedError || leaseLeft(lease.belief()) <= 0) throw error;
       }
@@ -199,7 +209,10 @@ function newLock(
   };
   const token = claims.map((claim) => claim.token).join();
   const whole = Object.defineProperty(lock as Lock, "token", { value: token });
-  return inspectedAs(whole, () => ({ ...lock }));
+  return {
+    lock: inspectedAs(whole, () => ({ ...lock })),
+    endBy: (ask) => releaseOnce(() => insist(ask)),
+  };
 }
 
 /** Ends locks that are ours. True if they still were. */

@@ -32,7 +32,7 @@ export interface Lease {
 }
 
 /** Asks for a new lease, `ttl` ms long. A loss when the locks are not ours any more. */
-export type Extend = (attempt: Attempt, parts: readonly Part[], ttl: number) => Promise<Extension | Loss>;
+type Extend = (attempt: Attempt, parts: readonly Part[], ttl: number) => Promise<Extension | Loss>;
 
 interface Facts {
   /** A lease taken elsewhere ("resumed") is not known to be held before it is extended. */

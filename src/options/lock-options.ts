@@ -7,7 +7,7 @@ import { emptyTag } from "./targets.ts";
 const renewFor = duration(0, "10ms", "31d");
 
 // The one place for every option, its default and its check.
-const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
+export const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
   ttl: duration(10_000, "10ms", "24h"),
   wait: duration(0, 0, "24h"),
   renew: {

@@ -28,7 +28,7 @@ export function followAbandoned(attempt: Attempt, queued: boolean): void {
 }
 
 /** A lock as it is just after it was taken. */
-export function untouched(claim: Claim): Part {
+function untouched(claim: Claim): Part {
   return { claim, value: claim.value };
 }
 

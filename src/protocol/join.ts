@@ -1,9 +1,18 @@
 import type { Attempt, Claim, Part } from "./attempt.ts";
 import { lua } from "./lua.ts";
-import { busy, type Grant, granted, keysOf, type Outcome, unexpected } from "./protocol.ts";
+import {
+  busy,
+  type Grant,
+  granted,
+  keysOf,
+  type Outcome,
+  resultKey,
+  takesResult,
+  unexpected,
+} from "./protocol.ts";
 import { release } from "./release.ts";
 import { isOurs, isState, shortOwner, stateRoom } from "./state.ts";
-import { askTogether, runScript } from "./support.ts";
+import { type Asking, askTogether, runScript } from "./support.ts";
 import {
   askedTogether,
   fenceLife,
@@ -14,20 +23,34 @@ import {
 } from "./timing.ts";
 
 // Of one lock or several. Four KEYS for each: the lock, what an operator has set for it, the queue behind another
-// library's lock, our tombstone. Behind them a fencing counter for each, if a token is wanted.
+// library's lock, our tombstone. Behind them a fencing counter for each, if a token is wanted; and the result, for one lock of
+// mode 'f'.
 // ARGV[1] the lease in ms  ARGV[2] '' not to stand in the queue, else how many ms ago we first asked
 // ARGV[3] our owner, cut if it is to stand in a state  and three for each lock: our token, our mode, our weight
+// and, for mode 'f', our last ticket or 0
 // Replies
 //   {1, fencing token or 0, for each lock our plain value or 's2!'} when we hold all of them;
 //   {0, ':' and a holder's owner, ms left of its lease, 1 for another library's, else 0, which lock} when one of them is
-//   taken, and {…, our ticket, how many wait before us, for how many ms we count as alive} when we stand in its queue.
+//   taken, and {…, our ticket, how many wait before us, for how many ms we count as alive} when we stand in its queue;
+//   {2, result} when there is one for us, whoever has the lock; then we stand in no queue.
 // Takes the locks if all are free for us and nobody waits before us. Asked again by their holder, starts the leases anew.
 // Who waits stands in the queue first, so that a free lock is passed to whoever has waited longest.
 // Tickets and fencing tokens rise, also across a server's clock that steps back: max(previous + 1, server time).
 export const joinLua = lua`
 local ttl, ago, owner = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local locks, values = (#ARGV - 4) / 3, read()
+local locks, values = math.floor((#ARGV - 4) / 3), read()
 local states, holding = {}, {}
+
+local counters = #KEYS - 4 * locks
+if ARGV[5] == 'f' then
+  counters = counters - 1
+  local last, ends = (values[#KEYS] or ''):match('^r1:[^:]*:(%d+):(%d+):')
+  local ticket = tonumber(ARGV[7])
+  -- Anybody gets it for a while; later only who stood in the queue when it came.
+  if last and (ends == '0' or (ticket > 0 and ticket <= tonumber(last)) or now() < tonumber(ends)) then
+    return {2, values[#KEYS]}
+  end
+end
 
 -- Where a newcomer stands: at the end, but before all at the end who clearly asked later, and whose request was
 -- only faster. Nobody passes one that stood there before it first asked.
@@ -130,7 +153,7 @@ for i = 1, locks do
 end
 
 local fence = 0
-for i = 1, #KEYS - 4 * locks do
+for i = 1, counters do
   fence = math.max(fence, now(), (values[4 * locks + i] or 0) + 1)
 end
 local reply = {1, fence}
@@ -138,7 +161,7 @@ for i = 1, locks do
   hold(states[i], unpack(holding[i]))
   reply[i + 2] = keep(i, holding[i][1])
   local counter = KEYS[4 * locks + i]
-  if counter then call('SET', counter, fence, 'PX', ${fenceLife}) end
+  if i <= counters then call('SET', counter, fence, 'PX', ${fenceLife}) end
 end
 return reply`;
 
@@ -166,21 +189,37 @@ export async function join(attempt: Attempt, claims: readonly Claim[]): Promise<
 /**
  * Takes the lock, or stands in its queue for one stay more, in the place it had. Idempotent. A grant lasts as long as
  * the stay: it counts from when the last request was sent that was answered with the same ticket.
- * @param ago how many ms ago we first asked
+ * @param standing how many ms ago we first asked, and the ticket of our last stay, if there was one
  */
-export function joinQueue(attempt: Attempt, claim: Claim, ago: number): Promise<Outcome> {
-  return askJoin(attempt, [claim], ago);
+export function joinQueue(attempt: Attempt, claim: Claim, standing: Standing): Promise<Outcome> {
+  return askJoin(attempt, [claim], standing);
 }
 
-async function askJoin(attempt: Attempt, claims: readonly Claim[], ago?: number): Promise<Outcome> {
+/** As `joinQueue`, as the first that is asked at all: with the whole time of a request. */
+export function joinQueueFirst(attempt: Attempt, claim: Claim): Promise<Outcome> {
+  return askJoin(attempt, [claim], { ago: 0 }, { taking: true });
+}
+
+interface Standing {
+  ago: number;
+  ticket?: number | undefined;
+}
+
+async function askJoin(
+  attempt: Attempt,
+  claims: readonly Claim[],
+  { ago, ticket: before = 0 }: Partial<Standing> = {},
+  asking: Asking = { taking: true, waiting: ago !== undefined },
+): Promise<Outcome> {
   const { owner = "", ttl, fencing } = attempt.settings;
   const fences = fencing ? claims.map(({ redisKey }) => `${redisKey}:fence`) : [];
-  const keys = [...claims.flatMap(keysOf), ...fences];
+  const flights = claims.filter(takesResult);
+  const results = flights.map(({ redisKey }) => resultKey(redisKey));
+  const keys = [...claims.flatMap(keysOf), ...fences, ...results];
   // In a state there is room for some of an owner.
   const whole = ago === undefined && !claims.some(({ value }) => isState(value));
   const asked = claims.flatMap(({ token, mode, weight }) => [token, mode, weight]);
-  const args = [ttl, ago ?? "", whole ? owner : shortOwner(owner), ...asked];
-  const asking = { taking: true, waiting: ago !== undefined };
+  const args = [ttl, ago ?? "", whole ? owner : shortOwner(owner), ...asked, ...flights.map(() => before)];
   const { reply, sinceSent: since } = await runScript(attempt, "join", keys, args, asking);
   const [held, ...rest] = Array.isArray(reply) ? reply : [];
   if (held === 1) {
@@ -189,6 +228,7 @@ async function askJoin(attempt: Attempt, claims: readonly Claim[], ago?: number)
     if (!parts.every(({ claim, value }) => isOurs(value, claim.token))) throw unexpected(reply);
     return granted(attempt, parts, since, fencing ? fence : undefined);
   }
+  if (held === 2) return { ...busy(claims[0] as Claim), result: rest[0] };
   const [text, left, foreign, which, ticket, place, stay] = rest;
   const claim = claims[which - 1];
   if (typeof text !== "string" || typeof left !== "number" || !claim) throw unexpected(reply);

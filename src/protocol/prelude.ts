@@ -53,7 +53,9 @@ local function takeOut(state, kind, token)
   return from, mode, weight, ends, since, ticket, owner
 end
 
+-- Who waited for a result ('f') is an exclusive holder.
 local function hold(state, token, mode, weight, ends, since, owner)
+  if mode == 'f' then mode = 'x' end
   state.h = state.h .. line('h', token, mode, weight, ends, since, 0, owner)
 end
 
@@ -64,10 +66,11 @@ local function count(state, mode, weight)
 end
 
 -- Whether one may join the holders that were counted. A permit's mode is its limit; an operator's limit goes before.
+-- 'f' is as 'x'.
 local function fits(state, mode, weight)
   if state.paused or not state.kind then return not state.paused end
   local limit = tonumber(mode) and (state.limit or tonumber(mode))
-  return state.kind == (limit and 'permit' or mode) and mode ~= 'x' and
+  return state.kind == (limit and 'permit' or mode) and mode ~= 'x' and mode ~= 'f' and
     (not limit or state.sum + math.min(weight, limit) <= limit)
 end
 

@@ -24,6 +24,8 @@ export interface Busy {
   holder: Holder;
   /** Undefined if we do not stand in its queue. */
   queued: Queued | undefined;
+  /** The result of the work, in the lock's place: for a claim that takes one. */
+  result?: string;
 }
 
 /** What is known of another holder. */
@@ -84,6 +86,16 @@ export function lockKeys({ redisKey }: Claim): string[] {
 export function keysOf(claim: Claim): string[] {
   const { redisKey, token } = claim;
   return [...lockKeys(claim), `${redisKey}:waiters`, `${redisKey}:gone:${token}`];
+}
+
+/** Where the result of work under a lock is kept. */
+export function resultKey(redisKey: string): string {
+  return `${redisKey}:result`;
+}
+
+/** Whether a claim takes the result of a holder's work in the lock's place. */
+export function takesResult({ mode }: Claim): boolean {
+  return mode === "f";
 }
 
 /** A waiter's channel. Only a part of its token: channels stand in URLs. */

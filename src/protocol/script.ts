@@ -1,3 +1,4 @@
+import { deliverLua } from "./deliver.ts";
 import { extendLua } from "./extend.ts";
 import { joinLua } from "./join.ts";
 import { lua } from "./lua.ts";
@@ -17,6 +18,8 @@ function operations.release()${releaseLua}
 end
 function operations.extend()${extendLua}
 end
+function operations.deliver()${deliverLua}
+end
 return operations[ARGV[#ARGV]]()`;
 
-export type Operation = "join" | "release" | "extend";
+export type Operation = "join" | "release" | "extend" | "deliver";

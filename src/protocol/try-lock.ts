@@ -1,14 +1,14 @@
 import type { Since } from "../runtime.ts";
 import type { Attempt, Claim } from "./attempt.ts";
-import { join } from "./join.ts";
-import { busy, granted, type Outcome, unexpected } from "./protocol.ts";
+import { join, joinQueueFirst } from "./join.ts";
+import { busy, granted, type Outcome, takesResult, unexpected } from "./protocol.ts";
 import { decodePlain, isHeldBy, isState, stateMark } from "./state.ts";
 import { ask, tryCommand } from "./support.ts";
 
 /**
  * Takes all locks of the attempt if they are free or already ours: asked again, it gives the same answer.
  * One exclusive lock takes one plain command, if that says enough. Else the script is asked: for what is no exclusive
- * lock, for several, for a fencing token; and, if no waiting asks it, for a state, whose holder's lease may be over,
+ * lock, for several, for a fencing token, for a claim that takes a result, which stands in the queue at once; and, if no waiting asks it, for a state, whose holder's lease may be over,
  * and for a nil that does not say enough.
  */
 export async function tryLock(attempt: Attempt): Promise<Outcome> {
@@ -16,6 +16,7 @@ export async function tryLock(attempt: Attempt): Promise<Outcome> {
   const { ttl, fencing } = settings;
   const [claim, ...others] = claims as [Claim, ...Claim[]];
   const { redisKey, value } = claim;
+  if (takesResult(claim) && settings.wait) return joinQueueFirst(attempt, claim);
   if (fencing || others.length > 0 || isState(value)) return join(attempt, claims);
   const taking = { taking: true };
   if (connection.exact) {

@@ -45,7 +45,7 @@ export interface MemoryRedis {
  */
 export function createMemoryRedis(world: Surroundings): MemoryRedis {
   const data = createStrings(world.now);
-  const operations = { join, release, extend, look, finish, steer };
+  const operations = { join, release, extend, deliver, look, finish, steer };
 
   function command(name: string, ...args: string[]): unknown {
     const [key = "", value = "", option] = args;
@@ -91,10 +91,15 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
 
   function join(keys: string[], args: string[]): unknown {
     const [lease, asked = "", owner = "", ...claims] = args;
-    const locks = claims.length / 3;
+    const locks = Math.floor(claims.length / 3);
     const fences = 4 * locks;
     const now = world.now();
     const values = keys.map((key) => data.get(key));
+    const [, firstMode, , ticket] = claims;
+    const takesResult = firstMode === "f";
+    const [, last, ends] = (takesResult && /^r1:[^:]*:(\d+):(\d+):/.exec(values.at(-1) ?? "")) || [];
+    const forUs = ends === "0" || (ticket !== "0" && Number(ticket) <= Number(last)) || now < Number(ends);
+    if (last && forUs) return [2, values.at(-1)];
     const desks: Desk[] = [];
     const held: Entry[] = [];
 
@@ -144,12 +149,12 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
         return busy(i, `:${theirs}`, until - now, 0, i + 1, ...place);
       }
       // It may have become a reader since it asked.
-      const { mode: ourMode, since, until } = mine;
+      const { since, until } = mine;
       const leaseEnd = Math.max(until, now + Number(lease));
-      held[i] = { ...claim, mode: ourMode, ticket: 0, since, until: leaseEnd };
+      held[i] = { ...claim, mode: heldAs(mine.mode), ticket: 0, since, until: leaseEnd };
     }
 
-    const counters = keys.slice(fences);
+    const counters = keys.slice(fences, takesResult ? -1 : undefined);
     const fence = Math.max(...counters.map((key) => Math.max(now, Number(data.get(key) ?? 0) + 1)), 0);
     const left = desks.map((desk, i) => {
       const mine = held[i] as Entry;
@@ -200,6 +205,29 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       desk.pass();
       return desk.store();
     });
+  }
+
+  function deliver([key = "", operator = "", resultAt = "", counter]: string[], args: string[]): number {
+    const [token = "", mark, ms, text, fence] = args;
+    const there = data.get(key);
+    const opened = there === undefined ? undefined : open(key);
+    const desk = openDesk(key, opened, data.get(operator));
+    const stale = counter !== undefined && Number(data.get(counter) ?? 0) > Number(fence);
+    if (stale || !(desk.takeOut("holders", token) ?? desk.takeOut("holders", `${token}.ended`)))
+      return data.get(resultAt)?.startsWith(`r1:${mark}:`) ? 1 : 0;
+    const now = world.now();
+    const told = desk.state.waiters.filter(({ mode }) => mode === "f");
+    desk.state.waiters = desk.state.waiters.filter(({ mode }) => mode !== "f");
+    const life = told.length ? Math.max(Number(ms), desk.state.until - now) : Number(ms);
+    const last = decodePlain(there ?? "") ? 0 : desk.state.ticket;
+    const ends = life > Number(ms) ? now + Number(ms) : 0;
+    const result = `r1:${mark}:${last}:${ends}:${text}`;
+    if (life > 0) data.set(resultAt, result, life);
+    desk.pass();
+    desk.store();
+    for (const waiter of told)
+      world.publish(`sl:${waiter.token.slice(0, 18)}`, result.length > 4096 ? "=" : `=${result}`);
+    return 1;
   }
 
   function look(keys: string[]): unknown {
@@ -290,7 +318,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       fits({ mode, weight }: Pick<Entry, "mode" | "weight">): boolean {
         const [first] = state.holders;
         if (paused || !first) return !paused;
-        if (mode === "x" || kindOf(mode) !== kindOf(first.mode)) return false;
+        if (mode === "x" || mode === "f" || kindOf(mode) !== kindOf(first.mode)) return false;
         const limit = Number(limitSet || mode);
         const sum = state.holders.reduce((total, holder) => total + holder.weight, Math.min(weight, limit));
         return mode === "s" || sum <= limit;
@@ -304,7 +332,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
           if (waiter.until <= now) continue;
           desk.blocked = !desk.fits(waiter);
           if (desk.blocked) break;
-          state.holders.push({ ...waiter, since: now, ticket: 0 });
+          state.holders.push({ ...waiter, mode: heldAs(waiter.mode), since: now, ticket: 0 });
           desk.granted.push(waiter);
           rest = place;
         }
@@ -405,6 +433,11 @@ interface Desk {
   state: State;
   granted: Entry[];
   store(asker?: string): string;
+}
+
+/** Who waited for a result is an exclusive holder. */
+function heldAs(mode: string): string {
+  return mode === "f" ? "x" : mode;
 }
 
 /** A permit's mode is its limit. */

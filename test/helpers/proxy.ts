@@ -195,6 +195,7 @@ const operation = (name: string) => (words: unknown[]) => command("EVAL")(words)
 export const isJoin = operation("join");
 /** Of a holder, or of a waiter that leaves. */
 export const isReleaseScript = operation("release");
+export const isDelivery = operation("deliver");
 
 function headersOf(request: IncomingMessage): Record<string, string> {
   const own = /^(host|connection|content-length|transfer-encoding)$/;

@@ -38,6 +38,8 @@ export class Network {
   readonly #subscriptions = new Set<Subscription>();
   /** When the weather clears: from then on nothing gets lost or late. */
   clearsAt = Number.POSITIVE_INFINITY;
+  /** How many ms a request, reply or message takes on its way: from the first up to, but not, the second. */
+  latency: [number, number] = [1, 40];
 
   constructor(timeline: Timeline, random: Random, server: Server, faults: Faults, tally: Tally) {
     this.#timeline = timeline;
@@ -166,7 +168,7 @@ export class Network {
 
   #latency(): number {
     if (!this.#random.chance(this.#faults.delay) || this.#timeline.now >= this.clearsAt)
-      return this.#random.between(1, 40);
+      return this.#random.between(...this.latency);
     this.#tally.count("delays");
     // Half of it within a request's limit.
     return this.#random.between(100, this.#random.chance(0.5) ? 1000 : 8000);

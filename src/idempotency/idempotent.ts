@@ -1,0 +1,169 @@
+import type { Take } from "../adapters/run.ts";
+import type { Duration, Lock, Locker, LockOptions } from "../api.ts";
+import { LockBusyError, type LockError, LockOptionError, show } from "../errors.ts";
+import { ResultMismatchError } from "../single-flight/errors.ts";
+import { type OwnOptions, readOwn, takeFlight, unheldFlight } from "../single-flight/single-flight.ts";
+import { bodyOf, keyOf } from "./request.ts";
+import { type Kept, keep, readReply, refusal } from "./response.ts";
+
+/** Options of `idempotent`. */
+export interface IdempotentOptions<Input extends unknown[] = unknown[]> {
+  /**
+   * The key of a request, of all that the handler gets; undefined if it has none. Whoever knows a key gets its answer:
+   * put the account into it. @default method, path and the header `Idempotency-Key`
+   */
+  key?: ((...input: Input) => string | undefined | Promise<string | undefined>) | undefined;
+  /** Refuses a request without a key by 400. @default false: it is handled without a lock */
+  required?: boolean | undefined;
+  /** For how long the answer is kept. 0 to 31 days. @default "24h" */
+  keepFor?: Duration | undefined;
+  /** How long a second request waits for the answer to the first, before 409. @default 0 */
+  wait?: Duration | undefined;
+  /** Which answers are kept, by their status; 200 for a result without one. @default below 500 */
+  keepIf?: ((status: number) => boolean) | undefined;
+  /** The headers that are kept, in lower case. `set-cookie` never is. */
+  headers?: readonly string[] | undefined;
+  /** The longest answer that is kept, as text, in bytes. @default 262_144 */
+  maxBytes?: number | undefined;
+  /** Told why an answer is not kept that its own caller gets. @default console.error */
+  onError?: ((error: Error) => unknown) | undefined;
+}
+
+const keptHeaders = [
+  "content-type",
+  "content-language",
+  "content-encoding",
+  "location",
+  "etag",
+  "cache-control",
+  "link",
+  "retry-after",
+];
+
+/**
+ * The options that make a request with an `Idempotency-Key` handled once, to be spread into those of any adapter. Its
+ * answer is kept and given again to whoever comes with the key, with `Idempotency-Replayed: true`; 409 with `Retry-After`
+ * while the first is at work; 422 for another body; 400 without a key that is required. They follow
+ * draft-ietf-httpapi-idempotency-key-header. Without a key the handler runs without a lock: `lock.held` is false.
+ *
+ * @example
+ * export const POST = lockFetch({ ...idempotent({ required: true }) }, charge);
+ *
+ * @throws LockOptionError
+ */
+export function idempotent<Input extends unknown[] = unknown[]>(options: IdempotentOptions<Input> = {}) {
+  const {
+    key,
+    required = false,
+    keepFor = "24h",
+    wait = 0,
+    keepIf,
+    headers = keptHeaders,
+    ...rest
+  } = options;
+  const { maxBytes, onError } = rest;
+  const own = readOwn({ keepFor, maxBytes, onError });
+  for (const name of Object.keys(rest))
+    if (name !== "maxBytes" && name !== "onError")
+      throw new LockOptionError(name, "an unknown option", "one of those of idempotent");
+  for (const [name, value] of Object.entries({ key, keepIf }))
+    if (value !== undefined && typeof value !== "function")
+      throw new LockOptionError(name, show(value), "a function");
+  const allowed = headers.map((name) => name.toLowerCase()).filter((name) => name !== "set-cookie");
+  const settings: Settings = {
+    required,
+    own,
+    keep: { keepIf: keepIf ?? ((status) => status < 500), allowed, maxBytes: own.maxBytes },
+    keyOf: oncePerInput((key ?? keyOf) as Settings["keyOf"]),
+  };
+  return {
+    // The lock itself is taken by `take`. A batch processes those of one key in their order.
+    key: async (...input: Input): Promise<string> => {
+      const key = await settings.keyOf(...input);
+      return key && key.length <= 1024 ? key : "without a key";
+    },
+    wait,
+    ifBusy: (error: LockBusyError, ...input: unknown[]) =>
+      // biome-ignore lint/suspicious/noExplicitAny: an answer is what the adapter's own handler gives
+      (error instanceof Answered ? error.answer : refusal(409, error, input)) as any,
+    take: ((locker, asked, input) => takeRequest(locker as Locker, asked, input, settings)) as Take,
+  };
+}
+
+interface Settings {
+  required: boolean;
+  own: OwnOptions;
+  keep: Kept;
+  keyOf(...input: unknown[]): string | undefined | Promise<string | undefined>;
+}
+
+/** Asks for the key of a request once. */
+function oncePerInput(keyOf: Settings["keyOf"]): Settings["keyOf"] {
+  const known = new WeakMap<object, ReturnType<Settings["keyOf"]>>();
+  return (...input) => {
+    const first = Object(input[0]) as object;
+    if (!known.has(first)) known.set(first, keyOf(...input));
+    return known.get(first);
+  };
+}
+
+/** There is an answer already: how it comes to the adapter. */
+class Answered extends LockBusyError {
+  readonly answer: unknown;
+
+  constructor(key: string, answer: unknown) {
+    super(key, {});
+    this.answer = answer;
+  }
+}
+
+async function takeRequest(
+  locker: Locker,
+  asked: LockOptions,
+  input: readonly unknown[],
+  { required, own, keep: kept, keyOf }: Settings,
+) {
+  const key = (await keyOf(...input)) || undefined;
+  if (key === undefined || key.length > 1024) {
+    const message = key === undefined ? "Idempotency-Key is missing" : "Idempotency-Key is too long";
+    if (required || key) throw new Answered("", refusal(400, { code: "LOCK_OPTION", message }, input));
+    return { lock: unheldFlight(locker, "without a key", asked) };
+  }
+  const fingerprint = await bodyOf(input);
+  let flight: Awaited<ReturnType<typeof takeFlight>>;
+  try {
+    flight = await takeFlight(locker, key, { ...own, fingerprint }, asked);
+  } catch (error) {
+    if (error instanceof ResultMismatchError)
+      throw new Answered(key, refusal(422, error as LockError, input));
+    throw error;
+  }
+  if ("result" in flight) throw new Answered(key, readReply(flight.result, input));
+  const { lock, land } = flight;
+  return {
+    lock,
+    async keep(result: unknown, success: boolean) {
+      const { answer, text, error } = await keep(result, success, kept);
+      if (error) tell(own.onError, error);
+      // The adapter ends the lock by a release: that of a kept answer is its landing.
+      if (text !== undefined) landAtRelease(lock, () => land(text));
+      return { result: answer, whole: text !== undefined };
+    },
+  };
+}
+
+function landAtRelease(lock: Lock, land: () => Promise<boolean>): void {
+  const { release } = lock;
+  let landing: Promise<boolean> | undefined;
+  lock.release = (options) => {
+    if (options?.failed) return release(options);
+    landing ??= land();
+    return landing;
+  };
+}
+
+async function tell(listener: OwnOptions["onError"], error: Error): Promise<void> {
+  try {
+    await listener(error);
+  } catch {}
+}

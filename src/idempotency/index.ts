@@ -1,0 +1,1 @@
+export { type IdempotentOptions, idempotent } from "./idempotent.ts";
