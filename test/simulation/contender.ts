@@ -1,4 +1,4 @@
-import type { Lock, LockOptions, Target } from "../../src/index.ts";
+import type { Lock, LockEvent, LockOptions, Target } from "../../src/index.ts";
 import { readTargets } from "../../src/options/targets.ts";
 import { sleep } from "../../src/runtime.ts";
 import type { Library } from "./library.ts";
@@ -121,17 +121,9 @@ export class Contender {
     const { name, shares } = this;
     const asked = timeline.now;
     if (this.#around.tellsTime(this.#process)) referee.asks(name);
-    const self = this;
-    let waited = false;
     const options: LockOptions = {
       ...{ wait, ttl, renew, fencing, holdFor, owner: name, signal, requestTimeout: 1000 },
-      onEvent(event) {
-        if (event.type === "acquired" && event.granted) tally.count("handedOver");
-        if (event.type !== "waiting") return;
-        tally.count("timesWaiting");
-        waited = true;
-        self.#waits = true;
-      },
+      onEvent: (event) => this.#note(event),
     };
     const [only, ...others] = this.#targets;
     let lock: Lock;
@@ -156,7 +148,7 @@ export class Contender {
     tally.count("held");
     log(`${name} holds it for ${Math.round(lock.remaining)} ms`);
     if (others.length) tally.count("several");
-    if (others.length && waited) tally.count("severalAfterWaiting");
+    if (others.length && this.#waits) tally.count("severalAfterWaiting");
     let forget = this.#believe(lock, lock.fence);
     await this.#workHalf(lock);
     await this.#extend(lock);
@@ -169,6 +161,15 @@ export class Contender {
     await this.#workHalf(lock);
     forget();
     await this.#release(lock);
+  }
+
+  #note(event: LockEvent): void {
+    const { tally } = this.#around;
+    if (event.type === "acquired" && event.granted) tally.count("handedOver");
+    if (event.type === "released" && event.kept) tally.count("kept");
+    if (event.type !== "waiting") return;
+    tally.count("timesWaiting");
+    this.#waits = true;
   }
 
   /** @returns to be called when it does not believe so any more */
@@ -224,7 +225,8 @@ export class Contender {
     await new Promise<void>((resolve) => {
       timeline.schedule(handleTakes, resolve, process);
     });
-    const resumed = locker.resume(handle, { renew, holdFor, signal, requestTimeout: 1000 });
+    const options = { renew, holdFor, signal, requestTimeout: 1000 };
+    const resumed = locker.resume(handle, { ...options, onEvent: (event) => this.#note(event) });
     this.#resumed = true;
     // A lock that was lost meanwhile may have come to it once more, as it was first asked for.
     this.shares = this.shares.map((share) => ({ ...share, unsettled: true }));
