@@ -196,7 +196,7 @@ describe.each([...backends, memoryEngine()])(
         const key = freshKey();
         const lock = await locker.acquire(key);
         const controller = new AbortController();
-        const waiting = locker.acquire(key, { wait: "1h", signal: controller.signal });
+        const waiting = locker.acquire(key, { wait: "1h", signal: controller.signal, requestTimeout: 500 });
         const reason = new Error("no longer needed");
         setTimeout(() => controller.abort(reason), 50);
         await expect(waiting).rejects.toBe(reason);
