@@ -160,7 +160,7 @@ export function lockManager(locker: Locker): WebLockManager {
       });
     });
     try {
-      const result = await Promise.race([lost, (async () => call())()]);
+      const result = await Promise.race([lost, finished(call, lock)]);
       forget();
       // A release that cannot be asked for is an event: the lock ends with its lease.
       if (!(await lock.release().catch(() => true))) throw stolen(lock);
@@ -174,10 +174,19 @@ export function lockManager(locker: Locker): WebLockManager {
     }
   }
 
+  /** Settles as the work does, once who comes next has a place: it asked before the lock is let go. */
+  async function finished(call: () => unknown, { key }: Lock): Promise<unknown> {
+    try {
+      return await call();
+    } finally {
+      await line.nextPlaced(key);
+    }
+  }
+
   return {
     request,
     async query() {
-      await line.placed();
+      await line.allPlaced();
       const snapshot: WebLockSnapshot = { held: [], pending: [] };
       const seen = new Set<string>();
       let cursor: string | undefined;

@@ -7,37 +7,50 @@ export interface Line {
    */
   stand<T>(key: string, shared: boolean, ask: (placed: () => void) => Promise<T>): Promise<T>;
   /** Resolves once every request up to now is placed. */
-  placed(): Promise<unknown>;
+  allPlaced(): Promise<unknown>;
+  /** Resolves once the first request for a lock is placed, if there is one that is not. */
+  nextPlaced(key: string): Promise<void> | undefined;
+}
+
+/** A request that is not placed yet. */
+interface Standing {
+  shared: boolean;
+  placed: Promise<void>;
 }
 
 /** Two HTTP requests may overtake each other. Without a line, the second of two requests might get the lock first. */
 export function createLine(): Line {
+  const lines = new Map<string, Standing[]>();
   let last: Promise<unknown> = Promise.resolve();
-  /** Of each name the requests that are not placed yet: all of them, and those that a reader competes with. */
-  const names = new Map<string, { all: Promise<unknown>; exclusive: Promise<unknown> }>();
 
   return {
     async stand(key, shared, ask) {
+      const line = lines.get(key) ?? [];
+      lines.set(key, line);
+      const before = line.filter((other) => !(shared && other.shared)).map(({ placed }) => placed);
       const earlier = last;
-      const before = names.get(key) ?? { all: Promise.resolve(), exclusive: Promise.resolve() };
       let tell = () => {};
-      const placed = new Promise<void>((resolve) => {
-        tell = resolve;
-      });
-      const all = Promise.all([before.all, placed]);
-      const own = { all, exclusive: shared ? before.exclusive : all };
-      names.set(key, own);
-      last = Promise.all([earlier, placed]).then(() => {
-        if (names.get(key) === own) names.delete(key);
-      });
+      const standing: Standing = {
+        shared,
+        placed: new Promise((resolve) => {
+          tell = () => {
+            if (line.includes(standing)) line.splice(line.indexOf(standing), 1);
+            if (line.length === 0 && lines.get(key) === line) lines.delete(key);
+            resolve();
+          };
+        }),
+      };
+      line.push(standing);
+      last = Promise.all([earlier, standing.placed]);
       try {
-        await (shared ? before.exclusive : before.all);
+        await Promise.all(before);
         return await ask(tell);
       } finally {
         tell();
         await earlier;
       }
     },
-    placed: () => last,
+    allPlaced: () => last,
+    nextPlaced: (key) => lines.get(key)?.[0]?.placed,
   };
 }
