@@ -12,8 +12,7 @@ test("a locker shows its defaults, checked, which nobody can change", () => {
 });
 
 test("a locker's members are its own, and need no `this`: a spread one is a locker", async () => {
-  const inner = memoryLocker();
-  expect(Object.keys(inner).sort()).toEqual([
+  expect(Object.keys(locker()).sort()).toEqual([
     "acquire",
     "options",
     "resume",
@@ -21,7 +20,7 @@ test("a locker's members are its own, and need no `this`: a spread one is a lock
     "tryAcquire",
     "withLock",
   ]);
-  const { acquire, tryAcquire, withLock, resume } = { ...inner };
+  const { acquire, tryAcquire, withLock, resume } = { ...memoryLocker() };
   const lock = await acquire("k");
   expect(await tryAcquire("k")).toBe(null);
   expect(await resume(JSON.stringify(lock)).release()).toBe(true);

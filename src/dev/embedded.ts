@@ -1,14 +1,16 @@
 import { createServer, type Socket } from "node:net";
-import type { Peers } from "./peers.ts";
-import { refusedNames } from "./refused.ts";
+import { embeddedCommands } from "./embedded-commands.ts";
+import { keepInFile } from "./embedded-file.ts";
+import type { EmbeddedEngine, OptionalPackages } from "./optional-packages.ts";
 import { createSocketPath } from "./socket-path.ts";
+import { unsupportedNames } from "./unsupported-commands.ts";
 
 /** The embedded engine, a Redis in this process. */
 export interface Embedded {
   /** `unix:///…`, as ioredis takes it: a socket that only this user can reach. */
   url: string;
   /** What the engine calls its own MONITOR. */
-  monitorFeed: InstanceType<NonNullable<Peers["RedisServerState"]>>["monitorFeed"];
+  monitorFeed: InstanceType<EmbeddedEngine["RedisServerState"]>["monitorFeed"];
   close(): Promise<void>;
 }
 
@@ -17,37 +19,16 @@ export interface Embedded {
  * an HTTP request for commands, so that a web page could write to it.
  * It is put together from its parts, because its own server listens on every network interface and waits at its end for
  * each client to leave.
+ *
+ * @param file where its data is kept. Without it, nowhere.
  */
-export async function startEmbedded(peers: Peers): Promise<Embedded> {
-  const {
-    RedisServerState,
-    createRedisCommandExecutor,
-    attachSession,
-    SocketConnectionTransport,
-    RedisResult,
-  } = peers;
-  if (
-    !RedisServerState ||
-    !createRedisCommandExecutor ||
-    !attachSession ||
-    !SocketConnectionTransport ||
-    !RedisResult
-  ) {
-    throw new Error("The embedded engine was not loaded");
-  }
+export async function startEmbedded(packages: OptionalPackages, file: string | undefined): Promise<Embedded> {
+  const { embeddedEngine } = packages;
+  if (!embeddedEngine) throw new Error("The embedded engine was not loaded");
+  const { RedisServerState, attachSession, SocketConnectionTransport } = embeddedEngine;
   const state = new RedisServerState({ databaseCount: 16 });
-  const executor = createRedisCommandExecutor();
-  const { executeRaw, executePlanSync } = executor;
-  // What the engine itself trips over (`INFO constructor`) would end the connection, and with it everybody's commands.
-  executor.executeRaw = (...command) =>
-    executeRaw
-      .apply(executor, command)
-      .catch(() => RedisResult.error("internal error of the embedded engine", "ERR"));
-  // The engine runs a plan in this way for a script alone. RESET or SELECT there would act on everybody's connection.
-  executor.executePlanSync = (plan, context) =>
-    refusedNames.has(plan.definition.name.toUpperCase())
-      ? RedisResult.error("This Redis command is not allowed from script", "ERR")
-      : executePlanSync.call(executor, plan, context);
+  const kept = file === undefined ? undefined : keepInFile(state, file);
+  const executor = createExecutor(embeddedEngine);
   const sockets = new Set<Socket>();
   let connections = 0;
   // Without noDelay, small replies wait some 40 ms for the client to acknowledge the one before.
@@ -74,7 +55,28 @@ export async function startEmbedded(peers: Peers): Promise<Embedded> {
       for (const socket of sockets) socket.destroy();
       await closed;
       socketPath.remove();
+      kept?.close();
       state.close();
     },
   };
+}
+
+function createExecutor(engine: EmbeddedEngine) {
+  const { createRedisCommandExecutor, RedisResult } = engine;
+  const executor = createRedisCommandExecutor();
+  // The engine has no other way to put a command in the place of its own.
+  const { registry } = executor as unknown as { registry: InstanceType<EmbeddedEngine["CommandRegistry"]> };
+  for (const command of embeddedCommands(engine, (name) => registry.get(name))) registry.override(command);
+  const { executeRaw, executePlanSync } = executor;
+  // What the engine itself trips over (`INFO constructor`) would end the connection, and with it everybody's commands.
+  executor.executeRaw = (...command) =>
+    executeRaw
+      .apply(executor, command)
+      .catch(() => RedisResult.error("internal error of the embedded engine", "ERR"));
+  // The engine runs a plan in this way for a script alone. RESET or SELECT there would act on everybody's connection.
+  executor.executePlanSync = (plan, context) =>
+    unsupportedNames.has(plan.definition.name.toUpperCase())
+      ? RedisResult.error("This Redis command is not allowed from script", "ERR")
+      : executePlanSync.call(executor, plan, context);
+  return executor;
 }

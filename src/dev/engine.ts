@@ -1,21 +1,26 @@
 import { randomUUID } from "node:crypto";
 import type { Redis, RedisOptions } from "ioredis";
 import type { Command } from "./command.ts";
+import { configCommand } from "./config-command.ts";
 import { startEmbedded } from "./embedded.ts";
 import {
-  createExtensions,
+  conditionalCommands,
   type Extensions,
-  type Features,
   inTurn,
+  isAnswer,
   noExtensions,
-  withoutLockingFlag,
+  type Prepared,
 } from "./extensions.ts";
+import { functionTwins } from "./functions.ts";
 import { isMonitoring, type Monitor, monitorOf, monitorOfEmbedded } from "./monitor.ts";
-import type { Peers } from "./peers.ts";
+import type { OptionalPackages } from "./optional-packages.ts";
+import { createReplicaWait, type ReplicaWait, waitsForReplicas } from "./replication.ts";
 import type { RedisValue, Reply } from "./reply.ts";
-import { guardScript, withoutGuard } from "./script-guard.ts";
+import { flagsForEmbedded, withoutLockingFlag } from "./script-flags.ts";
+import { createGuard } from "./script-guard.ts";
 import { runsScript, type ScriptWatch, watchScripts } from "./script-watch.ts";
 import { rewriteScripts } from "./scripts.ts";
+import { upstashAnswers } from "./upstash-answers.ts";
 
 /** The Redis behind the server: one given by URL or the embedded one, both spoken to in the same way. */
 export interface Engine {
@@ -24,7 +29,7 @@ export interface Engine {
   run(commands: Command[]): Promise<Outcome<Reply[]>>;
   /** Runs them in MULTI and EXEC. One error when the transaction was discarded. */
   transact(commands: Command[]): Promise<Outcome<Reply[] | { error: string }>>;
-  /** Whether the command leaves all data as it is. When in doubt, no. */
+  /** Whether the command leaves all as it is. When in doubt, no. */
   onlyReads(command: Command): boolean;
   /** One more connection to the same Redis, for subscriptions. */
   connectAnother(): Promise<Redis>;
@@ -40,36 +45,56 @@ interface Outcome<T> {
 /** Redis cannot be asked at the moment. What this says must not look like an error of Redis, which begins with ERR. */
 export class EngineUnreachable extends Error {}
 
+export interface EngineOptions {
+  /** The URL of a Redis. Without it, the embedded engine is started. */
+  redis: string | undefined;
+  /** Where the embedded engine keeps its data. Without it, nowhere. */
+  file: string | undefined;
+  /** Whether to make up for what Upstash has and the engine lacks. */
+  extensions: boolean;
+  /** Answers what is not the engine's matter. */
+  answers: Extensions;
+}
+
 export async function openEngine(
-  peers: Peers,
-  redis: string | undefined,
-  extensions: boolean,
+  packages: OptionalPackages,
+  { redis, file, extensions, answers }: EngineOptions,
 ): Promise<Engine> {
-  const embedded = redis === undefined ? await startEmbedded(peers) : undefined;
+  const embedded = redis === undefined ? await startEmbedded(packages, file) : undefined;
   const url = redis ?? (embedded?.url as string);
   const closers: (() => unknown)[] = [() => embedded?.close()];
   const close = async () => {
     for (const closer of closers.splice(0).reverse()) await closer();
   };
   try {
-    const main = await connect(peers, url);
+    const main = await connect(packages, url);
     closers.push(() => main.disconnect());
-    const monitor = embedded ? monitorOfEmbedded(embedded.monitorFeed) : await openMonitor(peers, url);
+    const monitor = embedded ? monitorOfEmbedded(embedded.monitorFeed) : await openMonitor(packages, url);
     const watch = monitor && watchScripts(main, monitor, randomUUID());
     closers.push(() => watch?.close());
-    const extended = extensions ? await extensionsFor(main) : noExtensions;
-    const guarded = rewriteScripts({
-      script: (text) => guardScript(text, "script"),
-      library: (text) => guardScript(text, "library"),
-      undo: withoutGuard,
-    });
-    const prepare = embedded ? extended : inTurn(guarded, extended);
+    // Conditions are made up for as a whole, so that all of them are of one kind.
+    const conditions = extensions && !(await hasConditions(main));
+    const guard = rewriteScripts(createGuard({ embedded: embedded !== undefined, conditions }));
+    const prepare = [
+      answers,
+      configCommand,
+      // First of those that change scripts: what comes after it adds scripts of its own, which need no guard.
+      guard,
+      ...(extensions ? [upstashAnswers] : []),
+      ...(extensions && !embedded ? [functionTwins] : []),
+      ...(conditions ? [conditionalCommands] : []),
+      ...(extensions ? [await scriptFlags(main, embedded !== undefined)] : []),
+    ].reduce(inTurn, noExtensions);
+    // The embedded engine has no replicas, and answers at once.
+    const replicas = embedded ? undefined : createReplicaWait(() => connect(packages, url), reply);
+    closers.push(() => replicas?.close());
     const readOnly = await readOnlyCommands(main);
     return {
       url,
-      ...runner(main, watch, prepare),
-      onlyReads: (command) => readOnly.has(command[0].toLowerCase()),
-      connectAnother: () => connect(peers, url),
+      ...runner(main, watch, prepare, replicas),
+      onlyReads: ([name, subcommand = ""]) =>
+        readOnly.has(name.toLowerCase()) || readOnly.has(`${name} ${subcommand}`.toLowerCase()),
+      connectAnother: () => connect(packages, url),
       close,
     };
   } catch (error) {
@@ -82,52 +107,78 @@ export async function openEngine(
  * All of one batch is written in one go, in the same turn of the event loop: so nobody else's command comes between a
  * MULTI and its EXEC, nor between a script and the mark that its calls are counted up to.
  */
-function runner(main: Redis, watch: ScriptWatch | undefined, prepare: typeof noExtensions) {
+function runner(
+  main: Redis,
+  watch: ScriptWatch | undefined,
+  prepare: Extensions,
+  replicas: ReplicaWait | undefined,
+) {
   const send = (command: Command) => reply(main, command);
 
-  async function run(commands: Command[]): Promise<Outcome<Reply[]>> {
+  async function runBatch(commands: Command[]): Promise<Outcome<Reply[]>> {
     const prepared = commands.map(prepare);
-    const replies = prepared.map(({ send: what }) => ("error" in what ? what : send(what)));
+    const replies = prepared.map(({ send: what }) => (isAnswer(what) ? what : send(what)));
     const calls = commands.some(runsScript) ? watch?.calls() : undefined;
-    const answer = (await Promise.all(replies)).map((item, i) => prepared[i]?.answer(item) ?? item);
+    const answer = await answers(await Promise.all(replies), prepared);
     return { answer, calls: (await calls) ?? [] };
+  }
+
+  async function run(commands: Command[]): Promise<Outcome<Reply[]>> {
+    const next = replicas ? commands.findIndex(waitsForReplicas) : -1;
+    if (!replicas || next === -1) return runBatch(commands);
+    // What stands before it has to be written first, and what comes after it has to wait for it.
+    const before = await runBatch(commands.slice(0, next));
+    const waited = await replicas.wait(commands[next] as Command);
+    const after = await run(commands.slice(next + 1));
+    return {
+      answer: [...before.answer, waited, ...after.answer],
+      calls: [...before.calls, ...after.calls],
+    };
   }
 
   async function transact(commands: Command[]): Promise<Outcome<Reply[] | { error: string }>> {
     const prepared = commands.map(prepare);
-    const invalid = prepared.find(({ send: what }) => "error" in what);
-    if (invalid && "error" in invalid.send) return { answer: discarded(invalid.send.error), calls: [] };
-    const queued = [
-      send(["MULTI"]),
-      ...prepared.map(({ send: what }) => send(what as Command)),
-      send(["EXEC"]),
-    ];
+    const invalid = prepared.find(({ send: what }) => isAnswer(what) && "error" in what)?.send;
+    if (invalid && "error" in invalid) return { answer: discarded(invalid.error), calls: [] };
+    // An answer that needs no engine keeps its place.
+    const asked = prepared.filter(({ send: what }) => !isAnswer(what));
+    const queued = [send(["MULTI"]), ...asked.map(({ send: what }) => send(what as Command)), send(["EXEC"])];
     const calls = commands.some(runsScript) ? watch?.calls() : undefined;
     const replies = await Promise.all(queued);
-    return { answer: transactionAnswer(replies, prepared), calls: (await calls) ?? [] };
+    const answer = await transactionAnswer(replies, asked);
+    if ("error" in answer) return { answer, calls: (await calls) ?? [] };
+    const rest = answer.values();
+    return {
+      answer: prepared.map(({ send: what }) => (isAnswer(what) ? what : (rest.next().value as Reply))),
+      calls: (await calls) ?? [],
+    };
+  }
+
+  function answers(replies: Reply[], prepared: Prepared[]): Promise<Reply[]> {
+    return Promise.all(replies.map((item, i) => prepared[i]?.answer(item, send) ?? item));
+  }
+
+  async function transactionAnswer(
+    replies: Reply[],
+    prepared: Prepared[],
+  ): Promise<Reply[] | { error: string }> {
+    const exec = replies.at(-1) as Reply;
+    if ("error" in exec) {
+      // The first error while queueing says what was wrong; that of EXEC only that something was.
+      const cause = replies.slice(1, -1).findIndex((item) => "error" in item);
+      const queueing = replies[cause + 1];
+      if (cause === -1 || !queueing) return exec;
+      const [answer] = await answers([queueing], [prepared[cause] as Prepared]);
+      return answer && "error" in answer ? discarded(answer.error) : exec;
+    }
+    const values = Array.isArray(exec.result) ? exec.result : [];
+    const items = values.map(
+      (value): Reply => (value instanceof Error ? { error: value.message } : { result: value }),
+    );
+    return answers(items, prepared);
   }
 
   return { run, transact };
-}
-
-function transactionAnswer(
-  replies: Reply[],
-  prepared: ReturnType<typeof noExtensions>[],
-): Reply[] | { error: string } {
-  const exec = replies.at(-1) as Reply;
-  if ("error" in exec) {
-    // The first error while queueing says what was wrong; that of EXEC only that something was.
-    const cause = replies.slice(1, -1).findIndex((item) => "error" in item);
-    const queueing = replies[cause + 1];
-    if (cause === -1 || !queueing) return exec;
-    const answer = prepared[cause]?.answer(queueing) ?? queueing;
-    return "error" in answer ? discarded(answer.error) : exec;
-  }
-  const values = Array.isArray(exec.result) ? exec.result : [];
-  return values.map((value, i) => {
-    const item: Reply = value instanceof Error ? { error: value.message } : { result: value };
-    return prepared[i]?.answer(item) ?? item;
-  });
 }
 
 function discarded(why: string): { error: string } {
@@ -149,8 +200,8 @@ function isRedisError(error: unknown): error is Error {
   return error instanceof Error && error.name === "ReplyError";
 }
 
-async function connect(peers: Peers, url: string, options: RedisOptions = {}): Promise<Redis> {
-  const redis = new peers.Redis(url, {
+async function connect(packages: OptionalPackages, url: string, options: RedisOptions = {}): Promise<Redis> {
+  const redis = new packages.Redis(url, {
     lazyConnect: true,
     // Integers as their digits: above 2^53 a number would be another one. Strings come as Buffers.
     stringNumbers: true,
@@ -187,8 +238,8 @@ function addressIn(url: string): string {
 }
 
 /** Undefined where MONITOR is refused, by an ACL for instance: then a script is billed as one command. */
-async function openMonitor(peers: Peers, url: string): Promise<Monitor | undefined> {
-  const monitor = await connect(peers, url, { monitor: true, enableReadyCheck: false });
+async function openMonitor(packages: OptionalPackages, url: string): Promise<Monitor | undefined> {
+  const monitor = await connect(packages, url, { monitor: true, enableReadyCheck: false });
   const allowed = await new Promise<boolean>((resolve) => {
     monitor.once("monitoring", () => resolve(true));
     monitor.once("error", () => resolve(false));
@@ -201,26 +252,44 @@ async function openMonitor(peers: Peers, url: string): Promise<Monitor | undefin
 
 const asItIs = (text: string) => text;
 
-/** Makes up for what the engine lacks. It is asked by commands that leave nothing behind. */
-async function extensionsFor(main: Redis): Promise<Extensions> {
+/** Asked by commands that leave nothing behind. Valkey has IFEQ alone. */
+async function hasConditions(main: Redis): Promise<boolean> {
   const missing = `serverless-lock:${randomUUID()}`;
-  const works = async (...command: Command) => "result" in (await reply(main, command));
-  const [delex, setIfEq, allowKeyLocking, echo] = await Promise.all([
-    works("DELEX", missing, "IFEQ", ""),
-    works("SET", missing, "", "IFEQ", ""),
-    works("EVAL", "#!lua flags=allow-key-locking\nreturn 1", "0"),
-    works("ECHO", ""),
+  const digest = "0".repeat(16);
+  const replies = await Promise.all([
+    reply(main, ["DIGEST", missing]),
+    ...["IFEQ", "IFNE", "IFDEQ", "IFDNE"].map((condition) =>
+      reply(main, ["DELEX", missing, condition, digest]),
+    ),
+    // XX keeps them from creating the key.
+    ...["IFEQ", "IFNE", "IFDEQ", "IFDNE"].map((condition) =>
+      reply(main, ["SET", missing, "", condition, digest, "XX"]),
+    ),
   ]);
-  const extended = createExtensions({ delex, setIfEq, echo } satisfies Features);
-  if (allowKeyLocking) return extended;
-  return inTurn(extended, rewriteScripts({ script: withoutLockingFlag, library: asItIs, undo: asItIs }));
+  return replies.every((answer) => "result" in answer);
 }
 
+/** Takes out of a script's first line what this engine does not know, and Upstash does. */
+async function scriptFlags(main: Redis, embedded: boolean): Promise<Extensions> {
+  if (embedded) return rewriteScripts(flagsForEmbedded);
+  const asked = await reply(main, ["EVAL", "#!lua flags=allow-key-locking\nreturn 1", "0"]);
+  if ("result" in asked) return noExtensions;
+  return rewriteScripts({ script: withoutLockingFlag, library: asItIs, undo: asItIs });
+}
+
+/** Those that COMMAND says so of, and those that it does not know, or has no flag for. */
 async function readOnlyCommands(main: Redis): Promise<Set<string>> {
-  const names = new Set(["ping", "echo", "time", "publish"]);
+  const names = new Set([
+    ...["ping", "echo", "time", "dbsize", "digest", "memory usage", "object encoding", "object freq"],
+    ...["object idletime", "object refcount", "xinfo stream", "xinfo groups", "xinfo consumers"],
+    ...["pubsub channels", "pubsub numsub", "pubsub numpat"],
+  ]);
   const all = await main.call("COMMAND").catch(() => []);
   for (const [name, , flags] of all as [string, number, string[]][]) {
-    if (flags.includes("readonly")) names.add(name);
+    // A script that may not write may still publish, and be kept.
+    if (flags.includes("readonly") && !RUNS_CODE.test(name)) names.add(name.toLowerCase());
   }
   return names;
 }
+
+const RUNS_CODE = /^(eval|evalsha|fcall)_ro$/i;

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { FaultDice } from "./fault-dice.ts";
 import type { RequestFault } from "./faults.ts";
-import type { Chance } from "./faults-chance.ts";
 
-/** One request at the door, in both shapes, and what executes it. */
+/** One request at the gate, in both shapes, and what executes it. */
 export interface Exchange {
   request: Request;
   incoming: IncomingMessage;
@@ -10,13 +10,13 @@ export interface Exchange {
   execute(request: Request): Response | Promise<Response>;
 }
 
-/** Lets a command's request meet what chance has for it. */
-export async function faultyCommand(chance: Chance, exchange: Exchange): Promise<Response> {
+/** Lets a command's request meet what the dice say. */
+export async function faultyCommand(dice: FaultDice, exchange: Exchange): Promise<Response> {
   const { request, incoming, outgoing, execute } = exchange;
-  const fault = chance.request();
+  const fault = dice.request();
   if (fault === undefined) return execute(request);
   const { socket } = incoming;
-  const delay = chance.delay();
+  const delay = dice.delay();
   const faults: Record<RequestFault, () => Response | Promise<Response>> = {
     async dropRequest() {
       // Closed with something unread, the connection would be reset.
@@ -58,8 +58,8 @@ export async function faultyCommand(chance: Chance, exchange: Exchange): Promise
 }
 
 /** The same for the request of an event stream. */
-export async function faultyStream(chance: Chance, exchange: Exchange): Promise<Response> {
-  const { fault, cutAfter } = chance.stream();
+export async function faultyStream(dice: FaultDice, exchange: Exchange): Promise<Response> {
+  const { fault, cutAfter } = dice.stream();
   if (fault === "sseRefuse") return html(503, "Service Unavailable");
   if (fault === "sseStall") {
     return new Response(new ReadableStream(), { headers: { "Content-Type": "text/event-stream" } });

@@ -48,7 +48,7 @@ export interface Faults extends Partial<Record<FaultKind, number | undefined>> {
 
 /** The faults, checked. */
 export interface FaultSettings {
-  chances: Partial<Record<FaultKind, number>>;
+  odds: Partial<Record<FaultKind, number>>;
   seed: number | undefined;
   /** Milliseconds. */
   delay: number;
@@ -67,13 +67,13 @@ export function readFaults(faults: unknown): FaultSettings {
       throw new LockOptionError(name, "an unknown fault", `one of ${NAMES.join(", ")}`);
   }
   const given = faults as Record<string, unknown>;
-  const chances: FaultSettings["chances"] = {};
+  const odds: FaultSettings["odds"] = {};
   for (const kind of FAULT_KINDS) {
-    if (given[kind] !== undefined) chances[kind] = probability(kind, given[kind]);
+    if (given[kind] !== undefined) odds[kind] = probability(kind, given[kind]);
   }
-  atMostOne(REQUEST_KINDS, chances);
-  atMostOne(STREAM_KINDS, chances);
-  return { chances, seed: readSeed(given.seed), delay: readDelay(given.delay ?? "5s") };
+  atMostOne(REQUEST_KINDS, odds);
+  atMostOne(STREAM_KINDS, odds);
+  return { odds, seed: readSeed(given.seed), delay: readDelay(given.delay ?? "5s") };
 }
 
 function probability(kind: FaultKind, value: unknown): number {
@@ -81,10 +81,10 @@ function probability(kind: FaultKind, value: unknown): number {
   throw new LockOptionError(kind, show(value), "a probability from 0 to 1");
 }
 
-/** A request meets one kind at most, so their chances share what there is. */
-function atMostOne(kinds: readonly FaultKind[], chances: FaultSettings["chances"]): void {
-  const used = kinds.filter((kind) => chances[kind]);
-  const sum = used.reduce((total, kind) => total + (chances[kind] ?? 0), 0);
+/** A request meets one kind at most, so their probabilities sum to 1 at most. */
+function atMostOne(kinds: readonly FaultKind[], odds: FaultSettings["odds"]): void {
+  const used = kinds.filter((kind) => odds[kind]);
+  const sum = used.reduce((total, kind) => total + (odds[kind] ?? 0), 0);
   // Ten times 0.1 is a little more or less than 1.
   if (sum > 1 + 1e-9)
     throw new LockOptionError(used.join(" + "), `${Number(sum.toFixed(6))}`, "at most 1 together");

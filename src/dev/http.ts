@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Context, Hono } from "hono";
+import type { Activity } from "./activity.ts";
 import {
   type Command,
   commandFromBody,
@@ -8,12 +9,13 @@ import {
   MalformedRequest,
 } from "./command.ts";
 import { type Engine, EngineUnreachable } from "./engine.ts";
-import { eventStream } from "./event-stream.ts";
+import { messageStream, openEventStream } from "./event-stream.ts";
 import type { Counter } from "./meter.ts";
 import type { Network } from "./network.ts";
-import { refusal } from "./refused.ts";
-import { type Reply, toJson } from "./reply.ts";
+import { type Reply, toJson, toResp2 } from "./reply.ts";
 import type { Kind, Subscriptions } from "./subscriptions.ts";
+import { refusal } from "./unsupported-commands.ts";
+import type { User } from "./users.ts";
 
 /** Upstash's default limit, in bytes. */
 const MAX_BODY = 10 * 1024 * 1024;
@@ -25,10 +27,16 @@ export interface Parts {
   subscriptions: Subscriptions;
   network: Network;
   counter: Counter;
+  activity: Activity;
 }
 
-/** Upstash's REST API, for requests that carried the token. */
-export function addRoutes(app: Hono, { engine, subscriptions, network, counter }: Parts): Hono {
+/** What the gate tells of a request. */
+export interface ApiBindings {
+  user: User;
+}
+
+/** Upstash's REST API, for requests that carried a token. */
+export function addRoutes(app: Hono, { engine, subscriptions, network, counter, activity }: Parts): Hono {
   const syncToken = createSyncToken();
 
   app.onError((error, c) => {
@@ -44,8 +52,13 @@ export function addRoutes(app: Hono, { engine, subscriptions, network, counter }
         Allow: METHODS.join(", "),
       });
     }
-    if ((c.req.header("upstash-response-format") ?? "json") !== "json") {
-      return c.json({ error: "ERR the dev server has no other response format than json" }, 400);
+    const format = c.req.header("upstash-response-format") ?? "json";
+    // Both are refused with 400, https://upstash.com/docs/redis/features/restapi says, and not in which words.
+    if (format !== "json" && format !== "resp2") {
+      return c.json({ error: `ERR unknown response format '${format}', expected json or resp2` }, 400);
+    }
+    if (format === "resp2" && wantsBase64(c)) {
+      return c.json({ error: "ERR Upstash-Encoding: base64 goes with the response format json only" }, 400);
     }
     return next();
   });
@@ -54,8 +67,9 @@ export function addRoutes(app: Hono, { engine, subscriptions, network, counter }
 
   app.all("/pipeline", async (c) => {
     const commands = commandsFromBody(await body(c), "pipeline");
-    const refused = commands.map(refusal);
+    const refused = commands.map((command) => refusalFor(c, command));
     const allowed = commands.filter((_, i) => refused[i] === undefined);
+    activity.tell(allowed);
     const { answer, calls } = await engine.run(allowed);
     bill(commands, calls);
     const rest = answer.values();
@@ -68,13 +82,25 @@ export function addRoutes(app: Hono, { engine, subscriptions, network, counter }
 
   app.all("/multi-exec", async (c) => {
     const commands = commandsFromBody(await body(c), "transaction");
-    const error = commands.map(refusal).find((refused) => refused !== undefined);
+    const error = commands.map((command) => refusalFor(c, command)).find((refused) => refused !== undefined);
+    if (error === undefined) activity.tell(commands);
     const { answer, calls } =
       error === undefined
         ? await engine.transact(commands)
         : { answer: { error: `EXECABORT Transaction discarded because of: ${error}` }, calls: [] };
     bill(commands, calls);
-    return respond(c, commands, answer);
+    // Transactions are answered in JSON, whatever format is asked for.
+    return respondInJson(c, commands, answer);
+  });
+
+  app.all("/monitor", (c) => {
+    if (userOf(c).readOnly) return c.json({ error: noPermission("monitor") }, 400);
+    if (c.req.method === "HEAD") return c.body(null, 200, EVENT_STREAM);
+    counter.command("monitor");
+    const stream = openEventStream(network, () => unfollow());
+    const unfollow = activity.follow({ line: stream.write, end: stream.finish });
+    stream.write('"OK"');
+    return c.body(stream.body, 200, EVENT_STREAM);
   });
 
   app.all("/subscribe/*", (c) => stream(c, "subscribe"));
@@ -82,11 +108,19 @@ export function addRoutes(app: Hono, { engine, subscriptions, network, counter }
   app.all("*", async (c) => answerOne(c, commandFromPath(target(c), await body(c))));
 
   async function answerOne(c: Context, command: Command): Promise<Response> {
-    const error = refusal(command);
+    const error = refusalFor(c, command);
+    if (error === undefined) activity.tell([command]);
     const { answer, calls } =
       error === undefined ? await engine.run([command]) : { answer: [{ error }], calls: [] };
     bill([command], calls);
     return respond(c, [command], answer[0] as Reply);
+  }
+
+  /** Why the command is not run for this user, or undefined when it is. */
+  function refusalFor(c: Context, command: Command): string | undefined {
+    const allowed =
+      !userOf(c).readOnly || (engine.onlyReads(command) && !READ_BY_OWNER_ONLY.test(command[0]));
+    return refusal(command) ?? (allowed ? undefined : noPermission(command[0]));
   }
 
   async function stream(c: Context, kind: Kind): Promise<Response> {
@@ -97,8 +131,8 @@ export function addRoutes(app: Hono, { engine, subscriptions, network, counter }
     // A stream that nobody reads would never end.
     if (c.req.method === "HEAD") return c.body(null, 200, EVENT_STREAM);
     for (const _ of channels) counter.command(kind);
-    const messages = await eventStream(kind, channels, subscriptions, network, (count) => {
-      for (let i = 0; i < count; i++) counter.command(kind === "subscribe" ? "unsubscribe" : "punsubscribe");
+    const messages = await messageStream(kind, channels, subscriptions, network, () => {
+      for (const _ of channels) counter.command(kind === "subscribe" ? "unsubscribe" : "punsubscribe");
     }).catch((error: Error) => {
       throw new EngineUnreachable(`Redis cannot be reached to subscribe: ${error.message}`);
     });
@@ -111,9 +145,19 @@ export function addRoutes(app: Hono, { engine, subscriptions, network, counter }
   }
 
   function respond(c: Context, commands: Command[], answer: Reply | Reply[]): Response {
-    if (!commands.every(engine.onlyReads)) syncToken.change();
-    c.header("upstash-sync-token", syncToken.read());
-    const base64 = c.req.header("upstash-encoding")?.toLowerCase() === "base64";
+    if (c.req.header("upstash-response-format") !== "resp2") return respondInJson(c, commands, answer);
+    addSyncToken(c, commands);
+    // Upstash promises what a connection would bring: of a pipeline that is one reply after the other.
+    const replies = Array.isArray(answer) ? answer : [answer];
+    const status = !Array.isArray(answer) && "error" in answer ? 400 : 200;
+    return c.body(Buffer.concat(replies.map(toResp2)), status, {
+      "Content-Type": "application/octet-stream",
+    });
+  }
+
+  function respondInJson(c: Context, commands: Command[], answer: Reply | Reply[]): Response {
+    addSyncToken(c, commands);
+    const base64 = wantsBase64(c);
     const json = (text: string, status: 200 | 400) =>
       c.body(text, status, { "Content-Type": "application/json" });
     if (Array.isArray(answer))
@@ -121,7 +165,25 @@ export function addRoutes(app: Hono, { engine, subscriptions, network, counter }
     return json(toJson(answer, base64), "error" in answer ? 400 : 200);
   }
 
+  function addSyncToken(c: Context, commands: Command[]): void {
+    if (!commands.every((command) => engine.onlyReads(command) || /^publish$/i.test(command[0]))) {
+      syncToken.change();
+    }
+    c.header("upstash-sync-token", syncToken.read());
+  }
+
   return app;
+}
+
+const userOf = (c: Context) => (c.env as ApiBindings).user;
+const wantsBase64 = (c: Context) => c.req.header("upstash-encoding")?.toLowerCase() === "base64";
+
+/** Reads that Upstash keeps from a read-only token (https://upstash.com/docs/redis/features/restapi). */
+const READ_BY_OWNER_ONLY = /^(keys|scan)$/i;
+
+/** The words of Redis 6, which Upstash's are a copy of. Its status is not documented: 400 is that of a failed command. */
+function noPermission(name: string): string {
+  return `NOPERM this user has no permissions to run the '${name.toLowerCase()}' command or its subcommand`;
 }
 
 /** Path and query as they came: Hono's own are decoded, and an argument may hold an encoded slash. */

@@ -10,6 +10,8 @@ export interface DevServerOptions {
   host?: string | undefined;
   /** The token a request must carry. Default: a random one. */
   token?: string | undefined;
+  /** A second token, which may read and nothing else. Default: a random one. */
+  readOnlyToken?: string | undefined;
   /**
    * URL of the Redis to serve, `redis://…`, `rediss://…` or `unix:///path`. Default: an embedded engine, empty at each
    * start. Such a Redis is watched with MONITOR, which is how the commands inside scripts are counted; over `unix:`
@@ -17,11 +19,16 @@ export interface DevServerOptions {
    */
   redis?: string | undefined;
   /**
-   * Whether to make up for what Upstash has and the engine lacks: `DELEX`, `SET … IFEQ|IFNE`, `ECHO`, the script flag
-   * `allow-key-locking`, and Upstash's words for an unknown command. False hands on the engine's own errors, to test
-   * against an older server. Default: true.
+   * Whether to make up for what Upstash has and the engine lacks (`DELEX`, `DIGEST`, `SET … IFEQ|IFNE|IFDEQ|IFDNE`, the
+   * script flag `allow-key-locking`), and to answer as Upstash where it answers otherwise than Redis. False hands on
+   * the engine's own answers, to test against an older server. Default: true.
    */
   extensions?: boolean | undefined;
+  /**
+   * A file that keeps the embedded engine's data from one start to the next. It is made when it is not there, and
+   * written half a second after a change and at the end. Default: none, empty at each start.
+   */
+  file?: string | undefined;
   /** The simulated round trip, in milliseconds or as `"20ms"`, half of it on the way there. Default: 0. */
   latency?: number | string | undefined;
   /** Added to each round trip at random, between nothing and this, in milliseconds or as `"5ms"`. Default: 0. */
@@ -35,7 +42,9 @@ export interface Settings {
   port: number;
   host: string;
   token: string;
+  readOnlyToken: string;
   redis: string | undefined;
+  file: string | undefined;
   extensions: boolean;
   /** Milliseconds. */
   latency: number;
@@ -44,7 +53,9 @@ export interface Settings {
   faults: FaultSettings | undefined;
 }
 
-const NAMES = ["port", "host", "token", "redis", "extensions", "latency", "jitter", "faults"];
+const NAMES = [
+  ...["port", "host", "token", "readOnlyToken", "redis", "file", "extensions", "latency", "jitter", "faults"],
+];
 
 /** @throws {LockOptionError} naming the option, what came and what fits. */
 export function settingsOf(options: DevServerOptions = {}): Settings {
@@ -55,8 +66,10 @@ export function settingsOf(options: DevServerOptions = {}): Settings {
   return {
     port: port(options.port ?? 0),
     host: host(options.host ?? "127.0.0.1"),
-    token: token(options.token ?? randomBytes(24).toString("base64url")),
+    token: token("token", options.token ?? randomToken()),
+    readOnlyToken: readOnlyToken(options),
     redis: options.redis === undefined ? undefined : redisUrl(options.redis),
+    file: options.file === undefined ? undefined : file(options),
     extensions: extensions(options.extensions ?? true),
     latency: roundTrip("latency", options.latency ?? 0),
     jitter: roundTrip("jitter", options.jitter ?? 0),
@@ -74,11 +87,27 @@ function host(value: unknown): string {
   throw new LockOptionError("host", show(value), 'an address or name to listen on, such as "127.0.0.1"');
 }
 
-function token(value: unknown): string {
+const randomToken = () => randomBytes(24).toString("base64url");
+
+function readOnlyToken(options: DevServerOptions): string {
+  const value = token("readOnlyToken", options.readOnlyToken ?? randomToken());
+  if (value !== options.token) return value;
+  throw new LockOptionError("readOnlyToken", "the same as token", "another one: that one may write");
+}
+
+function file(options: DevServerOptions): string {
+  const { file: value, redis } = options;
+  if (redis !== undefined)
+    throw new LockOptionError("file", "beside redis", "alone: a Redis of your own keeps its data itself");
+  if (typeof value === "string" && value !== "" && !value.includes("\0")) return value;
+  throw new LockOptionError("file", show(value), "a file's path");
+}
+
+function token(name: string, value: unknown): string {
   // What a header can carry; the value itself stays out of the message.
   if (typeof value === "string" && /^[\x21-\x7e]+$/.test(value)) return value;
   throw new LockOptionError(
-    "token",
+    name,
     typeof value === "string" ? "an unsuitable string" : show(value),
     "printable ASCII without spaces",
   );

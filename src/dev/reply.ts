@@ -27,3 +27,23 @@ function valueToJson(value: RedisValue, base64: boolean): string {
   if (typeof value === "string") return value;
   return JSON.stringify(value instanceof Error ? value.message : value);
 }
+
+/**
+ * A reply in RESP2. The client here does not tell a status from a string, nor a missing array from a missing string:
+ * OK and PONG are written as statuses, every nil as a missing string.
+ */
+export function toResp2(reply: Reply): Buffer {
+  return Buffer.concat("error" in reply ? [line("-", reply.error)] : valueToResp2(reply.result));
+}
+
+const STATUSES = ["OK", "PONG"];
+const line = (mark: string, text: string) => Buffer.from(`${mark}${text.replace(/[\r\n]+/g, " ")}\r\n`);
+
+function valueToResp2(value: RedisValue): Buffer[] {
+  if (Array.isArray(value)) return [line("*", `${value.length}`), ...value.flatMap(valueToResp2)];
+  if (value instanceof Error) return [line("-", value.message)];
+  if (value === null) return [line("$", "-1")];
+  if (typeof value === "string") return [line(":", value)];
+  if (STATUSES.includes(value.toString())) return [line("+", value.toString())];
+  return [line("$", `${value.length}`), value, Buffer.from("\r\n")];
+}

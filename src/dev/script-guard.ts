@@ -1,4 +1,6 @@
-import { refusedNames } from "./refused.ts";
+import { CONDITIONAL_LUA, EXTENSION_MARK } from "./conditional-commands.ts";
+import type { Rewrite } from "./scripts.ts";
+import { unsupportedNames } from "./unsupported-commands.ts";
 
 // What a request may not run, a script may not run either. The embedded engine is told so (embedded.ts). A Redis of the
 // user's own cannot be: an ACL user for it would change that server, and stay there if this process is killed. So a
@@ -12,26 +14,62 @@ const PLAIN =
 /** A line that is all comment. It holds nothing by which a string that began above could end on it. */
 const COMMENT_LINE = /^[ \t]*--[^\]["'\r\n]*$/gm;
 
-const refused = [...refusedNames].map((name) => `["${name}"]=1`).join(",");
+const refused = [...unsupportedNames].map((name) => `["${name}"]=1`).join(",");
+
+/** A name that the text has to say for a script to be able to call a command on a condition. */
+const CONDITIONAL = /delex|digest|ifd?(?:eq|ne)/i;
+
+/** Lua on one line: a script's lines keep their numbers. */
+const onOneLine = (lua: string) => lua.trim().replace(/\s*\n\s*/g, " ");
+
+/** Shows script-watch.ts where a stand-in begins and ends, so that what it calls is billed as one command. */
+const mark = (name: string) => `redis.pcall("ECHO","${EXTENSION_MARK} "${name})`;
 
 /**
  * `guarded("call")` is a `redis.call` that refuses what requests may not run. MULTI stands in for it: Redis refuses that
  * to every script, in its own words. Globals are looked up when it is called: while a library is loaded there are none.
  */
-const GUARDED = `local refused={${refused}} local function guarded(run) return function(name,...) \
-if type(name)=="string" and refused[string.upper(name)] then return (redis[run]("MULTI")) end \
-return (redis[run](name,...)) end end`;
+function guardedCall({ conditions, embedded }: GuardOptions): string {
+  return [
+    `local refused={${embedded ? "" : refused}}`,
+    conditions ? onOneLine(CONDITIONAL_LUA) : "local function conditional() end",
+    "local function guarded(run) return function(name,...)",
+    'if type(name)=="string" then local upper=string.upper(name)',
+    'if refused[upper] then return (redis[run]("MULTI")) end',
+    "local standin=conditional(upper,...)",
+    `if standin then ${mark("..upper")} local reply=standin(...) ${mark("")}`,
+    `if run=="call" and type(reply)=="table" and reply.err then ${embedded ? "error(reply.err,0)" : "error(reply)"} end return reply end end`,
+    "return (redis[run](name,...)) end end",
+  ].join(" ");
+}
 const CALLS = `call=guarded("call"),pcall=guarded("pcall")`;
 
 /** What stands in for `redis` in a script: all else is as it was. */
 const IN_SCRIPT = `setmetatable({${CALLS}},{__index=redis,__newindex=redis,__metatable=false})`;
 
+/** Behind a function's name: the same function, with the flag `no-writes`. FCALL_RO runs it (functions.ts). */
+export const TWIN_SUFFIX = "__no_writes";
+
+/** A `redis.register_function` that registers each function's twin too. While a library is loaded, Lua's own functions are missing. */
+const REGISTER = onOneLine(`
+function(...)
+  local given, callback = ...
+  local spec = callback == nil and given or {function_name = given, callback = callback}
+  redis.register_function(...)
+  local flags, own = {"no-writes"}, spec.flags or {}
+  for index = 1, #own do
+    if own[index] ~= "no-writes" then flags[#flags + 1] = own[index] end
+  end
+  redis.register_function({
+    function_name = spec.function_name .. "${TWIN_SUFFIX}", callback = spec.callback, flags = flags
+  })
+end`);
+
 /** The same in a library, where some of `redis` is there while it is loaded, and the rest when its functions run. */
 const IN_LIBRARY = `{${[
   CALLS,
-  ...["register_function", "log", "REDIS_VERSION", "REDIS_VERSION_NUM"].map(
-    (name) => `${name}=redis.${name}`,
-  ),
+  `register_function=${REGISTER}`,
+  ...["log", "REDIS_VERSION", "REDIS_VERSION_NUM"].map((name) => `${name}=redis.${name}`),
   ...["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].map((name) => `${name}=redis.${name}`),
   "REPL_NONE=0,REPL_AOF=1,REPL_SLAVE=2,REPL_REPLICA=2,REPL_ALL=3",
   ...["error_reply", "status_reply", "sha1hex", "setresp", "set_repl", "acl_check_cmd"].map(
@@ -39,30 +77,50 @@ const IN_LIBRARY = `{${[
   ),
 ].join(",")}}`;
 
-const guard = (redis: string) =>
-  `local redis=(function() ${GUARDED} return ${redis} end)() \
-local server,_G,getfenv,setfenv,load,loadstring=redis; `;
-const GUARDS = { script: guard(IN_SCRIPT), library: guard(IN_LIBRARY) };
-
-/**
- * The script as it may run: as it is if all that it calls is named in it and allowed; otherwise with a guard on its
- * first line, after which `redis` and `server` refuse, and no other way to the functions behind is left. An error that
- * Redis raises in a guarded script has the guard's line, and `load`, `loadstring` and `_G` are nil in it.
- */
-export function guardScript(text: string, kind: keyof typeof GUARDS): string {
-  if (isPlain(text)) return text;
-  const [shebang = ""] = /^#![^\n]*\n?/.exec(text) ?? [];
-  return shebang + GUARDS[kind] + text.slice(shebang.length);
+/** Which scripts are given another `redis`, and why. */
+export interface GuardOptions {
+  /** The embedded engine itself refuses in scripts what requests may not run, and raises errors as texts. */
+  embedded: boolean;
+  /** Makes up for DELEX, DIGEST and `SET` on a condition in scripts that name them. */
+  conditions: boolean;
 }
 
-/** The script or library as its author wrote it. */
-export function withoutGuard(text: string): string {
-  return text.replace(GUARDS.script, "").replace(GUARDS.library, "");
+/**
+ * The guard of scripts and libraries for one engine. A guarded text has the guard on its first line, after which `redis`
+ * and `server` refuse, and no other way to the functions behind is left. An error that Redis raises in a guarded script
+ * has the guard's line, and `load`, `loadstring` and `_G` are nil in it.
+ */
+export function createGuard({ embedded, conditions }: GuardOptions): Rewrite {
+  const refuse = !embedded;
+  const prelude = (redis: string, conditional: boolean) =>
+    `local redis=(function() ${guardedCall({ embedded, conditions: conditional })} return ${redis} end)() ` +
+    `${refuse ? "local server,_G,getfenv,setfenv,load,loadstring=redis" : "local server=redis"}; `;
+  const preludes = [false, true].map((conditional) => ({
+    script: prelude(IN_SCRIPT, conditional),
+    library: prelude(IN_LIBRARY, conditional),
+  }));
+  const wanted = (text: string) => conditions && CONDITIONAL.test(text);
+
+  function guarded(text: string, kind: "script" | "library"): string {
+    const [shebang = ""] = /^#![^\n]*\n?/.exec(text) ?? [];
+    const { [kind]: added } = preludes[Number(wanted(text))] as (typeof preludes)[number];
+    return shebang + added + text.slice(shebang.length);
+  }
+
+  return {
+    script: (text) => ((refuse && !isPlain(text)) || wanted(text) ? guarded(text, "script") : text),
+    // Every library of a real Redis: its functions need their twins.
+    library: (text) => (refuse ? guarded(text, "library") : text),
+    undo: (text) =>
+      preludes.reduce((whole, { script, library }) => whole.replace(script, "").replace(library, ""), text),
+  };
 }
 
 function isPlain(text: string): boolean {
   const code = text.replace(COMMENT_LINE, "");
   const plain = [...code.matchAll(PLAIN)];
   const named = plain.map(({ groups }) => (groups?.double ?? groups?.single ?? "").toUpperCase());
-  return !named.some((name) => refusedNames.has(name)) && plain.length === (code.match(WAY_IN) ?? []).length;
+  return (
+    !named.some((name) => unsupportedNames.has(name)) && plain.length === (code.match(WAY_IN) ?? []).length
+  );
 }

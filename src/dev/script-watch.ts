@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import type { Command } from "./command.ts";
-import { EXTENSION_MARK } from "./extensions.ts";
+import { EXTENSION_MARK } from "./conditional-commands.ts";
 import type { Monitor, MonitorLine } from "./monitor.ts";
 
 /**
@@ -36,6 +36,8 @@ export function watchScripts(main: Redis, monitor: Monitor, id: string): ScriptW
   let own = "";
   let calls: string[] = [];
   let counting = false;
+  // While a stand-in works in a script: what it calls is billed as the one command that it stands for.
+  let standingIn = false;
 
   function mark(): Promise<string[]> {
     if (!monitor.running() || main.status !== "ready") return Promise.resolve([]);
@@ -54,9 +56,15 @@ export function watchScripts(main: Redis, monitor: Monitor, id: string): ScriptW
 
   function line({ source, name, first }: MonitorLine): void {
     if (source === "lua") {
-      if (counting) calls.push(name);
+      if (!counting) return;
+      if (first.startsWith(EXTENSION_MARK)) {
+        const [standsFor] = first.slice(EXTENSION_MARK.length).trim().split(" ");
+        standingIn = standsFor !== "";
+        if (standsFor) calls.push(standsFor);
+      } else if (!standingIn) calls.push(name);
       return;
     }
+    standingIn = false;
     counting = source === own && RUNS_A_SCRIPT.has(name.toUpperCase()) && !first.startsWith(EXTENSION_MARK);
     if (waiting.has(first)) {
       own = source;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Command } from "./command.ts";
-import type { Extensions, Prepared } from "./extensions.ts";
+import { type Extensions, type Prepared, plain } from "./extensions.ts";
 import type { RedisValue, Reply } from "./reply.ts";
 
 /** How a text is changed for the engine, and back. */
@@ -9,19 +9,24 @@ export interface Rewrite {
   library(text: string): string;
   /** A library's text as its author knows it. */
   undo(text: string): string;
+  /** Whether the script says of itself that it does not write, in a way that the engine does not know. */
+  onlyReads?(text: string): boolean;
 }
 
 /**
  * Hands scripts and libraries to the engine in another text, and keeps up the appearance that they went through as they
  * were: the same SHA, the same line numbers, the same code in FUNCTION LIST.
  */
-export function rewriteScripts({ script, library, undo }: Rewrite): Extensions {
+export function rewriteScripts({ script, library, undo, onlyReads = () => false }: Rewrite): Extensions {
   // The SHA of a script as its author knows it, and as the engine knows it. Only changed scripts are in here.
   const engineSha = new Map<string, string>();
   const authorSha = new Map<string, string>();
+  // The SHA, as their authors know it, of scripts that only read.
+  const readers = new Set<string>();
 
   function changed(text: string): string {
     const engineText = script(text);
+    if (onlyReads(text)) readers.add(sha1(text));
     if (engineText !== text) {
       engineSha.set(sha1(text), sha1(engineText));
       authorSha.set(sha1(engineText), sha1(text));
@@ -37,10 +42,12 @@ export function rewriteScripts({ script, library, undo }: Rewrite): Extensions {
     const subcommand = text.toUpperCase();
     const code = rest.at(-1)?.toString() ?? "";
     if (name === "EVAL" || name === "EVAL_RO") {
-      return first === "" ? plain(command) : withAuthorSha([verb, changed(text), ...rest]);
+      const run = onlyReads(text) ? "EVAL_RO" : verb;
+      return first === "" ? plain(command) : withAuthorSha([run, changed(text), ...rest]);
     }
     if (name === "EVALSHA" || name === "EVALSHA_RO") {
-      return withAuthorSha([verb, shaForEngine(text), ...rest]);
+      const run = readers.has(text.toLowerCase()) ? "EVALSHA_RO" : verb;
+      return withAuthorSha([run, shaForEngine(text), ...rest]);
     }
     if (name === "SCRIPT" && subcommand === "LOAD" && rest.length === 1) {
       return { ...plain([verb, first, changed(code)]), answer: answerOfLoad };
@@ -71,10 +78,6 @@ export function rewriteScripts({ script, library, undo }: Rewrite): Extensions {
   function answerOfLoad(reply: Reply): Reply {
     return mapped(reply, (sha) => authorSha.get(sha) ?? sha);
   }
-}
-
-function plain(send: Command): Prepared {
-  return { send, answer: (reply) => reply };
 }
 
 /** The reply with each of its strings changed. */

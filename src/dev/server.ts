@@ -1,22 +1,26 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { addDoor } from "./door.ts";
+import { createActivity } from "./activity.ts";
 import { openEngine } from "./engine.ts";
+import { createDice } from "./fault-dice.ts";
 import { type FaultKind, type Faults, readFaults } from "./faults.ts";
-import { createChance } from "./faults-chance.ts";
+import { addGate } from "./gate.ts";
 import { addRoutes } from "./http.ts";
 import { answerMalformed } from "./malformed.ts";
 import { createCounter, type Meter } from "./meter.ts";
 import { createNetwork } from "./network.ts";
+import { loadOptionalPackages } from "./optional-packages.ts";
 import { type DevServerOptions, settingsOf } from "./options.ts";
-import { loadPeers } from "./peers.ts";
 import { createSubscriptions } from "./subscriptions.ts";
+import { createUsers } from "./users.ts";
 
 export interface DevServer {
   /** What goes into `UPSTASH_REDIS_REST_URL`. */
   url: string;
   /** What goes into `UPSTASH_REDIS_REST_TOKEN`. */
   token: string;
+  /** A second token, which may read and nothing else. Upstash has one of each database too. */
+  readOnlyToken: string;
   /**
    * The Redis behind it, for a client that looks at the data directly, such as ioredis: the URL that was given, or a
    * `unix:///…` of the embedded engine, which only this user's processes can reach.
@@ -48,16 +52,18 @@ export interface DevServer {
  */
 export async function startDevServer(options?: DevServerOptions): Promise<DevServer> {
   const settings = settingsOf(options);
-  const peers = await loadPeers(settings.redis === undefined);
-  const engine = await openEngine(peers, settings.redis, settings.extensions);
+  const packages = await loadOptionalPackages(settings.redis === undefined);
+  const users = createUsers(settings);
+  const { redis, file, extensions } = settings;
+  const engine = await openEngine(packages, { redis, file, extensions, answers: users.restToken });
+  const activity = createActivity();
   const subscriptions = createSubscriptions(engine.connectAnother);
   const counter = createCounter();
   const network = createNetwork(settings);
-  const chance = createChance(settings.faults ?? readFaults({}));
-  const { token } = settings;
-  const api = addRoutes(new peers.Hono(), { engine, subscriptions, network, counter });
-  const app = addDoor(new peers.Hono(), { token, network, chance, counter, api });
-  const listener = peers.getRequestListener(app.fetch, {
+  const dice = createDice(settings.faults ?? readFaults({}));
+  const api = addRoutes(new packages.Hono(), { engine, subscriptions, network, counter, activity });
+  const app = addGate(new packages.Hono(), { users, network, dice, counter, api });
+  const listener = packages.getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
     // What cannot even be made a Request of, such as a path with a backslash, does not reach the app.
     errorHandler: () => Response.json({ error: "ERR failed to parse command" }, { status: 400 }),
@@ -73,6 +79,7 @@ export async function startDevServer(options?: DevServerOptions): Promise<DevSer
   const close = () => {
     closing ??= (async () => {
       subscriptions.close();
+      activity.close();
       await new Promise<void>((resolve) => {
         http.close(() => resolve());
         http.closeAllConnections();
@@ -86,12 +93,13 @@ export async function startDevServer(options?: DevServerOptions): Promise<DevSer
     const port = await listen(http, settings.port, settings.host);
     return {
       url: `http://${reachable(settings.host)}:${port}`,
-      token,
+      token: settings.token,
+      readOnlyToken: settings.readOnlyToken,
       redisUrl: engine.url,
       meter: counter.read,
       resetMeter: counter.reset,
-      setFaults: (faults) => chance.set(readFaults(faults)),
-      fired: chance.fired,
+      setFaults: (faults) => dice.set(readFaults(faults)),
+      fired: dice.fired,
       close,
     };
   } catch (error) {

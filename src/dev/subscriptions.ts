@@ -8,78 +8,90 @@ export interface Listener {
   end(): void;
 }
 
-/** Subscriptions of many listeners over one connection, which Redis is asked for once per channel or pattern. */
+/**
+ * Subscriptions of many listeners. Redis counts its clients, in what PUBLISH and PUBSUB NUMSUB answer: so two that
+ * listen to the same channel have a connection each. Those of different channels share one.
+ */
 export interface Subscriptions {
-  /** Resolves once Redis has confirmed it. Several calls with the same listener are ended by one `remove`. */
+  /** Resolves once Redis has confirmed it. */
   add(kind: Kind, channel: string, listener: Listener): Promise<void>;
-  /** Ends all subscriptions of the listener, in Redis too where nobody else has them. */
+  /** Ends the listener's subscription, in Redis too. */
   remove(listener: Listener): void;
   close(): void;
 }
 
-/** @param connect opens the connection, at the first subscription. */
+/** A connection, and who listens on it to what. */
+interface Link {
+  redis: Promise<Redis>;
+  topics: Record<Kind, Map<string, Listener>>;
+}
+
+const KINDS = ["subscribe", "psubscribe"] as const;
+
+/** @param connect opens a connection, when one is needed. */
 export function createSubscriptions(connect: () => Promise<Redis>): Subscriptions {
-  let connection: Promise<Redis> | undefined;
-  const topics: Record<Kind, Map<string, Set<Listener>>> = { subscribe: new Map(), psubscribe: new Map() };
+  const links = new Set<Link>();
 
-  function open(): Promise<Redis> {
-    connection ??= connect().then(
-      (redis) => {
-        redis.on("messageBuffer", (channel: Buffer, payload: Buffer) =>
-          deliver(topics.subscribe.get(channel.toString()), payload, channel),
-        );
-        redis.on("pmessageBuffer", (pattern: string | Buffer, channel: Buffer, payload: Buffer) =>
-          deliver(topics.psubscribe.get(pattern.toString()), payload, channel),
-        );
-        // What was published meanwhile is lost: a listener has to know, and to ask again.
-        redis.on("close", endAll);
-        return redis;
-      },
-      (error) => {
-        connection = undefined;
-        throw error;
-      },
-    );
-    return connection;
+  function open(): Link {
+    const topics: Link["topics"] = { subscribe: new Map(), psubscribe: new Map() };
+    const redis = connect().then((redis) => {
+      redis.on("messageBuffer", (channel: Buffer, payload: Buffer) =>
+        topics.subscribe.get(channel.toString())?.message(payload, channel),
+      );
+      redis.on("pmessageBuffer", (pattern: string | Buffer, channel: Buffer, payload: Buffer) =>
+        topics.psubscribe.get(pattern.toString())?.message(payload, channel),
+      );
+      // What was published meanwhile is lost: a listener has to know, and to ask again.
+      redis.on("close", () => endAll(link));
+      return redis;
+    });
+    const link: Link = { redis, topics };
+    links.add(link);
+    redis.catch(() => links.delete(link));
+    return link;
   }
 
-  function deliver(listeners: Set<Listener> | undefined, payload: Buffer, channel: Buffer): void {
-    for (const listener of listeners ?? []) listener.message(payload, channel);
-  }
-
-  function endAll(): void {
-    const listeners = new Set(
-      [...topics.subscribe.values(), ...topics.psubscribe.values()].flatMap((some) => [...some]),
-    );
-    topics.subscribe.clear();
-    topics.psubscribe.clear();
+  function endAll({ topics }: Link): void {
+    const listeners = KINDS.flatMap((kind) => [...topics[kind].values()]);
+    for (const kind of KINDS) topics[kind].clear();
     for (const listener of listeners) listener.end();
+  }
+
+  function disconnect(link: Link): void {
+    links.delete(link);
+    link.redis.then((redis) => redis.disconnect()).catch(() => {});
   }
 
   return {
     async add(kind, channel, listener) {
-      const redis = await open();
-      const listeners = topics[kind].get(channel) ?? new Set();
-      topics[kind].set(channel, listeners.add(listener));
-      // Asked again also where another listener has it already: the answer then says that it is in force.
+      const link = [...links].find(({ topics }) => !topics[kind].has(channel)) ?? open();
+      link.topics[kind].set(channel, listener);
+      const redis = await link.redis;
       await redis[kind](channel);
     },
 
     remove(listener) {
-      for (const kind of ["subscribe", "psubscribe"] as const) {
-        for (const [channel, listeners] of topics[kind]) {
-          if (!listeners.delete(listener) || listeners.size > 0) continue;
-          topics[kind].delete(channel);
-          const end = kind === "subscribe" ? "unsubscribe" : "punsubscribe";
-          // When the connection is gone, so is the subscription.
-          connection?.then((redis) => redis[end](channel)).catch(() => {});
+      for (const link of links) {
+        for (const kind of KINDS) {
+          for (const [channel, its] of link.topics[kind]) {
+            if (its !== listener) continue;
+            link.topics[kind].delete(channel);
+            const end = kind === "subscribe" ? "unsubscribe" : "punsubscribe";
+            // When the connection is gone, so is the subscription.
+            link.redis.then((redis) => redis[end](channel)).catch(() => {});
+          }
         }
+        // One is kept for whoever comes next.
+        const idle = KINDS.every((kind) => link.topics[kind].size === 0);
+        if (idle && links.size > 1) disconnect(link);
       }
     },
 
     close() {
-      connection?.then((redis) => redis.disconnect()).catch(() => {});
-      endAll();
+      for (const link of [...links]) {
+        endAll(link);
+        disconnect(link);
+      }
     },
   };
 }

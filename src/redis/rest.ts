@@ -1,5 +1,5 @@
 import { LockOptionError, show } from "../errors.ts";
-import { forever } from "../runtime.ts";
+import { forever, whenAborted } from "../runtime.ts";
 import { errorOf, type RedisClient, RefusedError } from "./client.ts";
 
 /** Next.js 13 and 14 keep what was fetched, POST included. `cache: "no-store"` is an error on older Workers. */
@@ -17,7 +17,10 @@ export function restClient(url: unknown, token: unknown): RedisClient {
   const endpoint = readUrl(url ?? env[`${from}_URL`]);
   // A token goes to the server it belongs to.
   const secret = readToken(token ?? (url === undefined ? env[`${from}_TOKEN`] : undefined));
-  const headers = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
+  const authorization = `Bearer ${secret}`;
+  const headers = { authorization, "content-type": "application/json" };
+  // A server that does not stream is not asked for a stream again.
+  let streams = true;
   const request = (path: string, init: RequestInit): Promise<Response> =>
     fetch(`${endpoint}${path}`, { redirect: "manual", ...init, ...uncached });
   return {
@@ -25,7 +28,9 @@ export function restClient(url: unknown, token: unknown): RedisClient {
     // Deno sends a POST again by itself when a kept-alive connection ends without a reply.
     resendsAfter: "Deno" in globalThis ? 0 : forever,
     async send(command, signal) {
-      const response = await request("", { method: "POST", headers, body: JSON.stringify(command), signal });
+      // As texts: a server in Go reads 1000000 as 1e+06, which Redis refuses.
+      const body = JSON.stringify(command.map(String));
+      const response = await request("", { method: "POST", headers, body, signal });
       const { status } = response;
       const answer = await response.json().catch(() => {});
       // A gateway may quote what it was sent.
@@ -39,8 +44,16 @@ export function restClient(url: unknown, token: unknown): RedisClient {
       throw new Error(`HTTP ${status}, no reply of Redis`);
     },
     async listen(channel, hear, signal) {
-      const accept = "text/event-stream";
-      const response = await request(`/subscribe/${channel}`, { headers: { ...headers, accept }, signal });
+      if (!streams) return new Promise((resolve) => void whenAborted(signal, resolve));
+      const response = await request(`/subscribe/${channel}`, {
+        method: "POST",
+        headers: { authorization, accept: "text/event-stream" },
+        signal,
+      });
+      const { status } = response;
+      // A gateway's 429 or 5xx is over some day.
+      let silent = status !== 429 && (status < 500 || status === 501);
+      silent &&= !`${response.headers.get("content-type")}`.includes("event-stream");
       let rest = "";
       for await (const bytes of response.body ?? []) {
         // Cut anywhere: what waiters are told is ASCII.
@@ -49,9 +62,13 @@ export function restClient(url: unknown, token: unknown): RedisClient {
         for (const line of lines) {
           // "data: subscribe,<channel>,1" first, then "data: message,<channel>,<payload>"
           const data = /^data: (?:subscribe|message,[^,]*,(.*))/.exec(line);
-          if (data) hear(data[1] ?? "");
+          if (data) {
+            silent = false;
+            hear(data[1] ?? "");
+          }
         }
       }
+      streams = !silent;
     },
   };
 }

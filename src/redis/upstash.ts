@@ -1,6 +1,6 @@
 import { LockOptionError, show } from "../errors.ts";
 import { forever, whenAborted } from "../runtime.ts";
-import { type Command, errorOf, type RedisClient } from "./client.ts";
+import { type Command, errorOf, type RedisClient, RefusedError } from "./client.ts";
 
 /** The slice of a `Redis` of `@upstash/redis` (1.34.9 or later, any platform's build) that is used. */
 export interface UpstashRedis {
@@ -18,6 +18,8 @@ interface UpstashSubscriber {
 /** What an instance of `@upstash/redis` is seen to have, beside what it promises. */
 interface Inside {
   client?: {
+    baseUrl?: unknown;
+    headers?: Record<string, string>;
     options?: { signal?: AbortSignal | (() => AbortSignal) };
     retry?: { attempts?: unknown; backoff?: unknown };
   };
@@ -43,32 +45,48 @@ export function upstashClient(redis: unknown): RedisClient {
     throw new LockOptionError("redis", given, "a Redis of @upstash/redis 1.34.9 or later, which speaks HTTP");
   }
   const instance = redis as UpstashRedis;
+  /** What our own request was answered when the instance last failed without saying what Redis said. */
+  let status: number | undefined;
+  // A server that answers a subscription with an error of its own is not asked for one again.
+  let streams = true;
   return {
     exact: false,
     resendsAfter: firstPause(client?.retry),
     async send(command: Command) {
       try {
-        const reply = await instance.exec(command as [string, ...(string | number)[]]);
+        // As texts: a server in Go reads 1000000 as 1e+06, which Redis refuses.
+        const reply = await instance.exec(command.map(String) as [string, ...string[]]);
         const signal = client?.options?.signal;
         // Then the reply may be the signal's reason, whatever that is.
         if (typeof signal === "object" && signal?.aborted) throw new Error("its signal has aborted");
+        status = undefined;
         return reply;
       } catch (error) {
         const { name = "", message = "" } = Object(error) as Error;
         // The message quotes the whole command, tokens included; only what Redis itself said may pass.
         const said = name === "UpstashError" && message.split(", command was:", 1)[0];
         if (said && /^[A-Z]+ /.test(said)) throw errorOf(said);
-        throw name.startsWith("Upstash") ? new Error("no reply of Redis") : error;
+        if (!name.startsWith("Upstash")) throw error;
+        // The instance hides whether its token was refused.
+        status ??= await statusOf(client);
+        throw status === 401 || status === 403
+          ? new RefusedError(`HTTP ${status}`)
+          : new Error("no reply of Redis");
       }
     },
     /** It tells of a stream that could not be opened, but not of one that ended. */
     listen(channel, hear, signal) {
       let forget = () => {};
       return new Promise<void>((resolve, reject) => {
-        const subscriber = instance.subscribe?.(channel);
+        const subscriber = streams ? instance.subscribe?.(channel) : undefined;
         subscriber?.on("subscribe", () => hear(""));
         subscriber?.on("message", ({ message }) => hear(`${message}`));
-        subscriber?.on("error", reject);
+        subscriber?.on("error", (error) => {
+          const { name, message = "" } = Object(error) as Error;
+          // A gateway's page is none of the server's own errors.
+          streams &&= name !== "UpstashError" || !(errorOf(message) instanceof RefusedError);
+          reject(error);
+        });
         forget = whenAborted(signal, () => {
           subscriber?.unsubscribe().catch(() => {});
           resolve();
@@ -76,6 +94,17 @@ export function upstashClient(redis: unknown): RedisClient {
       }).finally(() => forget());
     },
   };
+}
+
+/** The status of a PING, sent as the instance would send it; 0 if there is none. */
+async function statusOf({ baseUrl, headers }: Inside["client"] = {}): Promise<number> {
+  try {
+    const response = await fetch(`${baseUrl}`, { method: "POST", headers, body: '["PING"]' } as RequestInit);
+    await response.text();
+    return response.status;
+  } catch {
+    return 0;
+  }
 }
 
 /** Ms after which an instance sends a request again, as it was set up; 0 where that cannot be seen. */

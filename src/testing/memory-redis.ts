@@ -151,13 +151,10 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
         const place = stay ? [stay[0], stay[1] - desk.passed, stay[2]] : [];
         return busy(i, `:${theirs}`, until - now, 0, i + 1, ...place);
       }
-      held[i] = {
-        ...claim,
-        mode: heldAs(mode),
-        ticket: 0,
-        since: mine.since,
-        until: Math.max(mine.until, now + Number(lease)),
-      };
+      // It may have become a reader since it asked.
+      const { since, until } = mine;
+      const leaseEnd = Math.max(until, now + Number(lease));
+      held[i] = { ...claim, mode: heldAs(mine.mode), ticket: 0, since, until: leaseEnd };
     }
 
     const counters = keys.slice(fences, takesResult ? -1 : undefined);

@@ -321,6 +321,19 @@ describe.each([...backends, memoryEngine()])("through $client on $engine", ({ mi
         expect(await keysOf(a)).toEqual([]);
         expect(await locker.tryAcquire({ key: b, limit: 1 })).toBe(null);
       });
+
+      test("stay with who resumed them, once the lease ends of who handed them on", async () => {
+        const [a, b] = [freshKey(), freshKey()];
+        const background: Promise<unknown>[] = [];
+        const waitUntil = (work: Promise<unknown>) => background.push(work);
+        const lock = await locker.acquire([a, b], { ttl: "1s", waitUntil });
+        const resumed = locker.resume(JSON.stringify(lock));
+        expect(await resumed.extend("1m")).toBe(true);
+        await until(async () => lock.signal.aborted);
+        await Promise.all(background);
+        expect(await resumed.extend()).toBe(true);
+        expect(await resumed.release()).toBe(true);
+      });
     });
   });
 });

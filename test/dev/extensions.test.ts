@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { Redis as IORedis } from "ioredis";
 import { describe, expect, test } from "vitest";
 import { engines } from "./engines.ts";
 import { useDevServer } from "./suite.ts";
@@ -32,11 +33,22 @@ describe.each(engines)("what the engine lacks, on $name", ({ available, open }) 
 
       test("DELEX refuses what DELEX refuses", async () => {
         await run(["LPUSH", "l", "x"]);
-        expect(await run(["DELEX", "l", "IFEQ", "x"])).toEqual(wrongType);
-        expect(await run(["DELEX"])).toEqual({ error: "ERR wrong number of arguments for 'delex' command" });
-        expect(await run(["DELEX", "a", "NX", "1"])).toEqual(syntaxError);
-        expect(await run(["DELEX", "a", "IFEQ"])).toEqual(syntaxError);
-        expect(await run(["DELEX", "a", "IFEQ", "1", "2"])).toEqual(syntaxError);
+        await run(["SET", "a", "1"]);
+        const noString = { error: "ERR Key should be of string type if conditions are specified" };
+        const wrongNumber = { error: "ERR wrong number of arguments for 'delex' command" };
+        const noDigest = { error: "ERR must be exactly 16 hexadecimal characters" };
+        expect(await run(["DELEX", "l", "IFEQ", "x"])).toEqual(noString);
+        expect(await run(["DELEX", "l", "NX", "x"])).toEqual(noString);
+        expect(await run(["DELEX", "l", "IFDEQ", "x"])).toEqual(noString);
+        expect(await run(["DELEX"])).toEqual(wrongNumber);
+        expect(await run(["DELEX", "a", "IFEQ"])).toEqual(wrongNumber);
+        expect(await run(["DELEX", "none", "IFEQ"])).toEqual(wrongNumber);
+        expect(await run(["DELEX", "a", "IFEQ", "1", "2"])).toEqual(wrongNumber);
+        expect(await run(["DELEX", "a", "NX", "1"])).toEqual({
+          error: "ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE",
+        });
+        expect(await run(["DELEX", "a", "IFDEQ", "abc"])).toEqual(noDigest);
+        expect(await run(["DELEX", "none", "NX", "1"])).toEqual({ result: 0 });
       });
 
       test("SET IFEQ replaces that value only, and never creates", async () => {
@@ -76,11 +88,67 @@ describe.each(engines)("what the engine lacks, on $name", ({ available, open }) 
       test("SET IFEQ refuses what SET refuses", async () => {
         await run(["LPUSH", "l", "x"]);
         expect(await run(["SET", "l", "1", "IFEQ", "x"])).toEqual(wrongType);
-        expect(await run(["SET", "a", "1", "IFEQ", "x", "NX"])).toEqual(syntaxError);
+        expect(await run(["SET", "l", "1", "IFDEQ", "x"])).toEqual(wrongType);
+        expect(await run(["SET", "a", "1", "NX", "IFEQ", "x"])).toEqual(syntaxError);
+        expect(await run(["SET", "a", "1", "IFEQ", "x", "NX", "XX"])).toEqual(syntaxError);
+        expect(await run(["SET", "l", "1", "IFEQ", "x", "EX", "soon"])).toEqual({
+          error: "ERR value is not an integer or out of range",
+        });
         expect(await run(["SET", "a", "1", "IFEQ"])).toEqual(syntaxError);
         expect(await run(["SET", "a", "1", "IFEQ", "x", "IFNE", "y"])).toEqual(syntaxError);
         await run(["SET", "a", "x"]);
         expect(await run(["SET", "a", "1", "IFEQ", "x", "NONSENSE"])).toEqual(syntaxError);
+      });
+
+      test("SET takes NX or XX after a condition, and both have to hold", async () => {
+        await run(["SET", "a", "1"]);
+        expect(await run(["SET", "a", "2", "IFEQ", "1", "NX"])).toEqual({ result: null });
+        expect(await run(["SET", "b", "2", "IFEQ", "1", "NX"])).toEqual({ result: null });
+        expect(await run(["SET", "b", "2", "IFNE", "1", "XX"])).toEqual({ result: null });
+        expect(await run(["SET", "b", "2", "IFNE", "1", "NX"])).toEqual({ result: "OK" });
+        expect(await run(["SET", "a", "2", "IFEQ", "1", "XX"])).toEqual({ result: "OK" });
+      });
+
+      test("DIGEST, IFDEQ and IFDNE know a value by its XXH3 hash", async () => {
+        await run(["MSET", "empty", "", "short", "hello", "long", "x".repeat(1025)]);
+        const digests = { empty: "2d06800538d394c2", short: "9555e8555c62dcfd" };
+        for (const [key, digest] of Object.entries(digests)) {
+          expect(await run(["DIGEST", key])).toEqual({ result: digest });
+          expect(await run(["SET", key, "new", "IFDNE", digest])).toEqual({ result: null });
+          expect(await run(["SET", key, "new", "IFDEQ", digest.toUpperCase()])).toEqual({ result: "OK" });
+        }
+        const { result: digest } = (await run(["DIGEST", "long"])) as { result: string };
+        expect(digest).toMatch(/^[0-9a-f]{16}$/);
+        expect(await run(["DELEX", "long", "IFDNE", digest])).toEqual({ result: 0 });
+        expect(await run(["DELEX", "long", "IFDEQ", digest])).toEqual({ result: 1 });
+        expect(await run(["DIGEST", "long"])).toEqual({ result: null });
+        await run(["LPUSH", "l", "x"]);
+        expect(await run(["DIGEST", "l"])).toEqual(wrongType);
+        expect(await run(["DIGEST"])).toEqual({
+          error: "ERR wrong number of arguments for 'digest' command",
+        });
+      });
+
+      test("a script may run DELEX, DIGEST and SET on a condition, each billed as one command", async () => {
+        const script = `local call = redis.call
+          local set = call("SET", KEYS[1], "2", "IFEQ", ARGV[1])
+          local digest = redis.call("digest", KEYS[1])
+          local failed = redis.pcall("DELEX", KEYS[1], "NX", "2")
+          return {set, #digest, failed.err, redis.call("DELEX", KEYS[1], "ifeq", "2"), call("SET", KEYS[1], "3", "IFEQ", "2")}`;
+        await run(["SET", "a", "1"]);
+        suite.server.resetMeter();
+        expect(await run(["EVAL", script, "1", "a", "1"])).toEqual({
+          result: ["OK", 16, expect.stringMatching(/^ERR Invalid condition/), 1, null],
+        });
+        const { byCommand } = suite.server.meter();
+        expect(byCommand).toEqual({ eval: 1, set: 2, digest: 1, delex: 2 });
+        const failing = 'return redis.call("DELEX", KEYS[1], "NX", "2")';
+        await run(["SET", "a", "1"]);
+        expect(await run(["EVAL", failing, "1", "a"])).toEqual({
+          error: expect.stringMatching(/^ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE/),
+        });
+        const sha = createHash("sha1").update(failing).digest("hex");
+        expect(await run(["EVALSHA", sha, "1", "none"])).toEqual({ result: 0 });
       });
 
       test("SET takes IFEQ for a value where it stands for one", async () => {
@@ -162,20 +230,28 @@ describe.each(engines)("what the engine lacks, on $name", ({ available, open }) 
       });
     });
 
-    // Both engines here are older than Redis 8.4.
     describe("left alone with extensions: false", () => {
-      const { run } = useDevServer(open, { extensions: false });
+      const own = useDevServer(open, { extensions: false });
 
-      test("the engine's own errors come through", async () => {
-        expect(await run(["DELEX", "a", "IFEQ", "1"])).toEqual({
-          error: expect.stringMatching(
-            /^ERR unknown command 'DELEX', with args beginning with: 'a' 'IFEQ' '1'/,
-          ),
-        });
-        expect(await run(["SET", "a", "1", "IFEQ", "0"])).toEqual({ error: "ERR syntax error" });
-        expect(await run(["EVAL", "#!lua flags=allow-key-locking\nreturn 1", "0"])).toEqual({
-          error: expect.stringMatching(/^ERR /),
-        });
+      test("the engine's own answers come through", async () => {
+        const redis = new IORedis(own.server.redisUrl);
+        const straight = (...command: [string, ...string[]]) =>
+          redis.call(...command).then(
+            (result) => ({ result }),
+            (error: Error) => ({ error: error.message }),
+          );
+        for (const command of [
+          ["DELEX", "a", "IFEQ", "1"],
+          ["SET", "a", "1", "IFEQ", "0"],
+          ["SET", "a", "1", "IFNE", "0", "XX"],
+          ["EVAL", "#!lua flags=allow-key-locking\nreturn 1", "0"],
+          ["COPY", "a", "a"],
+          ["SCAN", "0", "WITHTYPE"],
+          ["EVALSHA", "0".repeat(40), "0"],
+        ] as [string, ...string[]][]) {
+          expect([command, await own.run(command)]).toEqual([command, await straight(...command)]);
+        }
+        redis.disconnect();
       });
     });
   });

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
+import { createDice } from "../../src/dev/fault-dice.ts";
 import { readFaults } from "../../src/dev/faults.ts";
-import { createChance } from "../../src/dev/faults-chance.ts";
 import { type FaultKind, startDevServer } from "../../src/dev/index.ts";
 import { createLocker, LockBusyError, LockError } from "../../src/index.ts";
 import { engines } from "./engines.ts";
@@ -228,12 +228,12 @@ describe("the faults that are set", () => {
   });
 
   test("come as often as was asked for", () => {
-    const chance = createChance(readFaults({ reset: 0.25, repeat: 0.5, sseStall: 0.1, seed: 1 }));
+    const dice = createDice(readFaults({ reset: 0.25, repeat: 0.5, sseStall: 0.1, seed: 1 }));
     for (let i = 0; i < 10_000; i++) {
-      chance.request();
-      expect(chance.stream().cutAfter).toBeLessThan(1000);
+      dice.request();
+      expect(dice.stream().cutAfter).toBeLessThan(1000);
     }
-    const { reset, repeat, sseStall, ...others } = chance.fired();
+    const { reset, repeat, sseStall, ...others } = dice.fired();
     // Some four standard deviations about the mean.
     expect(Math.abs(reset - 2500)).toBeLessThan(180);
     expect(Math.abs(repeat - 5000)).toBeLessThan(200);

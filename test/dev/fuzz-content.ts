@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
-import { refusedNames } from "../../src/dev/refused.ts";
+import { unsupportedNames } from "../../src/dev/unsupported-commands.ts";
 
 // What a request says, in bytes: one character, one byte (latin1), so that a counterexample can be read and sent alike.
 
@@ -94,7 +94,7 @@ export const oddPath = fc.oneof(
 const called = mostly(
   [5, 1],
   fc
-    .tuple(fc.constantFrom(...refusedNames), fc.boolean())
+    .tuple(fc.constantFrom(...unsupportedNames), fc.boolean())
     .map(([name, lower]) => (lower ? name.toLowerCase() : name)),
   oneOf("GET | set | TIME"),
 );

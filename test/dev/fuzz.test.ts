@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { Redis as IORedis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type DevServer, startDevServer } from "../../src/dev/index.ts";
-import { refusedNames } from "../../src/dev/refused.ts";
+import { unsupportedNames } from "../../src/dev/unsupported-commands.ts";
 import { engines } from "./engines.ts";
 import {
   type Conversation,
@@ -95,11 +95,11 @@ function expectUpstashShape({ status, type, body }: Answer): void {
 }
 
 const [embedded, real] = engines as [(typeof engines)[number], (typeof engines)[number]];
-// What the door does is mostly its own: behind it the other engine gets a sample.
+// What the gate does is mostly its own: behind it the other engine gets a sample.
 describe.each([
   { ...embedded, count: 2_500 },
   { ...real, count: 500 },
-])("at the dev server's door, on $name", ({ available, open, count }) => {
+])("at the dev server's gate, on $name", ({ available, open, count }) => {
   describe.skipIf(!available)("(needs the engine)", () => {
     let backend: Awaited<ReturnType<typeof open>>;
     let server: DevServer;
@@ -207,7 +207,7 @@ describe.each([
         });
         await redis.eval("return redis.call('STRLEN', KEYS[1])", 1, "k");
         await until(() => called.includes("STRLEN"));
-        expect(called.filter((name) => refusedNames.has(name))).toEqual([]);
+        expect(called.filter((name) => unsupportedNames.has(name))).toEqual([]);
         // What is allowed was run.
         expect(called).toContain("GET");
         monitor.disconnect();

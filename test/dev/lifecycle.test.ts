@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import { Redis as IORedis } from "ioredis";
 import { describe, expect, test } from "vitest";
 import { startDevServer } from "../../src/dev/index.ts";
-import { loadPeers } from "../../src/dev/peers.ts";
+import { loadOptionalPackages } from "../../src/dev/optional-packages.ts";
 import { freePort, hasRedisServer, startRedis } from "../helpers/redis-server.ts";
 import { until } from "./suite.ts";
 
@@ -55,13 +55,13 @@ describe("a dev server's life", () => {
   });
 
   test("names the packages that are missing", async () => {
-    const peers = loadPeers(true, async (name) => {
+    const packages = loadOptionalPackages(true, async (name) => {
       if (name === "hono" || name === "js-redis-server/core") {
         throw Object.assign(new Error(`Cannot find package '${name}'`), { code: "ERR_MODULE_NOT_FOUND" });
       }
       return {};
     });
-    await expect(peers).rejects.toThrow(/Run: npm install --save-dev hono js-redis-server$/);
+    await expect(packages).rejects.toThrow(/Run: npm install --save-dev hono js-redis-server$/);
   });
 
   test("lets its process end by itself once closed, streams open or not", async () => {

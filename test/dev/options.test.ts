@@ -8,7 +8,9 @@ describe("the dev server's options", () => {
       port: 0,
       host: "127.0.0.1",
       token: expect.stringMatching(/^[\w-]{32}$/),
+      readOnlyToken: expect.stringMatching(/^[\w-]{32}$/),
       redis: undefined,
+      file: undefined,
       extensions: true,
       latency: 0,
       jitter: 0,
@@ -21,6 +23,8 @@ describe("the dev server's options", () => {
 
   test("make a new token each time", () => {
     expect(settingsOf().token).not.toBe(settingsOf().token);
+    const { token, readOnlyToken } = settingsOf();
+    expect(token).not.toBe(readOnlyToken);
   });
 
   test("take a latency as a number or as text", () => {
@@ -38,6 +42,10 @@ describe("the dev server's options", () => {
     [{ token: 7 }, "token: got 7"],
     [{ redis: "localhost:6379" }, 'redis: got "localhost:6379", expected a URL such as redis://'],
     [{ redis: "https://x.upstash.io" }, "redis: got"],
+    [{ token: "a", readOnlyToken: "a" }, "readOnlyToken: got the same as token, expected another one"],
+    [{ readOnlyToken: "a b" }, "readOnlyToken: got an unsuitable string"],
+    [{ file: "" }, 'file: got "", expected a file\'s path'],
+    [{ file: "x", redis: "redis://127.0.0.1" }, "file: got beside redis, expected alone"],
     [{ extensions: "no" }, 'extensions: got "no", expected true or false'],
     [{ latency: -1 }, "latency: got -1, expected milliseconds"],
     [{ latency: "20 parsecs" }, 'latency: got "20 parsecs"'],
@@ -55,5 +63,6 @@ describe("the dev server's options", () => {
       /^redis: got another URL, expected/,
     );
     expect(() => settingsOf({ token: "hunter 2" })).not.toThrow(/hunter/);
+    expect(() => settingsOf({ token: "hunter", readOnlyToken: "hunter" })).not.toThrow(/hunter/);
   });
 });

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { createServer } from "node:net";
 import { Redis as IORedis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { refusedNames } from "../../src/dev/refused.ts";
-import { guardScript, withoutGuard } from "../../src/dev/script-guard.ts";
+import { createGuard } from "../../src/dev/script-guard.ts";
+import { unsupportedNames } from "../../src/dev/unsupported-commands.ts";
 import { engines } from "./engines.ts";
 import { useDevServer } from "./suite.ts";
 
@@ -62,7 +62,7 @@ describe.each(engines)("what requests may not run, on $name", ({ available, open
       expect(await run(["GET", "k"])).toEqual({ result: "kept" });
     });
 
-    test.each([...refusedNames])("no script runs %s", async (name) => {
+    test.each([...unsupportedNames])("no script runs %s", async (name) => {
       for (const args of [[], ["1"], ["GET", "*"], ["NO", "ONE"], ["1", "1", "1", "1"]]) {
         const sent = ["EVAL", scripts["redis.call"], "0", name, ...args];
         expect([args, await run(sent)]).toEqual([args, refused]);
@@ -162,6 +162,8 @@ describe.skipIf(!engines[1]?.available)("a Redis of the user's own (needs redis-
 });
 
 describe("the guard", () => {
+  const guard = createGuard({ embedded: false, conditions: false });
+
   test.each([
     [
       "a script that names what it calls",
@@ -174,7 +176,7 @@ describe("the guard", () => {
     ],
     ["no command at all", "return 1"],
   ])("leaves %s as they are", (_what, script) => {
-    expect(guardScript(script, "script")).toBe(script);
+    expect(guard.script(script)).toBe(script);
   });
 
   test.each([
@@ -189,10 +191,10 @@ describe("the guard", () => {
     'redis.log = 1 return redis.call("GET", redis)',
     "return [[\n-- ]] .. redis.call(ARGV[1])",
   ])("is put before %j, on its line", (script) => {
-    const guarded = guardScript(script, "script");
+    const guarded = guard.script(script);
     expect(guarded).not.toBe(script);
     expect(guarded.split("\n").length).toBe(script.split("\n").length);
     expect(guarded.startsWith("#!lua flags")).toBe(script.startsWith("#!lua flags"));
-    expect(withoutGuard(guarded)).toBe(script);
+    expect(guard.undo(guarded)).toBe(script);
   });
 });

@@ -1,28 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { startDevServer } from "../../src/dev/index.ts";
 import { engines } from "./engines.ts";
+import { frames } from "./frames.ts";
 import { until, useDevServer } from "./suite.ts";
-
-/** Reads a stream's frames one by one. */
-function frames(response: Response) {
-  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
-  const decoder = new TextDecoder();
-  let text = "";
-  return {
-    /** The next frame, or undefined when the stream has ended. */
-    async next(): Promise<string | undefined> {
-      while (!text.includes("\n\n")) {
-        const { value, done } = await reader.read();
-        if (done) return undefined;
-        text += decoder.decode(value, { stream: true });
-      }
-      const [frame] = text.split("\n\n", 1);
-      text = text.slice((frame ?? "").length + 2);
-      return frame;
-    },
-    stop: () => reader.cancel(),
-  };
-}
 
 describe.each(engines)("event streams, on $name", ({ available, open }) => {
   describe.skipIf(!available)("(needs the engine)", () => {
@@ -81,22 +61,36 @@ describe.each(engines)("event streams, on $name", ({ available, open }) => {
       await stream.stop();
     });
 
-    test("share one subscription among listeners, and end it with the last one", async () => {
-      const [first, second] = [await listen("/subscribe/a"), await listen("/subscribe/a")];
-      await Promise.all([first.next(), second.next()]);
-      expect(await publish("a", "1")).toBe(1);
-      expect([await first.next(), await second.next()]).toEqual(["data: message,a,1", "data: message,a,1"]);
+    test("are counted each by PUBLISH, in scripts too, and by PUBSUB, and end each for itself", async () => {
+      const paths = ["/subscribe/a", "/subscribe/a", "/subscribe/a/b", "/psubscribe/a*"];
+      const streams = await Promise.all(paths.map((path) => listen(path)));
+      for (const stream of streams) await stream.next();
+      const [first, second, both, pattern] = streams as [
+        ...[(typeof streams)[0], (typeof streams)[0], (typeof streams)[0], (typeof streams)[0]],
+      ];
+      await both.next();
+      expect(await publish("a", "1")).toBe(4);
+      expect(await run(["EVAL", "return redis.call('PUBLISH', 'a', '1')", "0"])).toEqual({ result: 4 });
+      expect(await run(["PUBSUB", "NUMSUB", "a", "b", "c"])).toEqual({ result: ["a", 3, "b", 1, "c", 0] });
       await first.stop();
-      await until(() => suite.server.meter().byCommand.unsubscribe === 1);
-      await publish("a", "2");
-      expect(await second.next()).toBe("data: message,a,2");
-      await second.stop();
+      await until(async () => (await publish("a", "2")) === 3);
+      expect([await second.next(), await second.next()]).toEqual(Array(2).fill("data: message,a,1"));
+      for (const stream of [second, both, pattern]) await stream.stop();
       await until(async () => (await publish("a", "3")) === 0);
       const third = await listen("/subscribe/a");
       expect(await third.next()).toBe("data: subscribe,a,1");
       await publish("a", "4");
       expect(await third.next()).toBe("data: message,a,4");
       await third.stop();
+    });
+
+    test("carry a message once to whoever names its channel twice", async () => {
+      const stream = await listen("/subscribe/a/a");
+      expect([await stream.next(), await stream.next()]).toEqual(Array(2).fill("data: subscribe,a,1"));
+      expect(await publish("a", "1")).toBe(1);
+      await publish("a", "2");
+      expect([await stream.next(), await stream.next()]).toEqual(["data: message,a,1", "data: message,a,2"]);
+      await stream.stop();
     });
 
     test("keep the order of many messages to many listeners", async () => {
@@ -117,6 +111,7 @@ describe.each(engines)("event streams, on $name", ({ available, open }) => {
     });
 
     test("are billed as one command when they begin and one when they end", async () => {
+      suite.server.resetMeter();
       const stream = await listen("/subscribe/a");
       await stream.next();
       expect(suite.server.meter()).toEqual({ requests: 1, commands: 1, byCommand: { subscribe: 1 } });

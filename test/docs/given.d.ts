@@ -23,6 +23,15 @@ declare global {
   const app: { all(path: string, handler: (c: { req: { raw: Request } }) => unknown): unknown };
   const sessionOf: (request: Request) => Promise<{ isStaff: boolean; isOnCall: boolean } | undefined>;
   const metrics: { record(name: string, value: number): void };
+  const refreshToken: (account: number, signal: AbortSignal) => Promise<{ token: string }>;
+  const accountOf: (request: Request) => string;
+  const postgres: import("pg").Client;
+  const dynamo: import("@aws-sdk/lib-dynamodb").DynamoDBDocumentClient;
+  const redis: import("@upstash/redis").Redis;
+  const save: (lock: { fence: number | undefined }, value: unknown) => Promise<unknown>;
+  const load: () => Promise<unknown>;
+  const TableName: string;
+  const id: string;
   const order: string;
   const mail: { to: string };
   const message: string;

@@ -3,6 +3,7 @@ import { Redis as CloudflareRedis } from "@upstash/redis/cloudflare";
 import { Redis as RawRedis } from "ioredis";
 import { type DevServer, startDevServer } from "../../src/dev/index.ts";
 import { createLocker, type Locker, type LockerOptions } from "../../src/index.ts";
+import { newerEngines } from "./newer-engines.ts";
 import { hasRedisServer, startRedis } from "./redis-server.ts";
 
 export interface Backend {
@@ -20,22 +21,25 @@ export const engines = [
     missing: false,
     start: () => startBackend({ extensions: false }),
   },
-  {
-    engine: "a real Redis",
-    missing: !hasRedisServer,
-    async start() {
-      const redis = await startRedis();
-      const backend = await startBackend({ redis: redis.url });
-      return {
-        ...backend,
-        close: async () => {
-          await backend.close();
-          await redis.close();
-        },
-      };
-    },
-  },
+  { engine: "a real Redis", missing: !hasRedisServer, start: () => startRealBackend() },
+  ...newerEngines.map(({ name, command }) => ({
+    engine: name,
+    missing: false,
+    start: () => startRealBackend(command),
+  })),
 ];
+
+async function startRealBackend(command?: string): Promise<Backend> {
+  const redis = await startRedis(command === undefined ? {} : { command });
+  const backend = await startBackend({ redis: redis.url });
+  return {
+    ...backend,
+    close: async () => {
+      await backend.close();
+      await redis.close();
+    },
+  };
+}
 
 async function startBackend(options: { redis?: string; extensions?: boolean }): Promise<Backend> {
   const server = await startDevServer(options);

@@ -20,23 +20,26 @@ export interface RunningRedis {
  *
  * @param options.port a port to insist on, to start a server again where another one was. Default: a free one.
  * @param options.args further arguments for `redis-server`.
+ * @param options.command the server to start. Default: the `redis-server` on the PATH.
  */
-export async function startRedis(options: { port?: number; args?: string[] } = {}): Promise<RunningRedis> {
+export async function startRedis(
+  options: { port?: number; args?: string[]; command?: string } = {},
+): Promise<RunningRedis> {
   // Between choosing a free port and Redis binding it, another process may take it: then try another.
   for (let attempt = 1; ; attempt++) {
     const port = options.port ?? (await freePort());
     try {
-      return await launch(port, options.args ?? []);
+      return await launch(options.command ?? "redis-server", port, options.args ?? []);
     } catch (error) {
       if (options.port !== undefined || attempt === 5) throw error;
     }
   }
 }
 
-async function launch(port: number, extra: string[]): Promise<RunningRedis> {
+async function launch(command: string, port: number, extra: string[]): Promise<RunningRedis> {
   const dir = await mkdtemp(join(tmpdir(), "serverless-lock-redis-"));
   const args = ["--port", `${port}`, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no"];
-  const child = spawn("redis-server", [...args, ...extra], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command, [...args, ...extra], { stdio: ["ignore", "pipe", "pipe"] });
   // Its log says when it is ready. A PING would not do: another server on the same port answers that too.
   let log = "";
   const ready = new Promise<boolean>((resolve) => {

@@ -1,8 +1,10 @@
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Redis } from "@upstash/redis";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { createLocker, LockUnavailableError } from "../../src/index.ts";
+import { createLocker, type LockerOptions, LockUnavailableError } from "../../src/index.ts";
+import { restClient } from "../../src/redis/rest.ts";
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -14,6 +16,8 @@ afterEach(() => {
 });
 
 interface Seen {
+  method: string | undefined;
+  path: string | undefined;
   authorization: string | undefined;
   body: string;
 }
@@ -24,7 +28,8 @@ async function answering(status: number, headers: Record<string, string>, body: 
   const server = createServer(async (request: IncomingMessage, response) => {
     let text = "";
     for await (const chunk of request) text += chunk;
-    seen.push({ authorization: request.headers.authorization, body: text });
+    const { method, url: path, headers: sent } = request;
+    seen.push({ method, path, authorization: sent.authorization, body: text });
     response.writeHead(status, headers).end(body);
   }).listen(0, "127.0.0.1");
   servers.push(server);
@@ -88,16 +93,97 @@ describe("url and token", () => {
   );
 });
 
-test.each([
-  [401, '{"error":"Unauthorized"}'],
-  [403, "<html>"],
-])("a token that is refused with %i is asked once, whatever the words", async (status, body) => {
-  const { url, seen } = await answering(status, json, body);
-  const error = await createLocker({ url, token: "t" })
-    .acquire("k")
-    .catch((error) => error);
-  expect(error).toBeInstanceOf(LockUnavailableError);
-  expect(seen.filter(({ body }) => body.includes('"NX"'))).toHaveLength(1);
+/** Both clients, in front of the same server. */
+const clients: [string, (url: string) => LockerOptions][] = [
+  ["the built-in client", (url) => ({ url, token: "t" })],
+  ["@upstash/redis", (url) => ({ redis: new Redis({ url, token: "t", enableTelemetry: false }) })],
+];
+
+describe.each(clients)("%s", (_name, connect) => {
+  test.each([
+    [401, '{"error":"Unauthorized"}'],
+    [401, '{"message":"who are you?"}'],
+    [403, "<html>"],
+    [403, '{"error":"ERR no"}'],
+    [401, ""],
+  ])("asks once with a token that is refused with %i, whatever the words: %s", async (status, body) => {
+    const { url, seen } = await answering(status, json, body);
+    const locker = createLocker(connect(url));
+    for (const acquisitions of [1, 2]) {
+      const error = await locker.acquire("k").catch((error) => error);
+      expect(error).toBeInstanceOf(LockUnavailableError);
+      expect(seen.filter(({ body }) => body.includes('"NX"'))).toHaveLength(acquisitions);
+    }
+  });
+
+  test("sends numbers as texts: a server may write 1000000 as 1e+06", async () => {
+    const { url, seen } = await answering(200, json, '{"result":null}');
+    // Whatever becomes of it.
+    await createLocker(connect(url))
+      .acquire("k", { ttl: "1000s" })
+      .catch(() => {});
+    const command: unknown[] = JSON.parse(seen[0]?.body ?? "");
+    expect(command).toContain("1000000");
+    expect(command.every((part) => typeof part === "string")).toBe(true);
+  });
+});
+
+describe("a subscription", () => {
+  /** A server whose lock is another's, and that answers a subscription in this way. */
+  async function subscribed(answer: (response: ServerResponse, times: number) => void) {
+    const asked: string[] = [];
+    const server = createServer((request, response) => {
+      if (request.url?.startsWith("/subscribe/")) {
+        asked.push(`${request.method} ${request.headers["content-type"] ?? "no type"}`);
+        return answer(response, asked.length);
+      }
+      response.writeHead(200, json).end('{"result":"another library\'s"}');
+    }).listen(0, "127.0.0.1");
+    servers.push(server);
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const { listen } = restClient(`http://127.0.0.1:${port}`, "t");
+    return { asked, listen };
+  }
+  const eventStream = { "content-type": "text/event-stream" };
+
+  test("is asked for by POST, without a body, as Upstash's documentation shows", async () => {
+    const { asked, listen } = await subscribed((response) =>
+      response.writeHead(200, eventStream).end("data: subscribe,c,1\n\n"),
+    );
+    const heard: string[] = [];
+    await listen("c", (message) => heard.push(message), AbortSignal.timeout(10_000));
+    expect([asked, heard]).toEqual([["POST no type"], [""]]);
+  });
+
+  test.each<[string, (response: ServerResponse) => void]>([
+    ["404", (response) => response.writeHead(404, json).end('{"error":"no such path"}')],
+    ["405", (response) => response.writeHead(405).end()],
+    ["501", (response) => response.writeHead(501).end("not here")],
+    ["JSON", (response) => response.writeHead(200, json).end('{"result":["subscribe","c",1]}')],
+  ])("that a server answers with %s is not asked for again: it cannot stream", async (_what, answer) => {
+    const { asked, listen } = await subscribed(answer);
+    const heard: string[] = [];
+    await listen("c", (message) => heard.push(message), AbortSignal.timeout(10_000));
+    const leave = new AbortController();
+    const again = listen("d", (message) => heard.push(message), leave.signal);
+    leave.abort();
+    await again;
+    expect([asked.length, heard]).toEqual([1, []]);
+  });
+
+  test.each<[string, (response: ServerResponse) => void]>([
+    ["503", (response) => response.writeHead(503, { "content-type": "text/html" }).end("<html>")],
+    ["429", (response) => response.writeHead(429).end()],
+    ["a stream that breaks", (response) => response.writeHead(200, eventStream).end()],
+  ])("that a server answers with %s is asked for again", async (_what, answer) => {
+    const { asked, listen } = await subscribed((response, times) =>
+      times === 1 ? answer(response) : response.writeHead(200, eventStream).end("data: subscribe,c,1\n\n"),
+    );
+    const heard: string[] = [];
+    for (const _ of [1, 2]) await listen("c", (message) => heard.push(message), AbortSignal.timeout(10_000));
+    expect([asked.length, heard]).toEqual([2, [""]]);
+  });
 });
 
 test.each([400, 401, 403])(

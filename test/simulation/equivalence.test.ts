@@ -151,7 +151,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 1,
     arbitrary,
   })),
-  ...[listening, release, extend, finish].map((arbitrary) => ({ weight: 2, arbitrary })),
+  ...[listening, release].map((arbitrary) => ({ weight: 2, arbitrary })),
+  ...[extend, finish].map((arbitrary) => ({ weight: 4, arbitrary })),
   { weight: 4, arbitrary: deliver },
   { weight: 7, arbitrary: join },
 );

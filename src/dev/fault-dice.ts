@@ -11,7 +11,7 @@ import {
 } from "./faults.ts";
 
 /** Says what befalls each request. */
-export interface Chance {
+export interface FaultDice {
   /** In place of all that was set before. */
   set(settings: FaultSettings): void;
   /** What is set, with the seed that the current sequence began with. */
@@ -26,8 +26,8 @@ export interface Chance {
   delay(): number;
 }
 
-export function createChance(initial: FaultSettings): Chance {
-  let { chances, delay } = initial;
+export function createDice(initial: FaultSettings): FaultDice {
+  let { odds, delay } = initial;
   let seed = initial.seed ?? Math.floor(Math.random() * (MAX_SEED + 1));
   let sequences = sequencesOf(seed);
   const fired = Object.fromEntries(FAULT_KINDS.map((kind) => [kind, 0])) as Record<FaultKind, number>;
@@ -35,7 +35,7 @@ export function createChance(initial: FaultSettings): Chance {
   function draw<Kind extends FaultKind>(kinds: readonly Kind[], random: number): Kind | undefined {
     let rest = random;
     for (const kind of kinds) {
-      rest -= chances[kind] ?? 0;
+      rest -= odds[kind] ?? 0;
       if (rest >= 0) continue;
       fired[kind]++;
       return kind;
@@ -45,12 +45,12 @@ export function createChance(initial: FaultSettings): Chance {
 
   return {
     set(settings) {
-      ({ chances, delay } = settings);
+      ({ odds, delay } = settings);
       if (settings.seed === undefined) return;
       seed = settings.seed;
       sequences = sequencesOf(seed);
     },
-    settings: () => ({ ...chances, seed, delay }),
+    settings: () => ({ ...odds, seed, delay }),
     fired: () => ({ ...fired }),
     request: () => draw(REQUEST_KINDS, sequences.request()),
     stream() {

@@ -1,24 +1,25 @@
-/** What the dev server is built on. All four are optional peers: only who runs a dev server installs them. */
-export interface Peers {
+/** What the dev server is built on: optional peer dependencies. Only who runs a dev server installs them. */
+export interface OptionalPackages {
   Redis: typeof import("ioredis").Redis;
   Hono: typeof import("hono").Hono;
   getRequestListener: typeof import("@hono/node-server").getRequestListener;
-  // The embedded engine's parts. Absent when a Redis URL was given: then it is not needed.
-  RedisServerState?: typeof import("js-redis-server/core").RedisServerState;
-  createRedisCommandExecutor?: typeof import("js-redis-server/core").createRedisCommandExecutor;
-  attachSession?: typeof import("js-redis-server/core").attachSession;
-  SocketConnectionTransport?: typeof import("js-redis-server/core").SocketConnectionTransport;
-  RedisResult?: typeof import("js-redis-server/core").RedisResult;
+  /** The embedded engine's parts. Absent when a Redis URL was given: then it is not needed. */
+  embeddedEngine?: EmbeddedEngine;
 }
 
+export type EmbeddedEngine = typeof import("js-redis-server/core");
+
 /**
- * Imports the peers.
+ * Imports the packages.
  *
  * @param load imports a package by its name; a test's own.
  * @throws an Error with the npm command that installs what is missing, or naming the Node version that the embedded
  * engine needs.
  */
-export async function loadPeers(embedded: boolean, load: Load = (name) => import(name)): Promise<Peers> {
+export async function loadOptionalPackages(
+  embedded: boolean,
+  load: Load = (name) => import(name),
+): Promise<OptionalPackages> {
   if (embedded && Number.parseInt(process.versions.node, 10) < 22) {
     throw new Error(
       `The embedded Redis engine needs Node 22 or later, and this is Node ${process.versions.node}: ` +
@@ -34,7 +35,8 @@ export async function loadPeers(embedded: boolean, load: Load = (name) => import
       `The dev server needs packages that are not installed. Run: npm install --save-dev ${packages}`,
     );
   }
-  return Object.assign({}, ...modules.map((module) => ({ ...module })));
+  const [ioredis, hono, nodeServer, embeddedEngine] = modules as object[];
+  return { ...ioredis, ...hono, ...nodeServer, ...(embedded && { embeddedEngine }) } as OptionalPackages;
 }
 
 type Load = (name: string) => Promise<object>;

@@ -1,0 +1,328 @@
+import { describe, expect, test } from "vitest";
+import { engines } from "./engines.ts";
+import { useDevServer } from "./suite.ts";
+
+type Request = (string | number)[];
+/** What was asked, and what has to be answered: a value, or what an error says. */
+type Row = [request: Request, answer: unknown];
+
+const error = (said: string | RegExp) => ({
+  error: typeof said === "string" ? expect.stringContaining(said) : expect.stringMatching(said),
+});
+const result = (value: unknown) => ({ result: value });
+const DONE = expect.anything();
+
+const NOT_AVAILABLE = error("ERR Command is not available");
+/** An answer of the embedded engine and of Redis 8, and that of engines too old for it. */
+const newer = (answer: unknown, older: unknown = NOT_AVAILABLE) => ({ newer: answer, older });
+const isNewer = (answer: unknown): answer is ReturnType<typeof newer> =>
+  Object.hasOwn(answer as object, "older");
+const library = `#!lua name=lib
+redis.register_function{function_name="reads", callback=function(keys) return redis.call("GET", keys[1]) end, description="reads one key"}
+redis.register_function("writes", function(keys) return redis.call("SET", keys[1], "x") end)
+redis.register_function{function_name="flagged", callback=function() return 1 end, flags={"no-writes"}}`;
+
+/** Requests in turn, and their answers on every engine. A name in front tells what the rows are about. */
+const TABLE: Record<string, Row[]> = {
+  "MEMORY USAGE tells bytes, or null, and no other MEMORY is taken": [
+    [["SET", "k", "v"], DONE],
+    [["MEMORY", "USAGE", "k"], result(expect.any(Number))],
+    [["MEMORY", "USAGE", "k", "SAMPLES", "5"], result(expect.any(Number))],
+    [["memory", "usage", "none"], result(null)],
+    [["MEMORY", "DOCTOR"], NOT_AVAILABLE],
+    [["MEMORY"], NOT_AVAILABLE],
+  ],
+  "a stream, a group or a consumer may be called block": [
+    [["XADD", "block", "1-0", "a", "b"], DONE],
+    [["XREAD", "STREAMS", "block", "0"], result([["block", [["1-0", ["a", "b"]]]]])],
+    [["XGROUP", "CREATE", "block", "block", "0"], DONE],
+    [
+      ["XREADGROUP", "GROUP", "block", "BLOCK", "STREAMS", "block", ">"],
+      result([["block", [["1-0", ["a", "b"]]]]]),
+    ],
+    [["XREAD", "COUNT", "1", "BLOCK", "0", "STREAMS", "block", "$"], error('Command "XREAD" is not allowed')],
+    [
+      ["XREADGROUP", "GROUP", "g", "c", "block", "0", "STREAMS", "block", ">"],
+      error('Command "XREADGROUP" is not allowed'),
+    ],
+  ],
+  "a copy to itself copies nothing": [
+    [["SET", "k", "v"], DONE],
+    [["COPY", "k", "k"], result(0)],
+    [["COPY", "k", "other"], result(1)],
+    [["COPY", "none", "none"], result(0)],
+  ],
+  "SCAN WITHTYPE tells keys and types in turn": [
+    [["SET", "s", "v"], DONE],
+    [["SCAN", "0", "WITHTYPE"], result(["0", ["s", "string"]])],
+    [["LPUSH", "l", "v"], DONE],
+    [["SCAN", "0", "MATCH", "l*", "withtype", "COUNT", "100"], result(["0", ["l", "list"]])],
+    [["SCAN", "0", "TYPE", "string", "WITHTYPE"], result(["0", ["s", "string"]])],
+    [["SCAN", "0", "MATCH", "WITHTYPE"], result(["0", []])],
+    [["SCAN", "x", "WITHTYPE"], error("ERR invalid cursor")],
+  ],
+  "XREADGROUP NOACK leaves no consumer behind": [
+    [["XADD", "s", "1-0", "a", "b"], DONE],
+    [["XGROUP", "CREATE", "s", "g", "0"], DONE],
+    [["XREADGROUP", "GROUP", "g", "c", "NOACK", "STREAMS", "s", ">"], result([["s", [["1-0", ["a", "b"]]]]])],
+    [["XINFO", "CONSUMERS", "s", "g"], result([])],
+    [["XGROUP", "CREATECONSUMER", "s", "g", "c"], DONE],
+    [["XREADGROUP", "GROUP", "g", "c", "COUNT", "1", "NOACK", "STREAMS", "s", ">"], result(null)],
+    [["XINFO", "CONSUMERS", "s", "g"], result([expect.arrayContaining(["c"])])],
+    [["XREADGROUP", "GROUP", "none", "c", "NOACK", "STREAMS", "s", ">"], error("NOGROUP")],
+  ],
+  "an exact trim may say so": [
+    ...["1-0", "2-0", "3-0", "4-0"].map((id): Row => [["XADD", "s", id, "a", "b"], DONE]),
+    [["XTRIM", "s", "MAXLEN", "=", "3"], result(1)],
+    [["XTRIM", "s", "MINID", "=", "3-0"], result(1)],
+    [["XADD", "s", "MAXLEN", "=", "2", "5-0", "a", "b"], DONE],
+    [["XADD", "s", "NOMKSTREAM", "MINID", "=", "5", "6-0", "a", "b"], DONE],
+    [["XRANGE", "s", "-", "+"], result(["5-0", "6-0"].map((id) => [id, ["a", "b"]]))],
+    [["XADD", "s", "7-0", "MAXLEN", "="], DONE],
+    [["XTRIM", "s", "MAXLEN", "=", "1", "LIMIT", "1"], error("ERR")],
+  ],
+  "FCALL_RO runs a function that only reads, and no other": [
+    [["FUNCTION", "LOAD", "REPLACE", library], result("lib")],
+    [["SET", "k", "v"], DONE],
+    [["FCALL_RO", "reads", "1", "k"], result("v")],
+    [["FCALL_RO", "flagged", "0"], result(1)],
+    [
+      ["FCALL_RO", "writes", "1", "k"],
+      error(/^ERR .*READONLY Write commands are not allowed from read-only/),
+    ],
+    [["FCALL", "writes", "1", "k"], result("OK")],
+    [["FCALL_RO", "none", "0"], error("ERR Function not found")],
+    [
+      ["FUNCTION", "LIST", "LIBRARYNAME", "lib"],
+      result([
+        [
+          "library_name",
+          "lib",
+          "engine",
+          "LUA",
+          "functions",
+          expect.toSatisfy((functions: unknown[][]) => {
+            const names = functions.map(([, name, , description]) => `${name}: ${description}`);
+            return names.sort().join() === "flagged: null,reads: reads one key,writes: null";
+          }),
+        ],
+      ]),
+    ],
+    [["FUNCTION", "LIST", "WITHCODE"], result([expect.arrayContaining(["library_code", library])])],
+    [["FUNCTION", "DELETE", "lib"], result("OK")],
+  ],
+  "a field may end at a time that is far off": [
+    [["HSET", "h", "f", "v"], DONE],
+    [["HEXPIREAT", "h", "9999999999999", "FIELDS", "1", "f"], newer(result([1]))],
+    [["HPEXPIREAT", "h", "9999999999999999", "FIELDS", 1, "f"], newer(result([1]))],
+    [["HEXPIRE", "h", "99999999999999", "FIELDS", 1, "f"], newer(result([1]))],
+    [["HPEXPIRE", "h", "999999999999999999", "FIELDS", 1, "f"], newer(result([1]))],
+    [["HEXPIREAT", "h", "99999999999999999999", "FIELDS", 1, "f"], error("ERR")],
+  ],
+  "CONFIG knows the keyspace's events and nothing else": [
+    [["CONFIG", "GET", "notify-keyspace-events"], result(["notify-keyspace-events", ""])],
+    [["CONFIG", "SET", "notify-keyspace-events", "KEA"], result("OK")],
+    [["config", "get", "NOTIFY*"], result(["notify-keyspace-events", expect.stringMatching(/^[AKE]{3}$/)])],
+    [["CONFIG", "GET", "*"], result(["notify-keyspace-events", expect.any(String)])],
+    [["CONFIG", "GET", "requirepass", "max*"], result([])],
+    [["CONFIG", "SET", "notify-keyspace-events", "", "maxmemory", "1"], error("ERR Unknown option")],
+    [["CONFIG", "SET", "requirepass", "x"], error("ERR Unknown option")],
+    [["CONFIG", "SET", "notify-keyspace-events"], error("ERR wrong number of arguments")],
+    [["CONFIG", "SET", "notify-keyspace-events", ""], result("OK")],
+    [["CONFIG", "REWRITE"], NOT_AVAILABLE],
+    [["CONFIG", "RESETSTAT"], NOT_AVAILABLE],
+    [["EVAL", "return redis.call('CONFIG', 'GET', '*')", 0], error("ERR")],
+  ],
+  "WAIT and WAITAOF answer at once without replicas": [
+    [["SET", "k", "v"], DONE],
+    [["WAIT", "1", "0"], result(0)],
+    [["WAIT", "0", "100"], result(0)],
+    [["WAIT", "x", "0"], error("ERR value is not an integer")],
+    [["WAIT", "1"], error("ERR wrong number of arguments")],
+    [["WAITAOF", "1", "1", "0"], result([1, 0])],
+    [["EVAL", "return redis.call('WAIT', 1, 0)", 0], error("ERR")],
+  ],
+  "a script that is not known is told in Redis's words": [
+    [["EVALSHA", "0".repeat(40), "0"], { error: "NOSCRIPT No matching script. Please use EVAL." }],
+  ],
+  "a script may name its flags": [
+    [
+      ["EVAL", "#!lua flags=no-writes,allow-key-locking\nreturn redis.call('GET', KEYS[1])", 1, "none"],
+      result(null),
+    ],
+    [
+      ["EVAL", "#!lua flags=no-writes,allow-key-locking\nreturn redis.call('SET', KEYS[1], 'v')", 1, "k"],
+      error("ERR"),
+    ],
+    [["EVAL", "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], 'v')", 1, "k"], result("OK")],
+    [["EVAL", "#!lua\nreturn 1", 0], result(1)],
+    [["EVAL", "#!lua flags=allow-nonsense\nreturn 1", 0], error("ERR")],
+  ],
+  "XGROUP DESTROY needs a stream": [
+    [["XGROUP", "DESTROY", "none", "g"], error("ERR The XGROUP subcommand requires the key to exist.")],
+    [["XADD", "s", "1-0", "a", "b"], DONE],
+    [["XGROUP", "DESTROY", "s", "g"], result(0)],
+  ],
+  "HEXPIRETIME and HPEXPIRETIME tell when a field ends": [
+    [["HSET", "h", "f", "v", "g", "v"], DONE],
+    [["HEXPIREAT", "h", "4102444800", "FIELDS", 1, "f"], newer(result([1]))],
+    [["HEXPIRETIME", "h", "FIELDS", 3, "f", "g", "none"], newer(result([4102444800, -1, -2]))],
+    [["HPEXPIRETIME", "h", "FIELDS", 1, "f"], newer(result([4102444800000]))],
+    [["HEXPIRETIME", "none", "FIELDS", 1, "f"], newer(result([-2]))],
+  ],
+  "XDELEX and XACKDEL delete what no group needs": [
+    ...["1-0", "2-0", "3-0", "4-0", "5-0"].map((id): Row => [["XADD", "s", id, "a", "b"], DONE]),
+    [["XGROUP", "CREATE", "s", "g", "0"], DONE],
+    [["XGROUP", "CREATE", "s", "h", "2"], DONE],
+    [["XREADGROUP", "GROUP", "g", "c", "COUNT", 3, "STREAMS", "s", ">"], DONE],
+    [["XACKDEL", "s", "g", "IDS", 1, "1-0"], newer(result([1]))],
+    [["XACKDEL", "s", "g", "ACKED", "IDS", 2, "2-0", "9-0"], newer(result([1, -1]))],
+    [["XACKDEL", "s", "g", "ACKED", "IDS", 1, "3-0"], newer(result([2]))],
+    [["XDELEX", "s", "ACKED", "IDS", 2, "5-0", "2-0"], newer(result([2, -1]))],
+    [["XDELEX", "s", "IDS", 1, "4-0"], newer(result([1]))],
+    [["XDELEX", "s", "DELREF", "IDS", 1, "5-0"], newer(result([1]))],
+    [["XDELEX", "none", "IDS", 1, "1-0"], newer(result([-1]))],
+    [["XDELEX", "s", "IDS", 2, "1-0"], newer(error("`numids`"))],
+  ],
+  "BITOP knows DIFF, DIFF1, ANDOR and ONE": [
+    [["MSET", "a", "abc", "b", "ab", "c", "zzzz"], DONE],
+    ...(
+      [
+        ["DIFF", "\u0000\u0000\u0001\u0000"],
+        ["DIFF1", "\u001a\u0018\u0018z"],
+        ["ANDOR", "abb\u0000"],
+        ["ONE", "\u001a\u0018\u0019z"],
+      ] as const
+    ).flatMap(([op, value]): Row[] => [
+      [["BITOP", op, "d", "a", "b", "c"], newer(result(4), error("ERR syntax error"))],
+      [["GET", "d"], newer(result(value), result(null))],
+    ]),
+    [["BITOP", "DIFF", "d", "a"], error("ERR")],
+    [["BITOP", "ONE", "d", "none"], newer(result(0), error("ERR syntax error"))],
+    [["BITOP", "AND", "d", "a", "b"], result(3)],
+  ],
+};
+
+describe.each(engines)("as Upstash answers, on $name", ({ name, available, open }) => {
+  describe.skipIf(!available)("(needs the engine)", () => {
+    const suite = useDevServer(open);
+    const { run } = suite;
+
+    test.each(Object.entries(TABLE))("%s", async (_what, rows) => {
+      const complete = /embedded|redis 8/.test(name);
+      for (const [request, answer] of rows) {
+        const either = isNewer(answer) && expect.toBeOneOf([answer.newer, answer.older]);
+        const expected = isNewer(answer) ? (complete ? answer.newer : either) : answer;
+        expect([request, await run(request)]).toEqual([request, expected]);
+      }
+    });
+
+    test("a thousand entries trimmed to about thirty are 29 to 31", async () => {
+      const add = Array.from({ length: 1000 }, () => ["XADD", "s", "*", "a", "b"]);
+      await run(add, "/pipeline");
+      await run(["XTRIM", "s", "MAXLEN", "~", "30"]);
+      const length = async () => ((await run(["XLEN", "s"])) as { result: number }).result;
+      expect(await length()).toBeGreaterThanOrEqual(29);
+      expect(await length()).toBeLessThanOrEqual(31);
+      await run(add, "/pipeline");
+      await run(["XADD", "s", "NOMKSTREAM", "MAXLEN", "~", "30", "*", "a", "b"]);
+      expect(await length()).toBeLessThanOrEqual(31);
+      // With a limit, the engine trims as it does.
+      expect(await run(["XTRIM", "s", "MAXLEN", "~", "10", "LIMIT", "5"])).toEqual({
+        result: expect.any(Number),
+      });
+    });
+
+    test("a value survives DUMP and RESTORE, whatever its type", async () => {
+      const made = [
+        ["SET", "string", "\u0000é"],
+        ["RPUSH", "list", "a", "b"],
+        ["SADD", "set", "a"],
+        ["ZADD", "zset", "1.5", "a", "inf", "b"],
+        ["HSET", "hash", "f", "v"],
+        ["XADD", "stream", "1-0", "a", "b"],
+      ];
+      const { url, token } = suite.server;
+      const headers = { authorization: `Bearer ${token}`, "upstash-encoding": "base64" };
+      for (const command of made) {
+        const [, key = ""] = command;
+        await run(command);
+        const response = await fetch(`${url}/dump/${key}`, { headers });
+        const { result: payload } = (await response.json()) as { result: string };
+        const restore = (name: string, query = "") =>
+          fetch(`${url}/restore/${name}/0?${query}`, {
+            method: "POST",
+            headers: { authorization: `Bearer ${token}` },
+            body: Buffer.from(payload, "base64"),
+          }).then((answer) => answer.json());
+        expect(await restore("copy")).toEqual({ result: "OK" });
+        expect(await restore("copy")).toEqual({ error: "BUSYKEY Target key name already exists." });
+        expect(await restore("copy", "REPLACE")).toEqual({ result: "OK" });
+        expect(await run(["TYPE", "copy"])).toEqual({ result: key });
+        const read = (name: string) =>
+          run(
+            { string: ["GET", name], list: ["LRANGE", name, "0", "-1"], set: ["SMEMBERS", name] }[key] ??
+              { zset: ["ZRANGE", name, "0", "-1", "WITHSCORES"], hash: ["HGETALL", name] }[key] ?? [
+                "XRANGE",
+                name,
+                "-",
+                "+",
+              ],
+          );
+        expect(await read("copy")).toEqual(await read(key));
+        await run(["DEL", "copy"]);
+      }
+      expect(await run(["RESTORE", "copy", "0", "nonsense"])).toEqual({
+        error: expect.stringMatching(/^ERR .*(DUMP|Bad data)/),
+      });
+      expect(await run(["DUMP", "none"])).toEqual({ result: null });
+    });
+
+    test("FUNCTION STATS counts what was registered", async () => {
+      await run(["FUNCTION", "FLUSH"]);
+      await run(["FUNCTION", "LOAD", library]);
+      const { result: stats } = (await run(["FUNCTION", "STATS"])) as { result: unknown };
+      const flat = [stats].flat(Number.POSITIVE_INFINITY);
+      expect(flat[flat.indexOf("functions_count") + 1]).toBe(3);
+    });
+
+    test("these answers are the same in pipelines and transactions", async () => {
+      const commands = [
+        ["SET", "k", "v"],
+        ["COPY", "k", "k"],
+        ["CONFIG", "GET", "maxmemory"],
+        ["SCAN", "0", "WITHTYPE"],
+      ];
+      const answers = [{ result: "OK" }, { result: 0 }, { result: [] }, { result: ["0", ["k", "string"]] }];
+      expect(await run(commands, "/pipeline")).toEqual(answers);
+      expect(await run(commands, "/multi-exec")).toEqual(answers);
+      expect(
+        await run(
+          [
+            ["SET", "k", "v"],
+            ["WAIT", "0", "0"],
+            ["WAIT", "1", "0"],
+            ["GET", "k"],
+          ],
+          "/pipeline",
+        ),
+      ).toEqual([{ result: "OK" }, { result: 0 }, { result: 0 }, { result: "v" }]);
+    });
+
+    test("keyspace events come over the streams", async () => {
+      await run(["CONFIG", "SET", "notify-keyspace-events", "KEA"]);
+      const { url, token } = suite.server;
+      const response = await fetch(`${url}/psubscribe/__keyevent@0__:*?_token=${token}`);
+      const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+      let text = "";
+      const read = async (wanted: string) => {
+        while (!text.includes(wanted)) text += Buffer.from((await reader.read()).value ?? []).toString();
+      };
+      await read("psubscribe,");
+      await run(["SET", "k", "v"]);
+      await read("__keyevent@0__:set,k");
+      await reader.cancel();
+      await run(["CONFIG", "SET", "notify-keyspace-events", ""]);
+    });
+  });
+});
