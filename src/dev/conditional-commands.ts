@@ -4,9 +4,6 @@ import { XXH3_LUA } from "./xxh3-lua.ts";
 /** The first line of a script of ours: what it calls is billed as the one command that it stands for. */
 export const EXTENSION_MARK = "-- An extension of the dev server, not a command of its user.";
 
-/** The commands that Redis 8.4 has on a condition. `SET` is one of them only with a condition among its options. */
-export const CONDITIONAL_NAMES = ["DELEX", "DIGEST", "SET"] as const;
-
 // What is made up here answers as Redis 8.6.3 was seen to answer, in every order of its checks.
 
 /** What all of them need. `run` is `redis.call` or what stands in for it: errors come back as values. */
@@ -80,7 +77,7 @@ local function set(key, value, ...)
   local yes, failure = not out, nil
   if yes then yes, failure = holds(condition, operand, held) end
   if failure and not get then return failure end
-  if not yes then return get and held end
+  if not yes then return get and held or false end
   return redis.pcall("SET", key, value, unpack(rest))
 end
 local function conditional(name, ...)

@@ -69,8 +69,8 @@ function newLock(
     belief: newBelief(firstLease, sinceAcquired, taken?.unsettled),
     renewFor: renew,
     renewal: extend,
-    onLost(error) {
-      lose(error);
+    onLost: lose,
+    onTakenAway() {
       // What is left of several locks is nobody's use.
       if (claims.length > 1) attempt.background(release(attempt, lease.parts()));
     },

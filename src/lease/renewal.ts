@@ -45,6 +45,8 @@ interface Facts {
   renewal: Extend;
   /** Told once, when the lease is lost. */
   onLost(error: LockLostError): void;
+  /** Told then, if the server said so. A lease that ended here may be another process's by now, by a handle. */
+  onTakenAway?(): void;
   /** Told when a lease taken elsewhere is known to be held. */
   onHeld?(): void;
 }
@@ -118,6 +120,7 @@ export function createLease(attempt: Attempt, facts: Facts): Lease {
     if (status === "over") return false;
     if (typeof extension === "string") {
       lose(extension);
+      facts.onTakenAway?.();
       return false;
     }
     parts = extension.parts;

@@ -128,9 +128,12 @@ for i = 1, locks do
     state.w, state.alive = waiting.w, waiting.alive
     state.ticket = math.max(state.ticket, waiting.ticket)
   end
-  local held, _, _, leaseEnd, since = takeOut(state, 'h', token)
+  local held, ourMode, _, leaseEnd, since = takeOut(state, 'h', token)
   local ticket, place, stay
-  if not held then
+  if held then
+    -- It may have become a reader since it asked.
+    mode = ourMode
+  else
     ticket, place, stay = stand(state, token, mode, weight)
     pass(state)
     held = takeOut(state, 'h', token)
