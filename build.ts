@@ -14,7 +14,7 @@ const core = resolve("src/core.ts");
 const smallLua: Plugin = {
   name: "small Lua",
   setup({ onLoad }) {
-    onLoad({ filter: /src.(protocol|admin).\w+\.ts$/ }, async ({ path }) => {
+    onLoad({ filter: /src.(protocol|admin|web-locks).\w+\.ts$/ }, async ({ path }) => {
       const modules: Record<string, () => string> = await import(path);
       const contents = readFileSync(path, "utf8")
         .replace(

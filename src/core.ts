@@ -9,7 +9,7 @@ export { unheldLock } from "./lease/held-lock.ts";
 export { connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
 export { leaseFor, milliseconds } from "./options/durations.ts";
 export { defaults, readOptions } from "./options/lock-options.ts";
-export { duration, wellFormed } from "./options/rules.ts";
+export { duration, isSignal, wellFormed } from "./options/rules.ts";
 export { readKey, readTargets, redisKey, whole } from "./options/targets.ts";
 export { newAttempt } from "./protocol/attempt.ts";
 export { deliver, readResult } from "./protocol/deliver.ts";
@@ -19,6 +19,8 @@ export {
   decodeState,
   encodePlain,
   encodeState,
+  isHeldBy,
+  shortOwner,
   stateMark,
   stateRoom,
 } from "./protocol/state.ts";

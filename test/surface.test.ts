@@ -27,6 +27,7 @@ test("the package's entries are those that were agreed on", () => {
       "./idempotency",
       "./single-flight",
       "./fence",
+      "./web-locks",
       "./dev",
       "./testing",
       "./package.json",

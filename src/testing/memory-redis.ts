@@ -21,6 +21,7 @@ import {
   shortestGrant,
   unheardCut,
 } from "../protocol/timing.ts";
+import type { StealOperation } from "../web-locks/steal.ts";
 
 const empty: State = { ticket: 0, until: 0, holders: [], waiters: [] };
 
@@ -45,7 +46,7 @@ export interface MemoryRedis {
  */
 export function createMemoryRedis(world: Surroundings): MemoryRedis {
   const data = createStrings(world.now);
-  const operations = { join, release, extend, deliver, look, finish, steer };
+  const operations = { join, release, extend, deliver, look, finish, steer, swap };
 
   function command(name: string, ...args: string[]): unknown {
     const [key = "", value = "", option] = args;
@@ -60,6 +61,8 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
         return value === "IFEQ" && data.get(key) === option ? data.delete(key) : 0;
       case "PTTL":
         return data.left(key);
+      case "TIME":
+        return [`${Math.floor(world.now() / 1000)}`, `${Math.floor((world.now() % 1000) * 1000)}`];
       case "KEYS":
         return data.keys();
       case "SCAN":
@@ -68,7 +71,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
         return data.clear();
       case "EVAL": {
         // The script's text says nothing here: it is made small when the package is built.
-        const operation = operations[args.at(-1) as Operation | AdminOperation];
+        const operation = operations[args.at(-1) as Operation | AdminOperation | StealOperation];
         if (!operation) throw new Error("ERR unknown script");
         const afterKeys = 2 + Number(value);
         return operation(args.slice(2, afterKeys), args.slice(afterKeys, -1));
@@ -284,6 +287,12 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       desk.pass();
       desk.store();
     }
+    return 1;
+  }
+
+  function swap([key = ""]: string[], [seen, next = "", life]: string[]): number {
+    if (data.get(key) !== seen) return 0;
+    data.set(key, next, Number(life));
     return 1;
   }
 
