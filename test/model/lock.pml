@@ -2,8 +2,8 @@
  * The protocol of the lock, version 2 (src/protocol, src/acquire, src/lease), as a model for Spin.
  * docs/model.md says how it is run, and what was seen.
  *
- * One server keeps one lock: its holder, the holder's lease, and a queue of waiters. N clients take the lock ROUNDS
- * times each. A round is one acquire, with a token of its own.
+ * One server keeps one lock: its holders, a lease for each of them, and a queue of waiters. N clients take the lock
+ * ROUNDS times each. A round is one acquire, with a token of its own.
  *
  * Time is counted in ticks. A tick takes one from every lease, stay and belief. Between two ticks everything may
  * happen, in any order, and nothing has to. A client that takes no step for some ticks is slow, or frozen. It acts as
@@ -18,6 +18,7 @@
  * SLOW_REQUESTS it takes as long as it likes.
  *
  * What is left out:
+ * - Several keys, `downgrade`, limits that differ.
  * - Holders of other libraries and of version 1, fencing tokens, holdFor, resumed locks, `@upstash/redis` instances.
  * - Leases of different lengths under one token, but for a grant and the lease that follows it.
  * - The one-command forms of release and extend. The scripts do the same under weaker conditions.
@@ -62,6 +63,27 @@
 
 /* How many ticks a client believes in a lease: less the allowance by its own clock, which is slow. */
 #define BELIEF (LEASE - ALLOWANCE + DRIFT)
+
+/*
+ * What the clients ask for. With READERS client 1 asks for an exclusive lock and the others share it. With PERMITS the
+ * limit is 2, and client 1 takes both permits, the others one. Else all of them ask for an exclusive lock.
+ */
+#define LIMIT 2
+#ifdef READERS
+#define isExclusive(c) ((c) == 0)
+#define weightOf(c) ((c) == 0 -> LIMIT : 0)
+#define alike(c) ((c) > 1)
+#else
+#ifdef PERMITS
+#define isExclusive(c) false
+#define weightOf(c) ((c) == 0 -> 2 : 1)
+#define alike(c) ((c) > 1)
+#else
+#define isExclusive(c) true
+#define weightOf(c) LIMIT
+#define alike(c) ((c) > 0)
+#endif
+#endif
 
 /* Tokens are 1 to TOKENS; 0 is nobody's. */
 #define TOKENS (N * ROUNDS)
@@ -115,6 +137,9 @@ typedef Client {
 typedef Token {
   unsigned late : 6;      /* requests that may still arrive */
   unsigned stay : 2;      /* what its stay in the queue has left */
+  unsigned lease : 2;     /* what its lease has left */
+  bit holder;             /* the state has it as a holder, its lease may be over */
+  bit granted;            /* let in by the script that runs, as a waiter */
   bit gone;               /* its tombstone */
 };
 
@@ -122,24 +147,28 @@ Client client[N];
 Token tokens[TOKENS + 1];
 byte stays[N];            /* the last ticket of each client's token */
 
-byte lockHolder;          /* 0 and an empty queue: the key is not there */
-byte lease;               /* what the holder's lease has left */
+byte holders;             /* how many; 0 and an empty queue: the key is not there */
 byte queue[ROOM];
 byte waiters;
 byte faults = FAULTS;
 
 /* Of the script that runs; 0 between scripts. */
-byte granted;
+byte grants;              /* how many it has let in and not told */
+byte told;                /* who is told */
 mtype:reply said;
+#ifdef A_KEYS_LIFE_CUT_BY_ONE_SHORT_LEASE
+byte life;                /* what the key has left */
+byte last;                /* whose lease was written last */
+#endif
 /* Scratch. Spin does not search by breadth where variables are hidden. */
 #ifdef SHORTEST_TRAIL
 #define hidden
 #endif
-hidden byte i, j, k;
+hidden byte i, j, k, sum, blocked;
 hidden mtype:operation name;
 
 #define believes(c) (client[c].holder && client[c].since > 0)
-#define isFree (lockHolder == 0 && waiters == 0)
+#define isFree (holders == 0 && waiters == 0)
 #ifdef LIVE
 /* Client 0 waits for as long as it takes. Whoever waits asks in time, unless its request is lost. */
 #define mayLeave(c) (c > 0)
@@ -159,19 +188,26 @@ ltl served { [] (client[0].phase == waiting -> <> client[0].holder) }
 
 /* ---- What has to hold ---- */
 
+/* Together those who believe have no more than there is. A reader takes nothing of it, and nothing is left beside a writer. */
 inline check() {
   j = 0;
+  sum = 0;
   for (i : 0 .. N - 1) {
     if
     :: believes(i) ->
       j++;
+      sum = sum + weightOf(i);
 #ifdef SERVER_AGREES
-      assert(lockHolder == token(i) && lease > 0)
+      assert(tokens[token(i)].holder && tokens[token(i)].lease > 0)
 #endif
     :: else
     fi
   }
-  assert(j <= 1) /* never two that believe */
+#ifdef READERS
+  assert(j <= 1 || sum == 0) /* never two that believe */
+#else
+  assert(sum <= LIMIT) /* never two that believe */
+#endif
 }
 
 /* ---- What a trail says, in words ---- */
@@ -196,29 +232,74 @@ inline find(t) {
   od
 }
 
-/* Gives the lock to the first waiter that is still alive, if it is free or its holder's lease is over. */
-inline pass() {
+inline hold(whose, ticks) {
   if
-#ifdef A_DEAD_HOLDERS_LOCK_PASSED_ON_BY_NOBODY
-  :: lockHolder != 0
-#else
-  :: lockHolder != 0 && lease > 0
+  :: tokens[whose].holder
+  :: else -> tokens[whose].holder = 1; holders++
+  fi;
+  tokens[whose].lease = ticks;
+#ifdef A_KEYS_LIFE_CUT_BY_ONE_SHORT_LEASE
+  last = whose
 #endif
-  :: else ->
-    lockHolder = 0;
-    lease = 0;
-    do
-    :: waiters > 0 && lockHolder == 0 ->
-      k = queue[0];
-      removeAt(0);
+}
+
+inline letGo(whose) {
+  tokens[whose].holder = 0;
+  tokens[whose].lease = 0;
+  holders--
+}
+
+/* Sets `blocked` to whether the token does not fit beside the holders. */
+inline weigh(t) {
+  sum = 0;
+  blocked = 0;
+  for (j : 1 .. TOKENS) {
+    if
+#ifdef A_LIMIT_COUNTED_WITHOUT_WEIGHTS
+    :: tokens[j].holder -> sum++
+#else
+    :: tokens[j].holder -> sum = sum + weightOf(ownerOf(j))
+#endif
+    :: else
+    fi
+  }
+#ifdef READERS
+  blocked = (holders > 0 && (isExclusive(ownerOf(t)) || sum > 0))
+#else
+  blocked = (holders > 0 && sum + weightOf(ownerOf(t)) > LIMIT)
+#endif
+}
+
+/* Drops the holders whose lease is over. Lets in the waiters that are alive, up to the first that does not fit. */
+inline pass() {
+#ifndef A_DEAD_HOLDERS_LOCK_PASSED_ON_BY_NOBODY
+  for (j : 1 .. TOKENS) {
+    if
+    :: tokens[j].holder && tokens[j].lease == 0 -> letGo(j)
+    :: else
+    fi
+  }
+#endif
+  blocked = 0;
+  do
+  :: waiters > 0 && !blocked ->
+    k = queue[0];
+    if
+    :: tokens[k].stay > 0 -> weigh(k)
+    :: else
+    fi;
+    if
+    :: blocked
+    :: else ->
       if
-      :: tokens[k].stay > 0 -> lockHolder = k; lease = tokens[k].stay; granted = k
+      :: tokens[k].stay > 0 -> hold(k, tokens[k].stay); tokens[k].granted = 1; grants++
       :: else
       fi;
+      removeAt(0);
       tokens[k].stay = 0
-    :: else -> break
-    od
-  fi
+    fi
+  :: else -> break
+  od
 }
 
 inline stands(t) {
@@ -247,12 +328,13 @@ inline joins(t, o) {
   :: else ->
 #ifdef A_HOLDER_THAT_IS_FORGOTTEN_WHEN_THE_FIRST_WAITS
     if
-    :: waiters == 0 && lockHolder != t -> lease = 0
+    :: waiters == 0 && !tokens[t].holder ->
+      for (j : 1 .. TOKENS) { tokens[j].lease = 0 }
     :: else
     fi;
 #endif
     if
-    :: lockHolder == t -> lease = LEASE; said = held
+    :: tokens[t].holder -> hold(t, LEASE); said = held
     :: else ->
       if
       :: o == JOIN -> stands(t)
@@ -260,19 +342,33 @@ inline joins(t, o) {
       fi;
 #ifdef A_DEAD_WAITERS_GRANT_PASSED_ON_BY_NOBODY_BUT_THE_NEXT_RELEASE
       if
-      :: lockHolder == 0 -> pass()
-      :: else
+      :: holders == 0 -> pass()
+      :: else -> blocked = 1
       fi;
 #else
       pass();
 #endif
       if
-      :: granted == t -> granted = 0; lockHolder = 0
-      :: else
-      fi;
-      if
-      :: lockHolder == 0 -> lockHolder = t; lease = LEASE; said = held
-      :: else
+      :: tokens[t].granted -> tokens[t].granted = 0; grants--; hold(t, LEASE); said = held
+#ifdef A_READER_LET_PAST_A_WAITING_WRITER
+      :: !tokens[t].granted && blocked && isExclusive(ownerOf(t))
+      :: !tokens[t].granted && !(blocked && isExclusive(ownerOf(t))) ->
+#else
+      :: !tokens[t].granted && blocked
+      :: !tokens[t].granted && !blocked ->
+#endif
+        weigh(t);
+        if
+        :: blocked
+        :: else ->
+          hold(t, LEASE);
+          said = held;
+          find(t);
+          if
+          :: i < waiters -> removeAt(i); tokens[t].stay = 0
+          :: else
+          fi
+        fi
       fi
     fi
   fi
@@ -288,9 +384,16 @@ inline releases(t) {
   fi;
   if
 #ifdef RELEASE_WITHOUT_COMPARISON
-  :: lockHolder != 0 -> lockHolder = 0; lease = 0; k = 1
+  :: holders > 0 ->
+    for (j : 1 .. TOKENS) {
+      if
+      :: tokens[j].holder -> letGo(j)
+      :: else
+      fi
+    }
+    k = 1
 #else
-  :: lockHolder == t -> lockHolder = 0; lease = 0; k = 1
+  :: tokens[t].holder -> letGo(t); k = 1
 #endif
   :: else
   fi;
@@ -306,17 +409,17 @@ inline script(t, o) {
   if
   :: o == TAKE ->
     if
-    :: isFree -> lockHolder = t; lease = LEASE; said = taken
+    :: isFree -> hold(t, LEASE); said = taken
     :: else ->
       if
-      :: lockHolder == t -> said = own
+      :: tokens[t].holder -> said = own
       :: else -> said = busy
       fi
     fi
   :: o == JOIN || o == TRY -> joins(t, o)
   :: o == EXTEND ->
     if
-    :: lockHolder == t -> lease = LEASE
+    :: tokens[t].holder -> hold(t, LEASE); pass()
     :: else -> said = no
     fi
   :: o >= RELEASE ->
@@ -328,26 +431,54 @@ inline script(t, o) {
   fi
 }
 
-inline deliver() { client[ownerOf(granted)].messages = client[ownerOf(granted)].messages | (1 << stays[ownerOf(granted)]) }
+#define addressee client[ownerOf(told)]
 
-#define tell(what) say(ownerOf(granted), roundOf(granted), what); printf(", lease %d\n", lease)
+inline deliver() { addressee.messages = addressee.messages | (1 << stays[ownerOf(told)]) }
+
+#define tell(what) say(ownerOf(told), roundOf(told), what); printf(", lease %d\n", tokens[told].lease)
 
 inline cut() {
-  lease = (lease - CUT > SHORTEST -> lease - CUT : SHORTEST)
+  if
+  :: tokens[told].lease > CUT + SHORTEST -> tokens[told].lease = tokens[told].lease - CUT
+  :: else -> tokens[told].lease = SHORTEST
+  fi;
+#ifdef A_KEYS_LIFE_CUT_BY_ONE_SHORT_LEASE
+  last = told
+#endif
 }
 
-/* Executes the operation, and tells a waiter of its grant. */
+/* Executes the operation, and tells waiters of their grants. */
 inline execute(t, o) {
-  d_step { script(t, o); printf("the server says: %e; holder is token %d, lease %d, %d wait\n", said, lockHolder, lease, waiters) };
-  if
-  :: granted == 0
-  :: granted != 0 && listens(granted) -> deliver(); tell("granted, and told")
-  :: granted != 0 && listens(granted) && faults > 0 -> faults--; deliver(); cut(); tell("granted, told, and cut")
-  :: granted != 0 && listens(granted) && faults > 0 -> faults--; tell("granted, and its message is lost")
-  :: granted != 0 -> cut(); tell("granted, not heard, and cut") /* it does not listen (yet), or is dead */
-  fi;
+  d_step { script(t, o); printf("the server says: %e; %d hold it, %d wait\n", said, holders, waiters) };
+  do
+  :: grants > 0 ->
+    told = 1;
+    do
+    :: !tokens[told].granted -> told++
+    :: else -> break
+    od;
+    tokens[told].granted = 0;
+    grants--;
+    if
+    :: listens(told) -> deliver(); tell("granted, and told")
+    :: listens(told) && faults > 0 -> faults--; deliver(); cut(); tell("granted, told, and cut")
+    :: listens(told) && faults > 0 -> faults--; tell("granted, and its message is lost")
+    :: !listens(told) -> cut(); tell("granted, not heard, and cut") /* it does not listen (yet), or is dead */
+    fi
+  :: else -> break
+  od;
+  skip; /* Spin wants no jump to where a d_step begins. */
   d_step {
-    granted = 0;
+    told = 0;
+#ifdef A_KEYS_LIFE_CUT_BY_ONE_SHORT_LEASE
+    for (j : 1 .. TOKENS) {
+      if
+      :: tokens[j].holder && !tokens[last].holder -> last = j
+      :: else
+      fi
+    }
+    life = tokens[last].lease;
+#endif
     check();
     assert(!(o == JOIN && tokens[t].gone && said == queued)) /* who has left does not come back */
   }
@@ -382,7 +513,7 @@ inline stopListening() {
 /* For fewer states: what can do nothing any more, if it arrives, does not arrive. */
 inline forgetLate(whose) {
   if
-  :: i == waiters && lockHolder != whose && !(tokens[whose].late & (TAKE | JOIN | TRY)) ->
+  :: i == waiters && !tokens[whose].holder && !(tokens[whose].late & (TAKE | JOIN | TRY)) ->
     tokens[whose].late = 0;
     tokens[whose].gone = 0
   :: else
@@ -405,7 +536,7 @@ inline forget() {
 /* The round is over. If none of its requests may arrive late, it leaves nothing behind. */
 inline finish(known) {
   find(token(c));
-  assert(!known || !me.clean || (lockHolder != token(c) && i == waiters)); /* no orphan */
+  assert(!known || !me.clean || (!tokens[token(c)].holder && i == waiters)); /* no orphan */
   say(c, me.round, "is done\n");
   forgetLate(token(c));
   forget();
@@ -467,7 +598,7 @@ inline read() {
   :: me.reply == busy ->
     me.since = 0;
     if
-    :: me.op == TRY -> finish(1)
+    :: me.op == TRY && isExclusive(c) -> finish(1)
     :: else -> settle(refused)
     fi
   :: me.op == EXTEND && me.reply == yes -> me.since = me.sent; believe()
@@ -530,13 +661,13 @@ end:
       /* It asks, */
       if
       /* The clients are alike, so they begin in the order of their numbers. */
-      :: me.phase == idle && (c == 0 || client[c - 1].phase != idle || client[c - 1].round > 0) ->
+      :: me.phase == idle && (!alike(c) || client[c - 1].phase != idle || client[c - 1].round > 0) ->
         me.since = BELIEF;
         me.clean = 1;
-        ask(TAKE)
+        ask((isExclusive(c) -> TAKE : TRY))
 
       /* Another has the lock: it asks the script once, or waits. */
-      :: me.phase == refused && !me.standing && mayLeave(c) -> ask(TRY)
+      :: me.phase == refused && !me.standing && mayLeave(c) && isExclusive(c) -> ask(TRY)
       :: me.phase == refused && !me.standing -> me.standing = 1; ask(JOIN)
       /* There is no room in the queue. */
       :: me.phase == refused && me.standing -> leaves()
@@ -655,19 +786,24 @@ end:
   do
   :: d_step { mayElapse ->
       printf("a tick\n");
-      elapse(lease);
-      k = lease;
+      k = 0;
       for (i : 0 .. N - 1) {
         elapse(client[i].sent);
         elapse(client[i].since)
       }
       for (i : 1 .. TOKENS) {
         elapse(tokens[i].stay);
-        k = k + tokens[i].stay
+        elapse(tokens[i].lease);
+        k = k + tokens[i].stay + tokens[i].lease
       }
+#ifdef A_KEYS_LIFE_CUT_BY_ONE_SHORT_LEASE
+      elapse(life);
+      k = (waiters > 0 -> k : life);
+#endif
       if
       :: k == 0 -> /* the key is gone */
-        lockHolder = 0;
+        for (i : 1 .. TOKENS) { tokens[i].holder = 0; tokens[i].lease = 0 }
+        holders = 0;
         waiters = 0;
         for (i : 0 .. ROOM - 1) { queue[i] = 0 }
       :: else

@@ -6,6 +6,8 @@ import {
   configurations,
   describeConfiguration,
   describeResult,
+  type Kind,
+  kinds,
   longConfigurations,
   type MutationName,
   missing,
@@ -16,12 +18,14 @@ const usage = `Lets Spin look at every state of a model of the protocol. Needs s
 
   npm run model                         what the tests check
   npm run model -- --long               more, for some minutes
-  npm run model -- --clients 2 --rounds 2 --faults 1 [--slow] [--live]
+  npm run model -- --clients 2 --rounds 2 --faults 1 [--kind readers] [--slow] [--live]
   npm run model -- --broken "no tickets"
 
   --clients  how many
   --rounds   how often each takes the lock
   --faults   how many faults may happen in all
+  --kind     readers: the first asks for an exclusive lock, the others share it; permits: the first asks for both of
+             two permits, the others for one; by default all ask for an exclusive lock
   --slow     requests take as long as they like
   --live     the rounds never end, and a waiter that does not leave has to be served
   --broken   with a safeguard taken out, and how that goes wrong, step by step:
@@ -33,6 +37,7 @@ const options = {
   clients: { type: "string" },
   rounds: { type: "string" },
   faults: { type: "string" },
+  kind: { type: "string" },
   slow: { type: "boolean", default: false },
   live: { type: "boolean", default: false },
   long: { type: "boolean", default: false },
@@ -67,7 +72,9 @@ async function main(values: Values): Promise<void> {
 }
 
 function readConfigurations(values: Values, broken: MutationName | undefined): Configuration[] {
-  const custom = [values.clients, values.rounds, values.faults].some((each) => each !== undefined);
+  const custom = [values.clients, values.rounds, values.faults, values.kind].some(
+    (each) => each !== undefined,
+  );
   if (!custom && !values.slow && !values.live) {
     if (broken) return [mutations[broken].configuration];
     return values.long ? [...configurations, ...longConfigurations] : configurations;
@@ -77,13 +84,16 @@ function readConfigurations(values: Values, broken: MutationName | undefined): C
     if (Number.isInteger(number) && number >= least && number <= most) return number;
     throw new TypeError(`--${name} ${values[name]}: a number from ${least} to ${most} is wanted`);
   };
-  const { slow, live } = values;
+  const { kind, slow, live } = values;
+  if (kind !== undefined && !kinds.includes(kind as Kind))
+    throw new TypeError(`--kind ${kind}: one of ${kinds.join(", ")} is wanted`);
   if (slow && live) throw new TypeError("--slow and --live do not go together");
   return [
     {
       clients: count("clients", [2, 3]),
       rounds: live ? 1 : count("rounds", [1, 2]),
       faults: count("faults", [0, 9]),
+      kind: kind as Kind | undefined,
       slowRequests: slow,
       live,
     },
