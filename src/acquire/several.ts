@@ -1,10 +1,10 @@
-import type { LockLostError } from "../errors.ts";
+import { LockLostError } from "../errors.ts";
 import { leaseLeft, newBelief } from "../lease/belief.ts";
 import { createLease, type Lease } from "../lease/renewal.ts";
 import type { Attempt, Claim, Part } from "../protocol/attempt.ts";
 import { extend } from "../protocol/extend.ts";
 import { join } from "../protocol/join.ts";
-import { type Grant, type Outcome, takesResult } from "../protocol/protocol.ts";
+import { type Grant, gone, type Outcome, takesResult } from "../protocol/protocol.ts";
 import { forever, whenAborted } from "../runtime.ts";
 import { waitForTurn } from "./wait.ts";
 
@@ -37,7 +37,11 @@ export async function waitForAll(attempt: Attempt, first: Outcome): Promise<Outc
       if (more.held) lease = hold(waiting, lease, more, abort);
     }
     abort.signal.throwIfAborted();
-    return attempt.settings.fencing ? await join(attempt, attempt.claims) : grantOf(lease as Lease);
+    if (!attempt.settings.fencing) return grantOf(lease as Lease);
+    const fenced = await join(attempt, attempt.claims);
+    // It was ours: another has it because its lease ended. That says nothing of the wait.
+    if (!fenced.held) throw new LockLostError(attempt.key, gone);
+    return fenced;
   } finally {
     lease?.end();
     forget();

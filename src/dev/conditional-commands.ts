@@ -77,7 +77,7 @@ local function set(key, value, ...)
   local yes, failure = not out, nil
   if yes then yes, failure = holds(condition, operand, held) end
   if failure and not get then return failure end
-  if not yes then return get and held end
+  if not yes then return get and held or false end
   return redis.pcall("SET", key, value, unpack(rest))
 end
 local function conditional(name, ...)

@@ -69,7 +69,8 @@ export function createMemory(): Memory {
     },
     heal() {
       failure = undefined;
-      for (const key of byAnother) redis.command("EVAL", "", "1", key, "0", another.token, "release");
+      for (const key of byAnother)
+        redis.command("EVAL", "", "2", key, `${key}:operator`, "0", another.token, "release");
       byAnother.clear();
     },
   };
@@ -79,7 +80,7 @@ export function createMemory(): Memory {
 function keysWanted([name, ...args]: Command): string[] {
   if (name === "SET") return args[2] === "NX" ? [String(args[0])] : [];
   if (name !== "EVAL" || args.at(-1) !== "join") return [];
-  // Each lock has three: its own, and two beside it.
+  // Each lock has four: its own, and three beside it.
   const keys = args.slice(2, 2 + Number(args[1]));
-  return keys.filter((_, i) => i % 3 === 0).map(String);
+  return keys.filter((_, i) => i % 4 === 0).map(String);
 }

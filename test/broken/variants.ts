@@ -77,6 +77,34 @@ export const variants = {
       by: "    if state.h == '' then pass(state) else state.blocked, state.passed = true, 0 end\n    held",
     },
   ],
+  "a limit counted without weights": [
+    {
+      file: "protocol/prelude.ts",
+      replace: "state.sum = state.sum + weight",
+      by: "state.sum = state.sum + 1",
+    },
+  ],
+  "a reader let past a waiting writer": [
+    {
+      file: "protocol/join.ts",
+      replace: "(state.blocked or not fits(state, mode, weight)",
+      by: "(state.blocked and mode ~= 's' or not fits(state, mode, weight)",
+    },
+  ],
+  "a key's life cut by one short lease": [
+    {
+      file: "protocol/prelude.ts",
+      replace: "ends = math.max(ends, leaseEnd)",
+      by: "ends = tonumber(leaseEnd)",
+    },
+  ],
+  "one key kept after a vain attempt at several": [
+    {
+      file: "protocol/abandon.ts",
+      replace: "return dequeue(attempt, attempt.claims, attempt.abandoned.length > 0",
+      by: "return dequeue(attempt, attempt.claims.slice(-1), attempt.abandoned.length > 0",
+    },
+  ],
 } satisfies Record<string, Patch[]>;
 
 export type VariantName = keyof typeof variants;

@@ -258,12 +258,12 @@ describe.each([...backends, memoryEngine()])("through $client on $engine", ({ mi
       test("are waited for in the order of their names; whoever asks in the other order does not block it", async () => {
         const [a, b] = [freshKey(), freshKey()];
         const holder = await locker.acquire(b);
-        const both = locker.acquire([b, a], { wait: "1m", ttl: 300, renew: true });
+        const both = locker.acquire([b, a], { wait: "1m", ttl: "1s", renew: true });
         await standing(b, 1);
         expect(await locker.tryAcquire(a)).toBe(null);
         const others = locker.acquire([a, b], { wait: "1m" });
         await standing(a, 1);
-        await delay(400);
+        await delay(1200);
         expect(await locker.tryAcquire(a)).toBe(null);
         await holder.release();
         const lock = await both;

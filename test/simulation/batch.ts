@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { createRealEngine } from "./engine.ts";
 import { type Library, loadLibrary } from "./library.ts";
 import { createModelEngine } from "./model.ts";
-import { type EngineName, type Plan, plans } from "./plan.ts";
+import { type EngineName, type Kind, type Plan, plans } from "./plan.ts";
 import { play } from "./play.ts";
 import { Tally } from "./tally.ts";
 
@@ -10,6 +10,8 @@ import { Tally } from "./tally.ts";
 export interface Batch {
   seed: number;
   histories: number;
+  /** @default "exclusive" */
+  kind?: Kind | undefined;
   /** Of one history among them, as a failure names it: only that is played. */
   path?: string | undefined;
   /** Whether to look for a smaller history that fails, too. @default true, but for one that is named */
@@ -59,10 +61,10 @@ export async function createPlayer(engines: EngineName[], file?: string): Promis
   }
 
   return {
-    async play({ seed, histories, path, shrink = !path }) {
+    async play({ seed, histories, kind, path, shrink = !path }) {
       const total = new Tally();
       let failed = false;
-      const property = fc.asyncProperty(plans(engines), async (plan) => {
+      const property = fc.asyncProperty(plans(engines, kind), async (plan) => {
         const tally = new Tally();
         const violation = await playOne(plan, tally);
         // What is played to find a smaller one that fails does not count.
@@ -94,6 +96,6 @@ export function describe({ violation, seed, path, plan, steps }: Failure): strin
     JSON.stringify(plan),
     ...steps,
     violation,
-    `To play it again: the same once more with seed ${seed} and path ${path}`,
+    `To play it again: the same once more with seed ${seed} and path ${path} (kind ${plan.kind ?? "exclusive"})`,
   ].join("\n");
 }

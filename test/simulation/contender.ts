@@ -1,10 +1,11 @@
-import type { LockOptions } from "../../src/index.ts";
+import type { Lock, LockEvent, LockOptions, Target } from "../../src/index.ts";
+import { readTargets } from "../../src/options/targets.ts";
 import { sleep } from "../../src/runtime.ts";
 import type { Library } from "./library.ts";
 import { type Part, patient } from "./plan.ts";
 import type { SimulatedProcess } from "./process.ts";
 import type { Referee } from "./referee.ts";
-import { lockKey, type Server } from "./server.ts";
+import { redisKeyOf, type Server, type Share } from "./server.ts";
 import type { Tally } from "./tally.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -22,26 +23,55 @@ export interface Surroundings {
   repeats: boolean;
   /** Whether nothing goes wrong between this process and the server, nor with either of them. */
   undisturbed(process: SimulatedProcess): boolean;
+  /** Whether this process and the server know how long ago something was. */
+  tellsTime(process: SimulatedProcess): boolean;
 }
 
 type Locker = ReturnType<Library["newLocker"]>;
 
+/** A process, and its way to the locks. */
+interface Place {
+  process: SimulatedProcess;
+  locker: Locker;
+}
+
+interface Entrant extends Place {
+  part: Part;
+  name: string;
+  /** Who goes on with its work by the lock's handle. */
+  heir: Place | undefined;
+}
+
+/** How long a handle is on its way, in ms. */
+const handleTakes = 20;
+
 /** One that asks through the package, works, and lets go. Its verdict is checked when all is over. */
 export class Contender {
   readonly #around: Surroundings;
-  readonly #process: SimulatedProcess;
   readonly #part: Part;
-  readonly #name: string;
+  readonly #targets: readonly Target[];
+  readonly #heir: Place | undefined;
   readonly #abort = new AbortController();
+  readonly name: string;
+  /** What it asks for; once it has made its locks shared ones, these. */
+  shares: readonly Share[];
+  /** Where it works. */
+  #process: SimulatedProcess;
+  /** Whether something might go wrong with a process that had its lock. */
+  #disturbed = false;
   #verdict: Verdict | undefined;
   #finished = false;
   #waits = false;
+  #resumed = false;
 
-  constructor(around: Surroundings, process: SimulatedProcess, locker: Locker, part: Part, name: string) {
+  constructor(around: Surroundings, { process, locker, part, name, heir }: Entrant) {
     this.#around = around;
     this.#process = process;
     this.#part = part;
-    this.#name = name;
+    this.#targets = part.targets ?? ["k"];
+    this.#heir = heir;
+    this.name = name;
+    this.shares = sharesOf(this.#targets);
     const { timeline } = around;
     const run = async () => {
       await this.#run(locker);
@@ -64,40 +94,45 @@ export class Contender {
       this.#abort.signal.aborted ||
       this.#verdict === "held" ||
       (this.#verdict === "busy" && wait < patient) ||
-      (this.#verdict === "unavailable" && !this.#around.undisturbed(this.#process));
+      // Of several locks those that were deleted while it waited for the others are lost.
+      (this.#verdict === "unavailable" && !(this.#undisturbed && !this.#around.referee.robbed(this.name)));
     if (this.#process.gone || (this.#finished && fits)) return;
     const verdict = this.#finished ? this.#verdict : "nothing";
-    this.#around.referee.fail(`${this.#name} was to wait for ${wait} ms and was told ${verdict}`);
+    this.#around.referee.fail(`${this.name} was to wait for ${wait} ms and was told ${verdict}`);
+  }
+
+  get #undisturbed(): boolean {
+    return !this.#disturbed && this.#around.undisturbed(this.#process);
   }
 
   #giveUp(): void {
-    this.#around.log(`${this.#name} is aborted`);
+    this.#around.log(`${this.name} is aborted`);
     this.#abort.abort(new Error("aborted"));
   }
 
   async #run(locker: Locker): Promise<void> {
     const { library, timeline, log, referee, tally } = this.#around;
     const { signal } = this.#abort;
-    const { wait, ttl, renew, fencing, holdFor } = this.#part;
-    const name = this.#name;
+    const { wait, ttl, holdFor } = this.#part;
+    // Two would renew it.
+    const renew = this.#part.renew && !this.#heir;
+    // A permit or a reader draws none.
+    const fencing = this.#part.fencing && this.shares.every(({ mode }) => mode === "x" || mode === "1");
+    const { name, shares } = this;
     const asked = timeline.now;
-    const self = this;
+    if (this.#around.tellsTime(this.#process)) referee.asks(name);
     const options: LockOptions = {
       ...{ wait, ttl, renew, fencing, holdFor, owner: name, signal, requestTimeout: 1000 },
-      onEvent(event) {
-        if (event.type === "acquired" && event.granted) tally.count("handedOver");
-        if (event.type !== "waiting") return;
-        tally.count("timesWaiting");
-        self.#waits = true;
-      },
+      onEvent: (event) => this.#note(event),
     };
-    let lock: Awaited<ReturnType<Locker["acquire"]>>;
+    const [only, ...others] = this.#targets;
+    let lock: Lock;
     try {
-      lock = await locker.acquire("k", options);
+      lock = await locker.acquire(others.length || !only ? this.#targets : only, options);
     } catch (error) {
       if (error instanceof library.LockBusyError) {
         this.#verdict = "busy";
-        referee.answeredBusy(name, asked, error.owner);
+        referee.answeredBusy(name, shares, asked, error.owner);
         this.#checkPunctuality(timeline.now - asked);
       } else if (error === signal.reason) {
         this.#verdict = "aborted";
@@ -112,59 +147,125 @@ export class Contender {
     this.#verdict = "held";
     tally.count("held");
     log(`${name} holds it for ${Math.round(lock.remaining)} ms`);
-    const process = this.#process;
-    const remaining = () => lock.remaining / process.speed;
-    const forget = referee.believes({ name, process, remaining }, lock.fence);
-    await this.#work(lock);
+    if (others.length) tally.count("several");
+    if (others.length && this.#waits) tally.count("severalAfterWaiting");
+    let forget = this.#believe(lock, lock.fence);
+    await this.#workHalf(lock);
+    await this.#extend(lock);
+    if (this.#part.downgrade && shares.every(({ mode }) => mode === "x")) await this.#downgrade(lock);
+    if (this.#heir) {
+      forget();
+      lock = await this.#handOn(lock, this.#heir);
+      forget = this.#believe(lock);
+    }
+    await this.#workHalf(lock);
     forget();
     await this.#release(lock);
   }
 
-  async #work(lock: Awaited<ReturnType<Locker["acquire"]>>): Promise<void> {
-    const { work, ttl } = this.#part;
-    // An extension that a network repeats after a longer one was answered would shorten that one's lease.
-    const extendTo = Math.min(this.#part.extendTo, this.#around.repeats ? ttl : Number.POSITIVE_INFINITY);
-    const { runtime } = this.#process;
-    const half = () => sleep(runtime, work / 2, lock.signal).catch(() => {});
-    await half();
-    if (extendTo) {
-      const extended = await lock.extend(extendTo).catch((error) => this.#expectUnavailable(error));
-      this.#around.log(`${this.#name} extends it to ${extendTo} ms: ${extended}`);
-      this.#around.tally.count("extensions");
-    }
-    await half();
+  #note(event: LockEvent): void {
+    const { tally } = this.#around;
+    if (event.type === "acquired" && event.granted) tally.count("handedOver");
+    if (event.type === "released" && event.kept) tally.count("kept");
+    if (event.type !== "waiting") return;
+    tally.count("timesWaiting");
+    this.#waits = true;
   }
 
-  async #release(lock: Awaited<ReturnType<Locker["acquire"]>>): Promise<void> {
+  /** @returns to be called when it does not believe so any more */
+  #believe(lock: Lock, fence?: number): () => void {
+    const process = this.#process;
+    const remaining = () => lock.remaining / process.speed;
+    // A lock that was resumed may turn out to be lost, and so may one that was extended.
+    if (fence === undefined && !lock.held && this.#resumed) return () => {};
+    return this.#around.referee.believes(
+      { name: this.name, process, remaining, shares: () => this.shares },
+      fence,
+    );
+  }
+
+  async #workHalf(lock: Lock): Promise<void> {
+    await sleep(this.#process.runtime, this.#part.work / 2, lock.signal).catch(() => {});
+  }
+
+  async #extend(lock: Lock): Promise<void> {
+    const { ttl } = this.#part;
+    const wanted = this.#part.extendTo;
+    if (!wanted) return;
+    // An extension that a network repeats after a longer one was answered would shorten that one's lease. And who
+    // resumes the lock does not know of one to a shorter lease that may yet arrive.
+    const extendTo = Math.max(
+      Math.min(wanted, this.#around.repeats ? ttl : Number.POSITIVE_INFINITY),
+      this.#heir ? ttl : 0,
+    );
+    const extended = await lock.extend(extendTo).catch((error) => this.#expectUnavailable(error));
+    this.#around.log(`${this.name} extends it to ${extendTo} ms: ${extended}`);
+    this.#around.tally.count("extensions");
+  }
+
+  async #downgrade(lock: Lock): Promise<void> {
+    // Whatever is answered: from now on others may be let in.
+    const shared = this.shares.map((share) => ({ ...share, mode: "s" }));
+    this.shares = shared.map((share) => ({ ...share, unsettled: true }));
+    this.#around.log(`${this.name} makes it a shared one`);
+    const done = await lock.downgrade().catch((error) => this.#expectUnavailable(error));
+    if (!done) return;
+    this.shares = shared;
+    this.#around.tally.count("downgrades");
+  }
+
+  /** The lock, as the process that goes on with the work knows it. */
+  async #handOn(lock: Lock, { process, locker }: Place): Promise<Lock> {
+    const { timeline, tally, log } = this.#around;
+    const { signal } = this.#abort;
+    const { renew, holdFor } = this.#part;
+    const handle = JSON.stringify(lock);
+    this.#disturbed ||= !this.#around.undisturbed(this.#process);
+    this.#process = process;
+    await new Promise<void>((resolve) => {
+      timeline.schedule(handleTakes, resolve, process);
+    });
+    const options = { renew, holdFor, signal, requestTimeout: 1000 };
+    const resumed = locker.resume(handle, { ...options, onEvent: (event) => this.#note(event) });
+    this.#resumed = true;
+    // A lock that was lost meanwhile may have come to it once more, as it was first asked for.
+    this.shares = this.shares.map((share) => ({ ...share, unsettled: true }));
+    const ours = await resumed.extend().catch((error) => this.#expectUnavailable(error));
+    log(`${this.name} is resumed by another process: ${ours}`);
+    if (ours) tally.count("resumed");
+    return resumed;
+  }
+
+  async #release(lock: Lock): Promise<void> {
     const { referee, tally, log } = this.#around;
     // Much longer than a request takes.
-    const sure = lock.remaining > 200 && this.#around.undisturbed(this.#process);
-    log(`${this.#name} releases it`);
+    const sure = lock.remaining > 200 && this.#undisturbed;
+    log(`${this.name} releases it`);
     const ours = await lock.release().catch((error) => this.#expectUnavailable(error));
     if (ours !== undefined) tally.count(ours ? "released" : "foundLost");
     this.#leave();
     if (this.#abort.signal.aborted) return;
     // Deleted under it, the lock may have come to it once more.
-    if (sure && !ours && !referee.robbed(this.#name))
-      referee.fail(`${this.#name} released its lock and was told ${ours}`);
+    if (sure && !ours && !referee.robbed(this.name))
+      referee.fail(`${this.name} released its lock and was told ${ours}`);
   }
 
   #expectUnavailable(error: unknown): undefined {
     if (!(error instanceof this.#around.library.LockUnavailableError))
-      this.#around.referee.fail(`${this.#name} met ${error}`);
+      this.#around.referee.fail(`${this.name} met ${error}`);
   }
 
   #leave(): void {
-    if (this.#around.undisturbed(this.#process)) this.#around.referee.isDone(this.#name);
+    if (this.#undisturbed) this.#around.referee.isDone(this.name);
   }
 
   /** Where nothing disturbs it, a busy contender waits as long as it was told to and no longer. */
   #checkPunctuality(waited: number): void {
     const { wait } = this.#part;
-    if (!this.#around.undisturbed(this.#process)) return;
+    if (!this.#undisturbed) return;
     // Its clocks may be a little fast, and each of three requests may take 80 ms.
     if (waited < wait * 0.99 || waited > wait * 1.01 + 300)
-      this.#around.referee.fail(`${this.#name} was to wait for ${wait} ms and waited for ${waited} ms`);
+      this.#around.referee.fail(`${this.name} was to wait for ${wait} ms and waited for ${waited} ms`);
   }
 }
 
@@ -172,20 +273,26 @@ export class Contender {
 export function contendAsForeigner(
   { server, timeline, referee, tally, log }: Surroundings,
   process: SimulatedProcess,
-  { start, ttl, work }: Part,
+  { start, ttl, work, targets = ["k"] }: Part,
   name: string,
 ): void {
+  const [{ key = "" } = {}] = sharesOf(targets);
+  const shares = () => [{ key, mode: "x", weight: 1 }];
   const begin = async () => {
-    if ((await server.ask("SET", lockKey, name, "NX", "PX", ttl)) !== "OK") return;
+    if ((await server.ask("SET", key, name, "NX", "PX", ttl)) !== "OK") return;
     log(`${name}, a foreigner, holds it`);
     tally.count("foreigners");
     const until = timeline.now + ttl;
-    const forget = referee.believes({ name, process, remaining: () => until - timeline.now });
+    const forget = referee.believes({ name, process, remaining: () => until - timeline.now, shares });
     const end = async () => {
       forget();
-      if ((await server.ask("GET", lockKey)) === name) await server.ask("DEL", lockKey);
+      if ((await server.ask("GET", key)) === name) await server.ask("DEL", key);
     };
     timeline.schedule(Math.min(work, ttl), end, process);
   };
   timeline.schedule(start, begin, process);
+}
+
+function sharesOf(targets: readonly Target[]): Share[] {
+  return readTargets(targets).map(({ key, mode, weight }) => ({ key: redisKeyOf(key), mode, weight }));
 }

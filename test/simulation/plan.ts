@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import type { Target } from "../../src/api.ts";
 import type { Faults } from "./network.ts";
 
 /** What one contender does: when it asks, how long it waits and works, and what else it does. In ms. */
@@ -17,7 +18,20 @@ export interface Part {
   extendTo: number;
   /** When it is aborted, counted from its start. */
   abortAfter: number | undefined;
+  /** What it asks for. @default the exclusive lock "k" */
+  targets?: Target[];
+  /** Whether it makes its locks shared ones after half of its work, if all are exclusive. */
+  downgrade?: boolean;
+  /** The process that goes on with its work after half of it, by the lock's handle; undefined for none. */
+  resumedBy?: number | undefined;
 }
+
+/** What the histories of a kind lock: nothing but one exclusive lock, or also what the name says. */
+export const kinds = ["exclusive", "permits", "readers", "several", "mixed"] as const;
+export type Kind = (typeof kinds)[number];
+
+/** The keys that histories know. */
+export const keys = ["k", "l", "m"];
 
 export interface Mishap {
   at: number;
@@ -48,6 +62,8 @@ export interface ServerMishap {
 
 /** One history: all that is decided before it begins. The rest follows from the seed. */
 export interface Plan {
+  /** @default "exclusive" */
+  kind?: Kind;
   seed: number;
   engine: EngineName;
   weather: keyof typeof weathers;
@@ -89,7 +105,7 @@ const fewOf = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
 
 const lease = fc.integer({ min: 300, max: 8000 });
 
-const part: fc.Arbitrary<Part> = fc.record({
+const parts = {
   process: fc.nat(3),
   kind: fc.constantFrom(...Array<"ours">(9).fill("ours"), "foreigner"),
   start: fc.nat(3000),
@@ -104,7 +120,47 @@ const part: fc.Arbitrary<Part> = fc.record({
     { weight: 7, arbitrary: fc.constant(undefined) },
     { weight: 1, arbitrary: fc.nat(5000) },
   ),
-});
+} satisfies { [Name in keyof Part]: fc.Arbitrary<Part[Name]> };
+
+/** How a key is locked. */
+type Way = Exclude<Target, string> extends infer Each ? Omit<Each, "key"> : never;
+
+const exclusive: Way = {};
+const shared: Way = { mode: "shared" };
+/** Mostly of one limit. */
+const permits: Way[] = [
+  { limit: 3 },
+  { limit: 3 },
+  { limit: 3, weight: 2 },
+  { limit: 3, weight: 3 },
+  { limit: 2 },
+  { limit: 5, weight: 4 },
+  { limit: 1 },
+];
+
+const waysOf: Record<Exclude<Kind, "exclusive">, { keys: string[]; ways: Way[] }> = {
+  permits: { keys: ["k"], ways: [...permits, ...permits, exclusive] },
+  readers: { keys: ["k"], ways: [exclusive, shared, shared] },
+  several: { keys, ways: [exclusive] },
+  mixed: { keys, ways: [exclusive, exclusive, exclusive, shared, shared, shared, ...permits] },
+};
+
+function partOf(kind: Kind): fc.Arbitrary<Part> {
+  if (kind === "exclusive") return fc.record(parts);
+  const { keys, ways } = waysOf[kind];
+  return fc.record({
+    ...parts,
+    targets: fc
+      .tuple(
+        // The order in which they are given is any.
+        fc.shuffledSubarray(keys, { minLength: 1 }),
+        fc.tuple(...keys.map(() => fc.constantFrom(...ways))),
+      )
+      .map(([some, ways]) => some.map((key, i): Target => ({ key, ...ways[i] }))),
+    downgrade: fc.constantFrom(false, false, true),
+    resumedBy: fc.constantFrom(...Array<undefined>(6).fill(undefined), 0, 1, 2, 3),
+  });
+}
 
 const mishap: fc.Arbitrary<Mishap> = fc.record({
   at: fc.nat(6000),
@@ -135,8 +191,9 @@ const serverMishap: fc.Arbitrary<ServerMishap> = fc.record({
 });
 
 /** @param engines what the histories may run on, each as often as it is named */
-export function plans(engines: EngineName[]): fc.Arbitrary<Plan> {
+export function plans(engines: EngineName[], kind: Kind = "exclusive"): fc.Arbitrary<Plan> {
   return fc.record({
+    ...(kind !== "exclusive" && { kind: fc.constant(kind) }),
     seed: fc.noShrink(fc.integer()),
     engine: fc.constantFrom(...engines),
     weather: fc.constantFrom(...(Object.keys(weathers) as (keyof typeof weathers)[])),
@@ -144,6 +201,6 @@ export function plans(engines: EngineName[]): fc.Arbitrary<Plan> {
     extended: fc.boolean(),
     processes: fc.array(process, { minLength: 4, maxLength: 4 }),
     server: fewOf(serverMishap),
-    parts: fc.array(part, { minLength: 2, maxLength: 10, size: "max" }),
+    parts: fc.array(partOf(kind), { minLength: 2, maxLength: 10, size: "max" }),
   });
 }

@@ -1,7 +1,7 @@
 import { Contender, contendAsForeigner, type Surroundings } from "./contender.ts";
 import type { Engine } from "./engine.ts";
 import type { Library } from "./library.ts";
-import { type Mishap, type Plan, type ServerMishap, weathers } from "./plan.ts";
+import { keys, type Mishap, type Part, type Plan, type ServerMishap, weathers } from "./plan.ts";
 import type { SimulatedProcess } from "./process.ts";
 import { Referee } from "./referee.ts";
 import type { Tally } from "./tally.ts";
@@ -26,7 +26,8 @@ export async function play(
 ): Promise<string | undefined> {
   const { seed, extended } = plan;
   const faults = weathers[plan.weather];
-  const world = await createWorld({ seed, faults, extended, library, engine, tally, log });
+  const known = plan.kind === "several" || plan.kind === "mixed" ? keys : keys.slice(0, 1);
+  const world = await createWorld({ seed, faults, extended, library, engine, tally, keys: known, log });
   const { timeline, server, network } = world;
   const referee = new Referee(timeline, server);
 
@@ -53,8 +54,9 @@ export async function play(
   network.clearsAt = plan.clearsAt;
   const calmFrom = lastFault(plan) + aftermath;
   const quiet = await timeline.run(end, () => {
-    referee.check();
-    referee.checkLiveness(timeline.now >= calmFrom && contenders.some(({ waits }) => waits));
+    for (const { mode, together } of referee.check()) if (together > 1) tally.count(togetherBy[mode] ?? "");
+    const waiting = timeline.now >= calmFrom ? contenders.filter(({ waits }) => waits) : [];
+    referee.checkLiveness(new Map(waiting.map(({ name, shares }) => [name, shares])));
   });
   const left = (await server.ask("KEYS", "*")) as string[];
   if (left.length > 0) referee.fail(`left behind: ${left.join(", ")}`);
@@ -64,6 +66,8 @@ export async function play(
   tally.count("histories");
   return referee.violation;
 }
+
+const togetherBy: Record<string, string> = { permit: "permitsTogether", s: "readersTogether" };
 
 /** When the last thing goes wrong that goes wrong by itself. */
 function lastFault({ weather, clearsAt, processes, server }: Plan): number {
@@ -77,7 +81,14 @@ function circumstances(plan: Plan, processes: SimulatedProcess[]) {
   const reliable = loseReply === 0 && delay === 0;
   const down = plan.server.some(({ kind }) => kind === "the server is down");
   const disturbed = new Set(processes.filter((_, index) => plan.processes[index]?.mishaps.length));
+  const setBack = plan.server.some(({ kind }) => kind === "the server sets its clock back");
+  const fast = new Set(
+    processes.filter((_, index) =>
+      plan.processes[index]?.mishaps.some(({ kind }) => kind === "sets its clock forward"),
+    ),
+  );
   return {
+    tellsTime: (process: SimulatedProcess) => !setBack && !fast.has(process),
     repeats: repeat > 0,
     undisturbed: (process: SimulatedProcess) => reliable && !down && !disturbed.has(process),
   };
@@ -85,11 +96,16 @@ function circumstances(plan: Plan, processes: SimulatedProcess[]) {
 
 function enter(plan: Plan, processes: SimulatedProcess[], around: Surroundings & World): Contender[] {
   const lockers = processes.map(around.lockerOf);
+  const heirOf = ({ resumedBy = -1 }: Part) => {
+    const [process, locker] = [processes[resumedBy], lockers[resumedBy]];
+    return process && locker && { process, locker };
+  };
   return plan.parts.flatMap((part, index) => {
     const [process, locker] = [processes[part.process], lockers[part.process]];
     const name = `#${index}`;
     if (!process || !locker) throw new Error(`there is no process ${part.process}`);
-    if (part.kind === "ours") return new Contender(around, process, locker, part, name);
+    if (part.kind === "ours")
+      return new Contender(around, { process, locker, part, name, heir: heirOf(part) });
     contendAsForeigner(around, process, part, name);
     return [];
   });
@@ -110,7 +126,7 @@ async function befallServer({ server, timeline }: World, { kind, ms }: ServerMis
   // Set forward, it would end leases early: no lease is safe from that.
   else if (kind === "the server sets its clock back") await server.setClock(-ms);
   else {
-    if (server.occupation) referee.robs(server.occupation.name);
-    await server.deleteLock();
+    for (const key of server.keys) for (const { name } of server.presentAt(key)) referee.robs(name);
+    await server.deleteLocks();
   }
 }

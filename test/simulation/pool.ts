@@ -2,10 +2,12 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { availableParallelism } from "node:os";
 import type { Batch, Failure, Outcome } from "./batch.ts";
-import type { EngineName } from "./plan.ts";
+import { type EngineName, type Kind, kinds } from "./plan.ts";
 import { Tally } from "./tally.ts";
 
-export interface Run extends Batch {
+export interface Run extends Omit<Batch, "kind"> {
+  /** What is locked in the histories, batch by batch in turn. @default all kinds */
+  kinds?: readonly Kind[] | undefined;
   /** No more histories are begun after this. */
   minutes?: number | undefined;
   /** A bundle of `entry.ts`; by default src/ as it is. */
@@ -39,7 +41,9 @@ export async function playHistories(run: Run): Promise<Summary> {
   const { engines = mostlyModel, file, minutes = Number.POSITIVE_INFINITY } = run;
   const started = performance.now();
   const passed = () => (performance.now() - started) / 60_000;
-  const batches = run.path ? [{ seed: run.seed, histories: 1, path: run.path }].values() : batchesOf(run);
+  const batches = run.path
+    ? [{ seed: run.seed, kind: kindOf(run, run.seed), histories: 1, path: run.path }].values()
+    : batchesOf(run);
   const tally = new Tally();
   let failure: Failure | undefined;
 
@@ -74,10 +78,18 @@ export async function playHistories(run: Run): Promise<Summary> {
   return { counts: tally.counts, minutes: passed(), failure };
 }
 
-function* batchesOf({ seed, histories, shrink }: Run): Generator<Batch> {
+function* batchesOf(run: Run): Generator<Batch> {
+  const { histories, shrink } = run;
   for (let played = 0; played < histories; played += batchSize) {
-    yield { seed: seed + played / batchSize, histories: Math.min(batchSize, histories - played), shrink };
+    const seed = run.seed + played / batchSize;
+    yield { seed, kind: kindOf(run, seed), histories: Math.min(batchSize, histories - played), shrink };
   }
+}
+
+/** The seed alone decides it, so that a seed and a path name a history. */
+function kindOf(run: Run, seed: number): Kind | undefined {
+  const some = run.kinds ?? kinds;
+  return some[seed % some.length];
 }
 
 async function answer(worker: ChildProcess): Promise<unknown> {

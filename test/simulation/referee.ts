@@ -1,24 +1,51 @@
 import { pollLaterPerPlace } from "../../src/protocol/timing.ts";
 import type { SimulatedProcess } from "./process.ts";
-import type { Server } from "./server.ts";
+import { fits, kindOf, type Occupation, type Server, type Share } from "./server.ts";
 import type { Timeline } from "./timeline.ts";
 
-/** Who believes to hold the lock. */
-interface Holder {
+/** Who believes to hold locks. */
+interface Believer {
   name: string;
   process: SimulatedProcess;
-  /** How many ms of true time it can be sure to hold it, as it believes. */
+  /** How many ms of true time it can be sure to hold them, as it believes. */
   remaining(): number;
+  /** What it holds. */
+  shares(): readonly Share[];
+}
+
+/** Who waits for a lock that it could have. */
+interface Admissible {
+  name: string;
+  share: Share;
+  /** Who was there when it was last looked at. */
+  there: readonly Occupation[];
+  /** Since when it could have it; Infinity while it cannot. */
+  since: number;
+}
+
+/** A stay in a queue. */
+interface Stay {
+  name: string;
+  beside: boolean;
+  from: number;
+  /** When it was last seen there. */
+  until: number;
+  /** Whether it still is. */
+  stands: boolean;
 }
 
 /** In ms: some requests, one after the other. */
 const timeToCleanUp = 1000;
 
 /**
- * In ms: for how long a lock may be free while somebody waits for it, once nothing goes wrong any more. As long as the
- * ninth waiter, the last of a history, pauses between two requests, which are two round trips of 80 ms beside.
+ * In ms: for how long a lock may be kept from the first live waiter that fits, once nothing goes wrong any more. As
+ * long as the ninth waiter, the last of a history, pauses between two requests, which are two round trips of 80 ms
+ * beside.
  */
 const longestFree = 9 * pollLaterPerPlace + 160;
+
+/** In ms: by how much a clock that is 0.9 % fast may be wrong on how long ago one asked, and by how much one may be late. */
+const roughly = 150;
 
 /** What must never happen, whatever else does. */
 export class Referee {
@@ -26,14 +53,19 @@ export class Referee {
   violation: string | undefined;
   readonly #timeline: Timeline;
   readonly #server: Server;
-  readonly #holders = new Set<Holder>();
-  /** Those whose lock was deleted under them: the server has it no more, and they cannot know yet. */
+  readonly #believers = new Set<Believer>();
+  /** Those whose locks were deleted under them: the server has them no more, and they cannot know yet. */
   readonly #robbed = new Set<string>();
-  /** Since when those are done who have no business at the lock any more. */
+  /** Since when those are done who have no business at the locks any more. */
   readonly #done = new Map<string, number>();
-  #highestFence = 0;
-  /** Since when nothing has gone wrong, and somebody has waited all the time. */
-  #waitedForSince = Number.POSITIVE_INFINITY;
+  /** Of each lock. */
+  readonly #highestFence = new Map<string, number>();
+  /** The first live waiter of each lock, while nothing goes wrong any more. */
+  readonly #first = new Map<string, Admissible>();
+  /** When somebody stood in the queue of a lock, the last time. */
+  readonly #queued = new Map<string, Stay[]>();
+  /** When those first asked whose clocks tell how long ago that was. */
+  readonly #asked = new Map<string, number>();
 
   constructor(timeline: Timeline, server: Server) {
     this.#timeline = timeline;
@@ -44,42 +76,128 @@ export class Referee {
     this.violation ??= `${what}, at ${this.#timeline.now} ms`;
   }
 
-  readonly check = (): void => {
-    const { now } = this.#timeline;
-    const sure = [...this.#holders].filter(({ process, remaining }) => process.running && remaining() > 0);
-    if (sure.length > 1) this.fail(`${sure.map(({ name }) => name).join(" and ")} both hold the lock`);
-    const { occupation } = this.#server;
-    for (const { name, remaining } of sure) {
-      if (occupation?.name !== name)
-        this.fail(`${name} holds a lock that the server has given to ${occupation?.name ?? "nobody"}`);
-      else if (now + remaining() > occupation.until)
-        this.fail(`${name} relies on the lock for longer than the server keeps it`);
-    }
-    const { name = "" } = occupation ?? {};
-    if (now > (this.#done.get(name) ?? Number.POSITIVE_INFINITY) + timeToCleanUp)
-      this.fail(`${name} was done, and the lock is still its`);
+  /** Returns how many are sure to hold each of the locks, one beside the other, by their kind. */
+  readonly check = (): { mode: string; together: number }[] => {
+    const sure = [...this.#believers].filter(({ process, remaining }) => process.running && remaining() > 0);
+    return this.#server.keys.map((key) => {
+      const present = this.#server.presentAt(key);
+      const holding = sure.flatMap((believer) =>
+        believer
+          .shares()
+          .filter((share) => share.key === key)
+          .map((share) => this.#agree(believer, share, present)),
+      );
+      // First by what its holders believe, then by what the server has beside.
+      const wrong = clash(holding) ?? clash(present);
+      if (wrong) this.fail(wrong);
+      for (const each of holding) each.complain();
+      this.#checkDone(key, present);
+      this.#checkOrder(key, present);
+      return { mode: kindOf(holding[0]?.mode ?? "x"), together: holding.length };
+    });
   };
 
-  /**
-   * Once the last fault is over, a live waiter is served as soon as the lock is free.
-   * @param waits whether one that lives waits, and nothing goes wrong any more
-   */
-  checkLiveness(waits: boolean): void {
+  /** A share as its holder believes in it. `complain` tells of what the server thinks of it. */
+  #agree(
+    { name, remaining }: Believer,
+    { key, mode, weight, unsettled }: Share,
+    present: readonly Occupation[],
+  ) {
     const { now } = this.#timeline;
-    const last = this.#server.occupations.at(-1);
-    const taken = last !== undefined && last.until > now;
-    const before = taken ? this.#server.occupations.at(-2) : last;
-    const freeSince = Math.max(this.#waitedForSince, before?.until ?? 0);
-    const freeUntil = taken ? last.from : now;
-    if (freeUntil - freeSince > longestFree)
-      this.fail(`the lock was free for more than ${longestFree} ms while somebody waited`);
-    if (!waits) this.#waitedForSince = Number.POSITIVE_INFINITY;
-    else if (this.#waitedForSince > now) this.#waitedForSince = now;
+    const there = present.find((each) => each.name === name);
+    return {
+      ...{ key, name, mode, weight, admitted: there?.admitted ?? now },
+      complain: () => {
+        if (!there)
+          this.fail(`${name} holds a lock that the server has given to ${present[0]?.name ?? "nobody"}`);
+        else if (now + remaining() > there.until)
+          this.fail(`${name} relies on the lock for longer than the server keeps it`);
+        else if (!unsettled && (there.mode !== mode || there.weight !== weight))
+          this.fail(
+            `${name} holds ${weight} of ${mode}, and the server has it as ${there.weight} of ${there.mode}`,
+          );
+      },
+    };
+  }
+
+  #checkDone(key: string, present: readonly Occupation[]): void {
+    const { now } = this.#timeline;
+    const longDone = ({ name }: { name: string }) =>
+      now > (this.#done.get(name) ?? Number.POSITIVE_INFINITY) + timeToCleanUp;
+    const left = present.find(longDone);
+    if (left) this.fail(`${left.name} was done, and the lock is still its`);
+    const standing = this.#server.queueOf(key).find(longDone);
+    if (standing) this.fail(`${standing.name} was done, and still stands in the queue`);
+  }
+
+  #noteQueue(key: string): Stay[] {
+    const { now } = this.#timeline;
+    const stays = this.#queued.get(key) ?? [];
+    this.#queued.set(key, stays);
+    const queue = this.#server.queueOf(key);
+    for (const { name, beside } of queue) {
+      const stay = stays.find((each) => each.stands && each.name === name && each.beside === beside);
+      if (stay) stay.until = now;
+      else stays.push({ name, beside, from: now, until: now, stands: true });
+    }
+    const standing = stays.filter(({ stands }) => stands);
+    for (const stay of standing)
+      stay.stands = queue.some(({ name, beside }) => name === stay.name && beside === stay.beside);
+    return standing.filter(({ stands, beside }) => stands && !beside);
+  }
+
+  /** Nobody passes one that stood in the queue before it first asked. */
+  #checkOrder(key: string, present: readonly Occupation[]): void {
+    const standing = this.#noteQueue(key);
+    if (standing.length === 0) return;
+    for (const { name, admitted } of present) {
+      const asked = this.#asked.get(name);
+      if (admitted < this.#timeline.now || asked === undefined) continue;
+      const passed = standing.find(({ from }) => from + roughly < asked);
+      if (passed) this.fail(`${name} was let past ${passed.name}`);
+    }
+  }
+
+  /** Who asks, and whose clocks and server tell how long ago that was. */
+  asks(name: string): void {
+    this.#asked.set(name, this.#timeline.now);
+  }
+
+  /**
+   * Once the last fault is over, the first live waiter of each lock gets it as soon as it fits, whatever its weight.
+   * @param waiting those that live and wait, and what each asks for; none while something may go wrong
+   */
+  checkLiveness(waiting: ReadonlyMap<string, readonly Share[]>): void {
+    const { now } = this.#timeline;
+    for (const key of this.#server.keys) {
+      const before = this.#first.get(key);
+      const since = before ? fitsSince(before, now) : Number.POSITIVE_INFINITY;
+      if (before && now - since > longestFree)
+        this.fail(`the lock was free for more than ${longestFree} ms while ${before.name} waited`);
+      const first = this.#firstOf(key, waiting);
+      if (!first) {
+        this.#first.delete(key);
+        continue;
+      }
+      const there = this.#server.presentAt(key).map((each) => ({ ...each }));
+      const sinceNow = first.name === before?.name ? Math.min(since, now) : now;
+      const fitting = fits(first, there) ? sinceNow : Number.POSITIVE_INFINITY;
+      this.#first.set(key, { name: first.name, share: first, there, since: fitting });
+    }
+  }
+
+  /** Who waits and has lost its place comes last; of several locks only the one counts in whose queue it stands. */
+  #firstOf(key: string, waiting: ReadonlyMap<string, readonly Share[]>) {
+    const queued = this.#server.queueOf(key).find(({ name }) => waiting.has(name));
+    if (queued) return queued;
+    for (const [name, [share, ...others]] of waiting)
+      if (share?.key === key && others.length === 0) return { name, ...share };
+    return undefined;
   }
 
   robs(name: string): void {
     this.#robbed.add(name);
-    for (const holder of this.#holders) if (holder.name === name) this.#holders.delete(holder);
+    for (const believer of this.#believers) if (believer.name === name) this.#believers.delete(believer);
   }
 
   robbed(name: string): boolean {
@@ -92,23 +210,78 @@ export class Referee {
   }
 
   /** @returns to be called when it does not believe so any more */
-  believes({ name, process, remaining }: Holder, fence?: number): () => void {
+  believes(believer: Believer, fence?: number): () => void {
+    const { name, remaining, shares } = believer;
     if (remaining() <= 0) this.fail(`${name} was given a lock that it does not hold`);
     if (this.robbed(name)) return () => {};
-    if (fence !== undefined) {
-      if (fence <= this.#highestFence) this.fail(`${name} has the fencing token of one before`);
-      this.#highestFence = fence;
-    }
-    const holder = { name, process, remaining };
-    this.#holders.add(holder);
-    return () => this.#holders.delete(holder);
+    if (fence !== undefined)
+      for (const { key } of shares()) {
+        if (fence <= (this.#highestFence.get(key) ?? 0))
+          this.fail(`${name} has the fencing token of one before`);
+        this.#highestFence.set(key, fence);
+      }
+    this.#believers.add(believer);
+    return () => this.#believers.delete(believer);
   }
 
-  /** Busy is an answer only if another was there between the question and the answer. */
-  answeredBusy(name: string, asked: number, owner: string | undefined): void {
-    const others = this.#server.occupations.filter((each) => each.name !== name && each.until > asked);
-    if (others.length === 0) this.fail(`${name} was told "busy", and nobody else had the lock`);
-    if (owner !== undefined && !this.#server.occupations.some((each) => each.name === owner))
+  /**
+   * Busy is an answer only if one of the locks could not be had at some time between the question and the answer.
+   * @param owner what the answer says of the holder
+   */
+  answeredBusy(name: string, wanted: readonly Share[], asked: number, owner: string | undefined): void {
+    const { occupations } = this.#server;
+    if (!wanted.some((share) => this.#wasTaken(name, share, asked)))
+      this.fail(`${name} was told "busy", and nobody else had the lock`);
+    if (owner !== undefined && !occupations.some((each) => each.name === owner))
       this.fail(`${name} was told of a holder that never was`);
   }
+
+  /** Whether somebody waited for it, or those who had it left no room. */
+  #wasTaken(name: string, share: Share, asked: number): boolean {
+    const others = this.#server.occupations.filter(
+      (each) => each.key === share.key && each.name !== name && each.until > asked,
+    );
+    const queued = this.#queued.get(share.key) ?? [];
+    if (queued.some((each) => each.name !== name && each.until >= asked)) return others.length > 0;
+    const moments = [asked, ...others.map(({ from }) => from)].filter((at) => at >= asked);
+    return moments.some(
+      (at) =>
+        !fits(
+          share,
+          others.filter(({ from, until }) => from <= at && until > at),
+        ),
+    );
+  }
+}
+
+/** When the first who waits first fits, if nothing happens but that leases end. */
+function fitsSince({ share, there, since }: Admissible, now: number): number {
+  if (since < Number.POSITIVE_INFINITY) return since;
+  const ends = there.map(({ until }) => until).filter((until) => until <= now);
+  const room = (at: number) =>
+    fits(
+      share,
+      there.filter(({ until }) => until > at),
+    );
+  return ends.sort((a, b) => a - b).find(room) ?? Number.POSITIVE_INFINITY;
+}
+
+/** What is wrong with these at one lock, if anything is. */
+function clash(
+  holding: readonly (Omit<Share, "key"> & { name: string; admitted: number })[],
+): string | undefined {
+  if (holding.length < 2) return undefined;
+  const names = holding.map(({ name }) => name).join(" and ");
+  const [first] = holding;
+  if (holding.some(({ mode }) => mode === "x" || kindOf(mode) !== kindOf(first?.mode ?? "")))
+    return `${names} both hold the lock`;
+  if (holding.every(({ mode }) => mode === "s")) return undefined;
+  // Each was let in by its own limit. In which order those were who came in one step is not known.
+  for (const { admitted } of holding) {
+    const before = holding.filter((each) => each.admitted <= admitted);
+    const limits = before.filter((each) => each.admitted === admitted).map(({ mode }) => Number(mode));
+    const sum = before.reduce((total, { weight }) => total + weight, 0);
+    if (sum > Math.max(...limits)) return `${names} hold more permits than there are`;
+  }
+  return undefined;
 }

@@ -3,11 +3,13 @@ import { parseArgs } from "node:util";
 import { buildVariant } from "../broken/build.ts";
 import { type VariantName, variants } from "../broken/variants.ts";
 import { describe } from "./batch.ts";
+import { type Kind, kinds } from "./plan.ts";
 import { playHistories } from "./pool.ts";
 
 const usage = `Plays random histories of the lock on a virtual clock and a virtual network, until one goes wrong.
 
-  node test/simulation/run.ts [--histories 20000] [--seed N] [--minutes M] [--workers W] [--real] [--quiet]
+  node test/simulation/run.ts [--histories 20000] [--seed N] [--minutes M] [--workers W]
+                              [--kinds exclusive,permits] [--real] [--quiet]
   node test/simulation/run.ts --seed N --path P
   node test/simulation/run.ts --broken "no tickets"
 
@@ -15,6 +17,9 @@ const usage = `Plays random histories of the lock on a virtual clock and a virtu
   --seed       which; by default others each time
   --minutes    begin no more after so many minutes
   --workers    in how many processes; by default one for each processor
+  --kinds      what is locked: some of ${kinds.join(", ")},
+               each in as many histories as the others; by default all. "exclusive" is one exclusive lock; "permits",
+               "readers" and "several" have these beside it; "mixed" has all of them on three keys
   --real       all on the real Lua scripts, not only one in five
   --quiet      no line of progress
   --path       only the one history that a failure named, with its seed and the other options of that run
@@ -30,6 +35,7 @@ const options = {
   workers: { type: "string" },
   path: { type: "string" },
   broken: { type: "string" },
+  kinds: { type: "string", default: kinds.join() },
   real: { type: "boolean", default: false },
   quiet: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
@@ -59,11 +65,16 @@ async function main(values: Values): Promise<void> {
   const { broken } = values;
   if (broken !== undefined && !Object.hasOwn(variants, broken))
     throw new TypeError(`--broken ${broken}: one of ${Object.keys(variants).join(", ")} is wanted`);
+  const some = values.kinds.split(",").map((each) => each.trim()) as Kind[];
+  for (const each of some)
+    if (!kinds.includes(each))
+      throw new TypeError(`--kinds ${values.kinds}: some of ${kinds.join(", ")} are wanted`);
   console.log(`seed ${seed}`);
   const { counts, minutes, failure } = await playHistories({
     ...{ seed, histories, path: values.path },
     minutes: count("minutes"),
     workers: values.workers === undefined ? undefined : count("workers"),
+    kinds: some,
     engines: values.real || broken ? ["real"] : undefined,
     file: broken && (await buildVariant(broken as VariantName)),
     onProgress(counts) {

@@ -1,4 +1,4 @@
-import { decodePlain, decodeState } from "../../src/protocol/state.ts";
+import { decodePlain, decodeState, type Entry } from "../../src/protocol/state.ts";
 import type { Command } from "../../src/redis/client.ts";
 import type { Engine } from "./engine.ts";
 import type { Library } from "./library.ts";
@@ -7,13 +7,38 @@ import type { Timeline } from "./timeline.ts";
 /** Past any real time: the engine sweeps expired keys by the real clock now and then, and is to find none. */
 const epoch = Date.UTC(2100, 0, 1);
 
-export const lockKey = "lock:{k}";
+/** Where a lock is in Redis. */
+export const redisKeyOf = (key: string) => `lock:{${key}}`;
 
-/** Somebody's value at the lock's key, for a while of true time. */
-interface Occupation {
+export const lockKey = redisKeyOf("k");
+
+/** A part of a lock, as a state has it. */
+export interface Share {
+  /** Of the lock in Redis. */
+  key: string;
+  /** `x` for exclusive, `s` for shared; the limit for a permit. */
+  mode: string;
+  weight: number;
+  /** Whether the server may have another mode: a request to change it was not answered yet. */
+  unsettled?: boolean;
+}
+
+/** Somebody at a lock, for a while of true time. */
+export interface Occupation extends Share {
   name: string;
   from: number;
   until: number;
+  /** When it was first let in. A lease that had ended may be found again, before anybody else came. */
+  admitted: number;
+  /** The server's word for when it came. */
+  since: number;
+}
+
+/** Somebody in a queue. */
+export interface Place extends Share {
+  name: string;
+  /** Whether it is the queue behind another library's lock, past which anybody may take a free lock. */
+  beside: boolean;
 }
 
 type Outcome = { result: unknown } | { error: Error };
@@ -30,10 +55,24 @@ export class Server {
   readonly #timeline: Timeline;
   readonly #extended: boolean;
   readonly #library: Library;
+  readonly #keys: readonly string[];
+  /** Who stood at a lock when it was last looked at, and who in its queue. */
+  readonly #present = new Map<string, Occupation[]>();
+  readonly #queues = new Map<string, Place[]>();
   #clockOffset = 0;
 
-  /** @param extended whether it has what Upstash has and Redis before 8.4 lacks: DELEX, SET … IFEQ, script flags */
-  constructor(engine: Engine, timeline: Timeline, extended: boolean, library: Library) {
+  /**
+   * @param extended whether it has what Upstash has and Redis before 8.4 lacks: DELEX, SET … IFEQ, script flags
+   * @param keys what may be locked, as callers name it
+   */
+  constructor(
+    engine: Engine,
+    timeline: Timeline,
+    extended: boolean,
+    library: Library,
+    keys: readonly string[] = ["k"],
+  ) {
+    this.#keys = keys.map(redisKeyOf);
     this.#library = library;
     this.#engine = engine;
     this.#timeline = timeline;
@@ -70,10 +109,18 @@ export class Server {
     return result;
   }
 
-  /** Who is at the lock right now. */
-  get occupation(): Occupation | undefined {
-    const last = this.occupations.at(-1);
-    return last && last.until > this.#timeline.now ? last : undefined;
+  get keys(): readonly string[] {
+    return this.#keys;
+  }
+
+  /** Who is at a lock right now. */
+  presentAt(key: string): Occupation[] {
+    return (this.#present.get(key) ?? []).filter(({ until }) => until > this.#timeline.now);
+  }
+
+  /** Who stands in the queue of a lock, in its order. */
+  queueOf(key: string): readonly Place[] {
+    return this.#queues.get(key) ?? [];
   }
 
   async setClock(by: number): Promise<void> {
@@ -83,8 +130,8 @@ export class Server {
     await this.ask("KEYS", "*");
   }
 
-  deleteLock(): Promise<unknown> {
-    return this.ask("DEL", lockKey);
+  async deleteLocks(): Promise<void> {
+    for (const key of this.#keys) await this.ask("DEL", key);
   }
 
   #run([name, ...args]: [string, ...string[]]): Promise<unknown> {
@@ -111,29 +158,74 @@ export class Server {
   }
 
   async #observe(): Promise<void> {
-    const { now } = this.#timeline;
-    const last = this.occupations.at(-1);
-    const there = await this.#occupant();
-    if (last && last.until > now) {
-      last.until = last.name === there?.name ? there.until : now;
-      if (last.name === there?.name) return;
-    }
-    if (there && there.until > now) this.occupations.push({ ...there, from: now });
+    for (const key of this.#keys) await this.#observeKey(key);
   }
 
-  /** Who has the lock, and until when of true time. */
-  async #occupant(): Promise<{ name: string; until: number } | undefined> {
-    const value = await this.#engine.command("GET", lockKey);
-    if (typeof value !== "string") return undefined;
-    const state = decodeState(value);
-    if (state) {
-      const [holder] = state.holders;
-      return holder && { name: nameOf(holder), until: holder.until - epoch - this.#clockOffset };
+  async #observeKey(key: string): Promise<void> {
+    const { now } = this.#timeline;
+    const there = await this.#lookAt(key);
+    const present = this.presentAt(key);
+    const same = (one: Standing, other: Standing) => one.name === other.name && one.mode === other.mode;
+    for (const each of present) each.until = there.find((other) => same(each, other))?.until ?? now;
+    for (const each of there) {
+      if (each.until <= now || present.some((other) => same(each, other))) continue;
+      // A lock that is kept is so from when its holder was let in.
+      const names = [each.name, each.name.replace(/, kept$/, "")];
+      const before = this.occupations.findLast((other) => other.key === key && names.includes(other.name));
+      const admitted = before && before.since === each.since ? before.admitted : now;
+      const occupation = { ...each, from: now, admitted };
+      present.push(occupation);
+      this.occupations.push(occupation);
     }
-    const plain = decodePlain(value);
-    const left = Number(await this.#engine.command("PTTL", lockKey));
-    return { name: plain ? nameOf(plain) : value, until: this.#timeline.now + left };
+    this.#present.set(key, present);
   }
+
+  /** Who has the lock, and until when of true time. Notes who waits for it. */
+  async #lookAt(key: string): Promise<Omit<Occupation, "from" | "admitted">[]> {
+    const { now } = this.#timeline;
+    const value = await this.#engine.command("GET", key);
+    const beside = await this.#engine.command("GET", `${key}:waiters`);
+    const [state, behind] = [value, beside].map((each) => decodeState(typeof each === "string" ? each : ""));
+    const placesOf = (waiters: readonly Entry[] = [], beside: boolean) =>
+      waiters.map(({ mode, weight, owner }): Place => ({ key, mode, weight, name: owner, beside }));
+    this.#queues.set(key, [...placesOf(state?.waiters, false), ...placesOf(behind?.waiters, true)]);
+    if (typeof value !== "string") return [];
+    if (state)
+      return state.holders.map((holder) => {
+        const { mode, weight, since } = holder;
+        return {
+          key,
+          mode,
+          weight,
+          since,
+          name: nameOf(holder),
+          until: holder.until - epoch - this.#clockOffset,
+        };
+      });
+    const plain = decodePlain(value);
+    const until = now + Number(await this.#engine.command("PTTL", key));
+    const since = plain?.since ?? 0;
+    return [{ key, mode: "x", weight: 1, since, name: plain ? nameOf(plain) : value, until }];
+  }
+}
+
+/** Whether one may stand beside those that are there, if nobody waits before it. */
+export function fits({ mode, weight }: Omit<Share, "key">, there: readonly Omit<Share, "key">[]): boolean {
+  const sum = there.reduce((total, each) => total + each.weight, weight);
+  return (
+    there.every((other) => kindOf(other.mode) === kindOf(mode) && mode !== "x") &&
+    (mode === "s" || mode === "x" || sum <= Number(mode))
+  );
+}
+
+/** A permit's mode is its limit. */
+export function kindOf(mode: string): string {
+  return mode === "x" || mode === "s" ? mode : "permit";
+}
+
+interface Standing {
+  name: string;
+  mode: string;
 }
 
 /** A contender goes by its owner; a foreigner's value is its name. A lock that is kept is no holder's any more. */

@@ -16,6 +16,8 @@ export interface WorldOptions {
   /** Flushed before. */
   engine: Engine;
   tally: Tally;
+  /** What may be locked. @default "k" alone */
+  keys?: readonly string[];
   /** Told of every command, and of what else is logged. */
   log?: ((step: string) => void) | undefined;
 }
@@ -36,7 +38,7 @@ export async function createWorld(options: WorldOptions): Promise<World> {
   const random = new Random(options.seed);
   const timeline = new Timeline(random);
   const log = (step: string) => options.log?.(`${String(timeline.now).padStart(7)} ${step}`);
-  const server = new Server(engine, timeline, options.extended, library);
+  const server = new Server(engine, timeline, options.extended, library, options.keys);
   if (options.log) server.log = log;
   const network = new Network(timeline, random, server, options.faults, tally);
   return {

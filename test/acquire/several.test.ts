@@ -1,0 +1,40 @@
+import { expect, test } from "vitest";
+import { LockUnavailableError } from "../../src/errors.ts";
+import { newLocker } from "../../src/locker.ts";
+import { defaults } from "../../src/options/lock-options.ts";
+import type { Command } from "../../src/redis/client.ts";
+import { connect } from "../../src/redis/connection.ts";
+import { forever, realRuntime } from "../../src/runtime.ts";
+import { createMemoryRedis } from "../../src/testing/memory-redis.ts";
+
+/** A locker on a Redis in memory. `before` is called with each command, before that is executed. */
+function lockerOn(redis: ReturnType<typeof createMemoryRedis>, before: (command: Command) => void) {
+  const client = {
+    exact: true,
+    resendsAfter: forever,
+    async send(command: Command) {
+      before(command);
+      const [name, ...args] = command.map(String) as [string, ...string[]];
+      return redis.command(name, ...args);
+    },
+    listen: (_channel: string, _hear: unknown, signal: AbortSignal) =>
+      new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve())),
+  };
+  const connection = connect(client, realRuntime);
+  return newLocker(() => connection, defaults);
+}
+
+test("a lock that is lost while the others are waited for is no busy answer, when tokens are drawn in the end", async () => {
+  const redis = createMemoryRedis({ now: Date.now, publish: () => 0 });
+  let drawn = 0;
+  const locker = lockerOn(redis, (command) => {
+    if (!command.includes("lock:{a}:fence") || ++drawn < 2) return;
+    redis.command("SET", "lock:{a}", "another's", "PX", "60000");
+  });
+  redis.command("SET", "lock:{b}", "another's", "PX", "100");
+  const error = await locker.acquire(["a", "b"], { fencing: true, wait: "1m" }).catch((error) => error);
+  expect(drawn).toBe(2);
+  expect(error).toBeInstanceOf(LockUnavailableError);
+  await expect.poll(() => redis.command("GET", "lock:{b}")).toBe(null);
+  expect(redis.command("GET", "lock:{a}")).toBe("another's");
+});
