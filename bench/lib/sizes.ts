@@ -31,11 +31,11 @@ export const wanted = {
 
 /** What was reached, in bytes: a part may not grow beyond it unnoticed. */
 export const reached = {
-  core: 15_400,
+  core: 15_500,
   middy: 2_900,
   lockHandler: 2_700,
   lockRecords: 2_500,
-  lockFetch: 2_250,
+  lockFetch: 2_300,
   workerFetch: 2_400,
   lockScheduled: 1_300,
   lockQueue: 2_000,
