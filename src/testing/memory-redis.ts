@@ -290,8 +290,8 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     return 1;
   }
 
-  function swap([key = ""]: string[], [seen, next = "", life]: string[]): number {
-    if (data.get(key) !== seen) return 0;
+  function swap([key = "", tombstone = ""]: string[], [seen, next = "", life]: string[]): number {
+    if (data.get(key) !== seen || data.get(tombstone) !== undefined) return 0;
     data.set(key, next, Number(life));
     return 1;
   }

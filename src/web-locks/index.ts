@@ -7,19 +7,21 @@ import { shortOwner } from "../protocol/state.ts";
 import { realRuntime, whenAborted } from "../runtime.ts";
 import { createLine } from "./line.ts";
 import { nameOf } from "./names.ts";
-import { type LockMode, type Request, readRequest, unsupported } from "./request.ts";
-import { steal } from "./steal.ts";
+import { type Request, readRequest, unsupported } from "./request.ts";
+import { giveUpSteal, steal } from "./steal.ts";
+
+export type WebLockMode = "exclusive" | "shared";
 
 /** A lock, as the callback of its request sees it. */
 export interface WebLock {
   readonly name: string;
-  readonly mode: LockMode;
+  readonly mode: WebLockMode;
 }
 
 /** As the standard's `LockOptions`. */
 export interface WebLockOptions {
   /** `"shared"`: together with others that share it. @default "exclusive" */
-  mode?: LockMode | undefined;
+  mode?: WebLockMode | undefined;
   /** Calls back with null if the lock is not free, instead of waiting. @default false */
   ifAvailable?: boolean | undefined;
   /** Takes the lock from its holders, whose requests reject with an `AbortError`. @default false */
@@ -33,7 +35,7 @@ export type WebLockCallback<T> = (lock: WebLock | null) => T;
 /** A lock that is held, or a request that waits. */
 export interface WebLockInfo {
   name: string;
-  mode: LockMode;
+  mode: WebLockMode;
   /** The same for all requests of one manager. Empty for another library's lock. */
   clientId: string;
 }
@@ -123,8 +125,11 @@ export function lockManager(locker: Locker): WebLockManager {
         if (!(await lock.extend())) throw stolen(lock);
         return lock;
       } catch (error) {
-        // It may have been stolen all the same.
-        if (error instanceof LockUnavailableError) await lock.release().catch(() => {});
+        // It may have been stolen all the same, now or later.
+        if (error instanceof LockUnavailableError) {
+          await locker.run((door) => giveUpSteal(door, key, token)).catch(() => {});
+          await lock.release().catch(() => {});
+        }
         throw error;
       }
     }

@@ -1,14 +1,13 @@
 // What the standard says of a request before anything is asked: https://w3c.github.io/web-locks/#api-lock-manager-request
 import { isSignal } from "../options/rules.ts";
+import type { WebLockMode } from "./index.ts";
 import { keyOf } from "./names.ts";
-
-export type LockMode = "exclusive" | "shared";
 
 /** A request, checked. */
 export interface Request {
   name: string;
   key: string;
-  mode: LockMode;
+  mode: WebLockMode;
   ifAvailable: boolean;
   steal: boolean;
   signal: AbortSignal | undefined;

@@ -5,11 +5,11 @@ import { decodePlain, decodeState, encodeState, isHeldBy } from "../protocol/sta
 import { evaluate } from "../protocol/support.ts";
 import { withoutTokens } from "../unavailable.ts";
 
-// KEYS[1] the lock
+// KEYS[1] the lock  [2] our tombstone
 // ARGV[1] its value as it was seen  [2] its next value  [3] the life of that in ms
-// Replies 1 when the value was still the one that was seen.
+// Replies 1 when the value was still the one that was seen. A steal that was given up changes nothing any more.
 export const swapScript = () => lua`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1`;
 
@@ -21,8 +21,8 @@ const operation: StealOperation = "swap";
 export type Theft = "stolen" | "gone" | "foreign" | "paused";
 
 /**
- * Puts a holder with our token in the place of all holders. The queue stays as it is. A straggling request changes
- * nothing: the value that it has seen is there no more.
+ * Puts a holder with our token in the place of all holders. The queue stays as it is. Asked again, it does nothing: the
+ * value that was seen is there no more.
  * @throws LockUnavailableError
  */
 export async function steal(door: Door, key: string, token: string, owner: string): Promise<Theft> {
@@ -37,17 +37,30 @@ export async function steal(door: Door, key: string, token: string, owner: strin
   const holder = { token, mode: "x", weight: 1, until: now + settings.ttl, since: now, ticket: 0, owner };
   const next = encodeState({ ...state, holders: [holder] });
   const life = Math.max(settings.ttl, state.until - now);
-  return (await swap(door, key, seen, next, life)) || (await isOurs(door, key, token)) ? "stolen" : "gone";
+  return (await swap(door, key, token, [seen, next, life, operation])) || (await isOurs(door, key, token))
+    ? "stolen"
+    : "gone";
 }
 
-async function swap(door: Door, key: string, seen: string, next: string, life: number): Promise<boolean> {
+async function swap(door: Door, key: string, token: string, args: (string | number)[]): Promise<boolean> {
   const asker = { ...door, abandoned: [] };
   try {
-    const args = [seen, next, life, operation];
-    return (await evaluate(asker, swapScript(), [door.redisKey(key)], args)).reply === 1;
+    const keys = [door.redisKey(key), tombstone(door, key, token)];
+    return (await evaluate(asker, swapScript(), keys, args)).reply === 1;
   } catch (error) {
-    throw new LockUnavailableError(key, withoutTokens(error, [seen, next]));
+    throw new LockUnavailableError(key, withoutTokens(error, args.map(String)));
   }
+}
+
+/** Gives a steal up: a request of it that is still on its way changes nothing. */
+export async function giveUpSteal(door: Door, key: string, token: string): Promise<void> {
+  const { requestTimeout } = door.settings;
+  // As long as such a request may be on its way.
+  await door.ask(key, ["SET", tombstone(door, key, token), "1", "PX", 4 * requestTimeout]);
+}
+
+function tombstone(door: Door, key: string, token: string): string {
+  return `${door.redisKey(key)}:gone:${token}`;
 }
 
 /** Whether a request did it whose reply was lost. */

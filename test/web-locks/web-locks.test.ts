@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, type Mock, test, vi } from "vitest";
 import { inspect, pause, unpause } from "../../src/admin/index.ts";
 import {
   createLocker,
@@ -24,6 +24,8 @@ const failureOf = (promise: Promise<unknown>): Promise<any> =>
     () => Promise.reject(new Error("it did not reject")),
     (error) => error,
   );
+
+const renewalsOf = (onEvent: Mock) => onEvent.mock.calls.filter(([{ type }]) => type === "renewed").length;
 
 describe.each(places)("lockManager on $engine", ({ missing, start, connect }) => {
   describe.skipIf(missing)("", () => {
@@ -169,10 +171,11 @@ describe.each(places)("lockManager on $engine", ({ missing, start, connect }) =>
       });
 
       test("keeps the lock longer than its lease, whatever the locker waits or keeps it for", async () => {
-        const { here, there } = machines({ ttl: 150, wait: 0, holdFor: "1h", fencing: true });
+        const onEvent = vi.fn();
+        const { here, there } = machines({ ttl: 900, wait: 0, holdFor: "1h", fencing: true, onEvent });
         const holder = await hold(here, "a", "shared");
-        const started = Date.now();
-        await until(() => Date.now() - started > 400);
+        // Each renewal comes after a third of the lease.
+        await until(() => renewalsOf(onEvent) >= 4);
         expect(await there.request("a", { ifAvailable: true }, (lock) => lock)).toBeNull();
         holder.end(0);
         await holder.done;
@@ -269,7 +272,8 @@ describe.each(places)("lockManager on $engine", ({ missing, start, connect }) =>
       });
 
       test("changes nothing once the lock is granted", async () => {
-        const { here } = machines({ ttl: 200 });
+        const onEvent = vi.fn();
+        const { here } = machines({ ttl: 900, onEvent });
         const controller = new AbortController();
         const begins = Promise.withResolvers<void>();
         const ends = Promise.withResolvers<string>();
@@ -280,8 +284,7 @@ describe.each(places)("lockManager on $engine", ({ missing, start, connect }) =>
         await begins.promise;
         controller.abort();
         // It is renewed all the same.
-        const started = Date.now();
-        await until(() => Date.now() - started > 400);
+        await until(() => renewalsOf(onEvent) >= 1);
         ends.resolve("done");
         expect(await done).toBe("done");
       });
@@ -310,10 +313,10 @@ describe.each(places)("lockManager on $engine", ({ missing, start, connect }) =>
       test.each(["exclusive", "shared"] as const)(
         "breaks the %s lock of another machine at its next renewal",
         async (mode) => {
-          const { here, there } = machines({ ttl: 300 });
+          const { here, there } = machines({ ttl: 900 });
           const holder = await hold(here, "a", mode);
           const broken = failureOf(holder.done);
-          const thief = await hold2(there, "a");
+          const thief = await holdStolen(there, "a");
           expect(await broken).toMatchObject({ name: "AbortError" });
           // What the old holder did at its end does not touch the thief's lock.
           expect(await here.request("a", { ifAvailable: true }, (lock) => lock)).toBeNull();
@@ -348,7 +351,7 @@ describe.each(places)("lockManager on $engine", ({ missing, start, connect }) =>
 
       test("is won by who comes last", async () => {
         const { here, there } = machines({ ttl: "1h" });
-        const first = await hold2(here, "a");
+        const first = await holdStolen(here, "a");
         const broken = failureOf(first.done);
         expect(await here.request("a", { steal: true }, () => "last")).toBe("last");
         expect(await broken).toMatchObject({ name: "AbortError" });
@@ -428,15 +431,17 @@ describe.each(places)("lockManager on $engine", ({ missing, start, connect }) =>
         const { here, locker } = machines();
         const names = Array.from({ length: 1_200 }, (_, i) => `many-${i}`);
         const { prefix } = locker.options;
-        for (const name of names)
-          await backend.raw.set(`${prefix}{${name}}`, `s2:${"0".repeat(32)}:60000:1:`, "PX", 60_000, "NX");
+        const value = `s2:${"0".repeat(32)}:60000:1:`;
+        await Promise.all(
+          names.map((name) => backend.raw.set(`${prefix}{${name}}`, value, "PX", 60_000, "NX")),
+        );
         const { held } = await here.query();
         expect(held.map(({ name }) => name).sort()).toEqual(names.sort());
       });
     });
 
     /** As `hold`, by stealing. */
-    async function hold2(locks: WebLockManager, name: string) {
+    async function holdStolen(locks: WebLockManager, name: string) {
       const ends = Promise.withResolvers<unknown>();
       const begins = Promise.withResolvers<void>();
       const done = locks.request(name, { steal: true }, () => {
@@ -544,7 +549,7 @@ describe("lockManager", () => {
   );
 
   test("rejects with an AbortError when the lock is lost", async () => {
-    const locker = memoryLocker({ ttl: 150 });
+    const locker = memoryLocker({ ttl: 300 });
     const asked = lockManager(locker).request("a", () => {
       locker.fail("lost");
       return new Promise(() => {});
