@@ -24,11 +24,13 @@ interface Ability {
 }
 
 const key = `lock:{key-probe-${Date.now()}}`;
-const answers = (...command: string[]) => (server: RemoteServer) =>
-  ask(server, ...command).then(
-    () => true,
-    () => false,
-  );
+const answers =
+  (...command: string[]) =>
+  (server: RemoteServer) =>
+    ask(server, ...command).then(
+      () => true,
+      () => false,
+    );
 const SCRIPT = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', 1000)";
 
 const ABILITIES: Ability[] = [

@@ -1,7 +1,16 @@
 // Newer engines than this machine has, from newer suites of Debian: their packages are unpacked beside each other and
 // run with their own libc. The source is derived from the machine's own configuration of apt.
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { enginesFolder } from "../helpers/newer-engines.ts";
 

@@ -32,7 +32,13 @@ const ownEngines = [
 
 /** Those above; or else the one server that `npm run contract` was given. */
 export const engines: typeof ownEngines = remoteServer
-  ? [{ engine: remoteServer.url, missing: false, start: async () => remoteBackend(remoteServer) }]
+  ? [
+      {
+        engine: remoteServer.url,
+        missing: false,
+        start: async () => remoteBackend(remoteServer as NonNullable<typeof remoteServer>),
+      },
+    ]
   : ownEngines;
 
 async function startRealBackend(command?: string): Promise<Backend> {

@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 /** Where `npm run engines` unpacks newer engines, each in a folder by its name and version. */
-const enginesFolder = fileURLToPath(new URL("../../.engines/", import.meta.url));
+export const enginesFolder = fileURLToPath(new URL("../../.engines/", import.meta.url));
 
 export interface NewerEngine {
   /** Such as `redis 8.6.3`. */
@@ -14,7 +14,7 @@ export interface NewerEngine {
 /** Those to run suites on: all that were unpacked, if `npm run engines` runs the suites, else none. */
 export const newerEngines: NewerEngine[] = process.env.NEWER_ENGINES ? unpacked() : [];
 
-function unpacked(): NewerEngine[] {
+export function unpacked(): NewerEngine[] {
   try {
     return readdirSync(enginesFolder, { withFileTypes: true })
       .filter((entry) => entry.isDirectory())
