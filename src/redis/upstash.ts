@@ -47,8 +47,6 @@ export function upstashClient(redis: unknown): RedisClient {
   const instance = redis as UpstashRedis;
   /** What our own request was answered when the instance last failed without saying what Redis said. */
   let status: number | undefined;
-  // A server that answers a subscription with an error of its own is not asked for one again.
-  let streams = true;
   return {
     exact: false,
     resendsAfter: firstPause(client?.retry),
@@ -78,15 +76,11 @@ export function upstashClient(redis: unknown): RedisClient {
     listen(channel, hear, signal) {
       let forget = () => {};
       return new Promise<void>((resolve, reject) => {
-        const subscriber = streams ? instance.subscribe?.(channel) : undefined;
+        const subscriber = instance.subscribe?.(channel);
         subscriber?.on("subscribe", () => hear(""));
         subscriber?.on("message", ({ message }) => hear(`${message}`));
-        subscriber?.on("error", (error) => {
-          const { name, message = "" } = Object(error) as Error;
-          // A gateway's page is none of the server's own errors.
-          streams &&= name !== "UpstashError" || !(errorOf(message) instanceof RefusedError);
-          reject(error);
-        });
+        // It hides the status: a refusal of the moment cannot be told from one for good.
+        subscriber?.on("error", reject);
         forget = whenAborted(signal, () => {
           subscriber?.unsubscribe().catch(() => {});
           resolve();

@@ -1,12 +1,8 @@
-import { once } from "node:events";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { Lock as UpstashLock } from "@upstash/lock";
 import { Redis } from "@upstash/redis";
 import { Cluster, Redis as IoRedis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createLocker, LockOptionError, LockUnavailableError } from "../../src/index.ts";
-import { upstashClient } from "../../src/redis/upstash.ts";
 import { type Backend, engines, freshKey, lockerAt } from "../helpers/backends.ts";
 import { command, type FaultyProxy, startProxy } from "../helpers/proxy.ts";
 import { until } from "../helpers/waiter.ts";
@@ -118,23 +114,4 @@ test("an error of a client that quotes its command shows no token", async () => 
   expect(error.cause.message).toMatch(/^ERR unknown: SET/);
   expect(error.cause.message).not.toContain("\n");
   expect(lockerAt(backend.server)).toBeDefined();
-});
-
-test("a server that answers a subscription with an error of its own is not asked for one again", async () => {
-  const seen: string[] = [];
-  const server = createServer((request, response) => {
-    seen.push(request.url ?? "");
-    response.writeHead(404, { "content-type": "application/json" }).end('{"error":"no such path"}');
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  const { listen } = upstashClient(new Redis({ url: `http://127.0.0.1:${port}`, token: "t" }));
-  await expect(listen("c", () => {}, AbortSignal.timeout(10_000))).rejects.toBeDefined();
-  const leave = new AbortController();
-  const again = listen("d", () => {}, leave.signal);
-  leave.abort();
-  await again;
-  expect(seen).toEqual(["/subscribe/c"]);
-  server.closeAllConnections();
-  server.close();
 });
