@@ -128,11 +128,11 @@ for i = 1, locks do
     state.w, state.alive = waiting.w, waiting.alive
     state.ticket = math.max(state.ticket, waiting.ticket)
   end
-  local held, ourMode, _, leaseEnd, since = takeOut(state, 'h', token)
+  local held, ourMode, ourWeight, leaseEnd, since = takeOut(state, 'h', token)
   local ticket, place, stay
   if held then
     -- It may have become a reader since it asked.
-    mode = ourMode
+    mode, weight = ourMode, ourWeight
   else
     ticket, place, stay = stand(state, token, mode, weight)
     pass(state)
