@@ -152,9 +152,9 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
         return busy(i, `:${theirs}`, until - now, 0, i + 1, ...place);
       }
       // It may have become a reader since it asked.
-      const { since, until, weight } = mine;
+      const { since, until } = mine;
       const leaseEnd = Math.max(until, now + Number(lease));
-      held[i] = { ...claim, mode: heldAs(mine.mode), weight, ticket: 0, since, until: leaseEnd };
+      held[i] = { ...claim, mode: heldAs(mine.mode), weight: mine.weight, ticket: 0, since, until: leaseEnd };
     }
 
     const counters = keys.slice(fences, takesResult ? -1 : undefined);
