@@ -27,7 +27,12 @@ export default defineConfig({
           name: "source",
           include: ["test/**/*.test.ts"],
           // The contract is that of the package.
-          exclude: [...configDefaults.exclude, "test/contract/{lock,kinds}.test.ts"],
+          exclude: [
+            ...configDefaults.exclude,
+            "test/contract/{lock,kinds}.test.ts",
+            // It compares with a newer Redis than most machines have: `npm run engines` brings one.
+            ...(process.env.NEWER_ENGINES ? [] : ["test/dev/conditions.test.ts"]),
+          ],
         },
       },
       {
