@@ -7,9 +7,9 @@ import { ask, tryCommand } from "./support.ts";
 
 /**
  * Takes all locks of the attempt if they are free or already ours: asked again, it gives the same answer.
- * One exclusive lock takes one plain command, if that says enough. Else the script is asked: for what is no exclusive
- * lock, for several, for a fencing token, for a claim that takes a result, which stands in the queue at once; and, if no waiting asks it, for a state, whose holder's lease may be over,
- * and for a nil that does not say enough.
+ * One exclusive lock takes one plain command, if that says enough. The script is asked for all else: readers, permits,
+ * several locks, a fencing token. A claim that takes a result stands in the queue at once. Without a wait, the script is
+ * also asked for a state, whose holder's lease may be over, and for a nil that does not say enough.
  */
 export async function tryLock(attempt: Attempt): Promise<Outcome> {
   const { connection, claims, settings } = attempt;
