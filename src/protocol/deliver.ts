@@ -1,7 +1,7 @@
 import type { Attempt, Claim } from "./attempt.ts";
 import { lua } from "./lua.ts";
 import { lockKeys, resultKey, unexpected } from "./protocol.ts";
-import { runScript } from "./support.ts";
+import { ask, runScript } from "./support.ts";
 
 /** The most characters of a result that travel in a message. */
 const longestMessage = 4096;
@@ -47,11 +47,25 @@ for _, waiter in ipairs(told) do redis.pcall('PUBLISH', 'sl:' .. waiter:sub(1, 1
 return 1`;
 
 /** A result as it is kept and told: `r1:<mark>:<last ticket>:<ends>:<text>`. */
-const resultFormat = /^r1:[^:]*:\d+:\d+:(.*)$/s;
+const resultFormat = /^r1:[^:]*:(\d+):\d+:(.*)$/s;
 
 /** The text of a result. Undefined for what is none. */
 export function readResult(stored: unknown): string | undefined {
-  return typeof stored === "string" ? resultFormat.exec(stored)?.[1] : undefined;
+  return typeof stored === "string" ? resultFormat.exec(stored)?.[2] : undefined;
+}
+
+/**
+ * The result, as it is kept, that came while we stood in the queue with this ticket. Undefined if there is none. It
+ * costs one command, however long the queue is.
+ */
+export async function findResult(
+  attempt: Attempt,
+  { redisKey }: Claim,
+  ticket: number,
+): Promise<string | undefined> {
+  const { reply } = await ask(attempt, ["GET", resultKey(redisKey)], { taking: true, waiting: true });
+  const [, last] = resultFormat.exec(`${reply}`) ?? [];
+  return ticket <= Number(last) ? `${reply}` : undefined;
 }
 
 /**
