@@ -22,12 +22,22 @@ export interface Part {
   targets?: Target[];
   /** Whether it makes its locks shared ones after half of its work, if all are exclusive. */
   downgrade?: boolean;
+  /** What comes of its work, if it asks for a result. */
+  result?: ResultPlan | undefined;
   /** The process that goes on with its work after half of it, by the lock's handle; undefined for none. */
   resumedBy?: number | undefined;
 }
 
-/** What the histories of a kind lock: nothing but one exclusive lock, or also what the name says. */
-export const kinds = ["exclusive", "permits", "readers", "several", "mixed"] as const;
+/** In ms and bytes. */
+export interface ResultPlan {
+  keepFor: number;
+  bytes: number;
+  /** Whether its work throws in the end. */
+  fails: boolean;
+}
+
+/** What the histories of a kind lock: nothing but one exclusive lock, or also what the name says. Those of `results` want it mostly for a result. */
+export const kinds = ["exclusive", "permits", "readers", "several", "mixed", "results"] as const;
 export type Kind = (typeof kinds)[number];
 
 /** The keys that histories know. */
@@ -138,15 +148,26 @@ const permits: Way[] = [
   { limit: 1 },
 ];
 
-const waysOf: Record<Exclude<Kind, "exclusive">, { keys: string[]; ways: Way[] }> = {
+const waysOf: Record<Exclude<Kind, "exclusive" | "results">, { keys: string[]; ways: Way[] }> = {
   permits: { keys: ["k"], ways: [...permits, ...permits, exclusive] },
   readers: { keys: ["k"], ways: [exclusive, shared, shared] },
   several: { keys, ways: [exclusive] },
   mixed: { keys, ways: [exclusive, exclusive, exclusive, shared, shared, shared, ...permits] },
 };
 
+const result: fc.Arbitrary<ResultPlan | undefined> = fc.option(
+  fc.record({
+    keepFor: fc.constantFrom(0, 100, 1000, 4000, 60_000),
+    // Too long for a message, or not.
+    bytes: fc.constantFrom(0, 0, 5000),
+    fails: fc.constantFrom(false, false, false, true),
+  }),
+  { nil: undefined, freq: 6 },
+);
+
 function partOf(kind: Kind): fc.Arbitrary<Part> {
   if (kind === "exclusive") return fc.record(parts);
+  if (kind === "results") return fc.record({ ...parts, start: fc.nat(8000), result });
   const { keys, ways } = waysOf[kind];
   return fc.record({
     ...parts,

@@ -119,6 +119,11 @@ describe.each(clients)("single flights with $client", ({ connect }) => {
     expect(await Promise.all(others)).toEqual(Array(3).fill("of the winner"));
   });
 
+  test("the winner is told of success though its result is over when its delivery is repeated", async () => {
+    proxy.fail(isDelivery, { lose: "reply" });
+    expect(await singleFlight(locker, key, { keepFor: 1 }, async () => "done")).toBe("done");
+  });
+
   test("a winner that cannot deliver hands over what it has, and says so", async () => {
     const errors: Error[] = [];
     const hang = Array<Fault>(40).fill({ answer: { status: 502, type: "text/html", body: "Bad gateway" } });
