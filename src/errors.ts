@@ -82,7 +82,10 @@ export class LockLostError extends LockError {
   }
 }
 
-/** Redis could not be asked, or answered with something that is no answer: nothing is known about the lock. */
+/**
+ * Redis could not be asked, or answered with something that is no answer: nothing is known about the lock. Also if too few
+ * replicas confirmed it: then the message says how many.
+ */
 export class LockUnavailableError extends LockError {
   protected static override readonly code = "LOCK_UNAVAILABLE";
   override name = "LockUnavailableError";
@@ -90,8 +93,8 @@ export class LockUnavailableError extends LockError {
   readonly statusCode = 503;
   declare readonly key: string;
 
-  constructor(key: string, cause: unknown) {
-    super(key, "Redis could not be asked about the lock", { cause });
+  constructor(key: string, cause: unknown, message = "Redis could not be asked about the lock") {
+    super(key, message, { cause });
   }
 }
 

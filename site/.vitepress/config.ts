@@ -21,7 +21,7 @@ const groups: Record<string, string[]> = {
   "Where it runs": [
     ...["middy", "lambda", "aws-lambda", "nextjs", "fetch", "cloudflare", "hono", "schedules", "deploying"],
   ],
-  "Beyond the lock": ["single-flight", "idempotency", "fencing", "web-locks"],
+  "Beyond the lock": ["single-flight", "idempotency", "fencing", "replicas", "web-locks"],
   "Day by day": [
     "testing",
     "dev-server",

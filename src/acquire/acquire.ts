@@ -1,5 +1,5 @@
 import type { Lock } from "../api.ts";
-import { LockBusyError, LockUnavailableError } from "../errors.ts";
+import { LockBusyError } from "../errors.ts";
 import { emit } from "../events.ts";
 import { type Held, holdLock, unheldLock } from "../lease/held-lock.ts";
 import { followAbandoned, giveUp, leaveQueue } from "../protocol/abandon.ts";
@@ -41,12 +41,16 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
     if (outcome.held) {
       held = holdLock(attempt, outcome, queued);
       const { lock } = held;
-      const { fence, handedOver } = outcome;
+      const { confirmed, fence, handedOver } = outcome;
+      // Of a reply found on a late repetition too little of the lease is left; and replicas may have to confirm what was
+      // handed over, or found: then the lease is started anew before the work is.
+      const late = !handedOver && lock.remaining < settings.ttl / 2;
+      if (late || (settings.replicas > 0 && !confirmed)) {
+        if (!(await lock.extend())) throw new Error("its lease ended before the reply");
+        signal?.throwIfAborted();
+      }
       // The work starts under a grant at once. Unless it is renewed anyway, the full lease is taken beside it.
-      if (handedOver && !settings.renew) lock.extend().catch(() => {});
-      // A reply found on a late repetition leaves less than the lease: it is made whole before the work starts.
-      if (!handedOver && lock.remaining < settings.ttl / 2 && !(await lock.extend()))
-        throw new Error("its lease ended before the reply");
+      else if (handedOver && !settings.renew) lock.extend().catch(() => {});
       emit(attempt, { type: "acquired", took: age(), waited: waited(), granted: handedOver, fence });
       return held;
     }
@@ -58,8 +62,7 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
       emit(attempt, { type: "aborted", took: age() });
       throw signal.reason;
     }
-    const failure =
-      error instanceof LockUnavailableError ? error : unavailable(attempt, error, "acquire", age);
+    const failure = unavailable(attempt, error, "acquire", age);
     if (settings.ifUnavailable === "proceed") return unheldLock(attempt);
     throw failure;
   }
