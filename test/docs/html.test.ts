@@ -5,7 +5,10 @@ import { pages, withoutCode } from "./pages.ts";
 const texts = pages.filter(({ file }) => file !== "docs/index.md");
 
 test("no page has HTML of its own: GitHub hides it, and the site takes it for a component", () => {
-  const html = texts.map(({ file, text }) => ({ file, tags: withoutCode(text).match(/<\/?[a-z][^>\n]*>?/gi) }));
+  const html = texts.map(({ file, text }) => ({
+    file,
+    tags: withoutCode(text).match(/<\/?[a-z][^>\n]*>?/gi),
+  }));
   expect(html.filter(({ tags }) => tags)).toEqual([]);
 });
 
