@@ -217,7 +217,8 @@ export class Server {
       const before = this.occupations.findLast((other) => other.key === key && names.includes(other.name));
       const admitted = before && before.since === each.since ? before.admitted : now;
       const occupation = { ...each, from: now, admitted };
-      if (!present.some((other) => wholeName(other) === wholeName(each))) newcomers.push(each);
+      const known = admitted < now || present.some((other) => wholeName(other) === wholeName(each));
+      if (!known) newcomers.push(each);
       present.push(occupation);
       this.occupations.push(occupation);
     }
