@@ -229,6 +229,8 @@ export interface LockHandle {
   ttl: number;
   owner: string | undefined;
   fence: number | undefined;
+  /** The shortest lease in ms that a request of the process before may yet set. @default none */
+  unsettled?: number | undefined;
   /** Ms left of the window for which a success keeps the lock. @default 0 */
   holdFor?: number | undefined;
   /** What is locked, if it is not one exclusive lock: then `key` and `token` are for people to tell handles apart. */

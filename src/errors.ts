@@ -121,7 +121,7 @@ export function show(value: unknown, most = 60): string {
   return Object(value) === value ? `some ${typeof value}` : String(value);
 }
 
-/** A text without what breaks a line or steers a terminal: it could forge lines of a log. */
+/** A text without what breaks a line, steers a terminal or turns the text around: it could forge lines of a log. */
 export function printable(text: string): string {
-  return text.replace(/[^ -~\xa0-\u2027\u202f-\uffff]/g, "\ufffd");
+  return text.replace(/[^ -~\xa0-\u2027\u202f-\u2065\u206a-\uffff]/g, "\ufffd");
 }

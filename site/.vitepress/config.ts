@@ -34,7 +34,7 @@ const groups: Record<string, string[]> = {
     "faq",
   ],
   "From another lock": ["alternatives", "from-upstash-lock", "from-redlock", "from-redis-semaphore"],
-  "How it is kept": ["guarantees", "attacks", "protocol", "storm", "simulation", "model"],
+  "How it is kept": ["guarantees", "attacks", "protocol", "storm", "simulation", "model", "decisions"],
 };
 
 /** Every page is in the sidebar: what no group names is at its end. */

@@ -6,8 +6,7 @@ import { type Operation, protocolScript } from "./script.ts";
 /**
  * What a server says of a command, or of a script's first line, that it does not know. Of a WAIT behind it that says nothing.
  */
-const unknown =
-  /(unknown command|command is not available)(?!\W*wait)|syntax error|shebang|near '#'/i;
+const unknown = /(unknown command|command is not available)(?!\W*wait)|syntax error|shebang|near '#'/i;
 
 /** What a cluster says of keys that lie on several nodes. */
 const crossSlot = /^CROSSSLOT/;
