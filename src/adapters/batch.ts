@@ -55,8 +55,8 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
   options: BatchOptions<Item, Rest>,
   processItem: Process<Item, Rest>,
 ) {
-  const { concurrency = 10, onError = logged } = options;
-  const { take } = options;
+  const all: typeof options = Object(options);
+  const { concurrency = 10, onError = logged, take } = all;
   const { enter } = locking(
     (take ? { ...options, ifBusy: unlessDone } : options) as AdapterOptions<[Item, ...Rest], unknown>,
     take ? [...batchOptions, "ifBusy"] : batchOptions,

@@ -3,6 +3,7 @@ import { LockOptionError, show } from "../errors.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
 import { readTargets, type Wanted } from "../options/targets.ts";
 import type { Attempt, Claim } from "../protocol/attempt.ts";
+import { kindOf } from "../protocol/state.ts";
 
 /** By it Node, Deno and Bun print a value. */
 const inspected = Symbol.for("nodejs.util.inspect.custom");
@@ -20,7 +21,7 @@ export function newHandle(
   const shared = { key, prefix, ttl, owner, fence };
   const targets = claims.map((claim) => targetOf(claim, windowLeft(claim)));
   const handle =
-    first.mode === "x" && others.length === 0
+    kindOf(first.mode) === "exclusive" && others.length === 0
       ? { ...shared, token: first.token, holdFor: windowLeft(first) }
       : { ...shared, token: claims.map(({ token }) => token).join(), targets };
   return inspectedAs(handle, () => `LockHandle { key: ${show(key)} }`);
@@ -28,8 +29,9 @@ export function newHandle(
 
 function targetOf({ key, token, mode, weight }: Claim, holdFor: number): HandleTarget {
   const target = { key, token, holdFor };
-  if (mode === "x") return target;
-  return mode === "s" ? { ...target, mode: "shared" } : { ...target, limit: Number(mode), weight };
+  const kind = kindOf(mode);
+  if (kind === "permit") return { ...target, limit: Number(mode), weight };
+  return kind === "shared" ? { ...target, mode: kind } : target;
 }
 
 /** Says what a log shows of it. To be hidden is not enough: Bun prints hidden properties, and so does Node's `%o`. */

@@ -2,6 +2,7 @@
 import { type Inspection, list, pause, release, setLimit, unpause } from "../admin/index.ts";
 import type { Locker } from "../api.ts";
 import { LockError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
+import { checkFunction, checkNames } from "../options/rules.ts";
 import { document } from "./document.ts";
 
 /** What somebody wants to do. */
@@ -34,15 +35,12 @@ const mostPages = 20;
  *
  * @throws LockOptionError when an option is wrong
  */
-export function lockPage({
-  locker,
-  authorize,
-  prefix,
-}: PageOptions): (request: Request) => Promise<Response> {
+export function lockPage(options: PageOptions): (request: Request) => Promise<Response> {
+  checkNames(options, ["locker", "authorize", "prefix"]);
+  const { locker, authorize, prefix } = options;
   if (typeof Object(locker).run !== "function")
     throw new LockOptionError("locker", show(locker), "one with run, as createLocker makes it");
-  if (authorize !== undefined && typeof authorize !== "function")
-    throw new LockOptionError("authorize", show(authorize), "a function");
+  checkFunction("authorize", authorize);
   if (prefix !== undefined && !(typeof prefix === "string" && prefix.startsWith("/")))
     throw new LockOptionError("prefix", show(prefix), 'a path that begins with "/"');
   const path = prefix?.replace(/\/+$/, "");

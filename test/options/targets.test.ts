@@ -20,6 +20,7 @@ describe("a wrong target is refused before any request, naming the option, what 
       /"a" twice/,
       /each key once/,
     ],
+    ["key", new Array(2), /got undefined/, /1 to 1024/],
     ["key", ["a", ["b"]], /got undefined/, /1 to 1024/],
     ["key", { limit: 2 }, /got undefined/, /1 to 1024/],
     ["key", { key: 7 }, /got 7/, /1 to 1024/],
