@@ -43,9 +43,10 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
       const { lock } = held;
       const { fence, handedOver } = outcome;
       // The work starts under a grant at once. Unless it is renewed anyway, the full lease is taken beside it.
-      if (handedOver && !settings.renew) lock.extend().catch(() => {});
+      const lease = attempt.leaseNow();
+      if (handedOver && !settings.renew) lock.extend(lease).catch(() => {});
       // A reply found on a late repetition leaves less than the lease: it is made whole before the work starts.
-      if (!handedOver && lock.remaining < settings.ttl / 2 && !(await lock.extend()))
+      if (!handedOver && lock.remaining < lease / 2 && !(await lock.extend(lease)))
         throw new Error("its lease ended before the reply");
       emit(attempt, { type: "acquired", took: age(), waited: waited(), granted: handedOver, fence });
       return held;

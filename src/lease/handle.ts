@@ -39,6 +39,10 @@ export function inspectedAs<T>(value: T, shown: () => unknown): T {
   return Object.defineProperty(value, inspected, { value: shown });
 }
 
+function withoutNulls<T extends object>(target: T): T {
+  return Object.fromEntries(Object.entries(target).filter(([, value]) => value !== null)) as T;
+}
+
 const wholeToken = /^[0-9a-f]{32}$/;
 
 /** What a handle says, checked. */
@@ -57,7 +61,7 @@ export function readHandle(handle: unknown): ReadHandle {
     const read = { prefix, ttl, owner: owner ?? undefined };
     const settings = readOptions(defaults, read);
     const same = Object.entries(read).every(([name, value]) => settings[name as keyof Settings] === value);
-    const list: HandleTarget[] = targets ?? [{ key, token, holdFor: holdFor ?? 0 }];
+    const list: HandleTarget[] = targets?.map(withoutNulls) ?? [{ key, token, holdFor: holdFor ?? 0 }];
     const tokens = list.map((target) => target.token);
     const wanted = readTargets(list.map(({ token, ...target }) => target));
     if (

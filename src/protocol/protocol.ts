@@ -1,5 +1,5 @@
 import type { Since } from "../runtime.ts";
-import type { Attempt, Claim, Part } from "./attempt.ts";
+import type { Claim, Part } from "./attempt.ts";
 
 /** What was asked for is ours. */
 export interface Grant {
@@ -66,9 +66,12 @@ export const gone = "another has it, or it was deleted";
 export const endedByOperator = "an operator ended it";
 export type Loss = typeof gone | typeof endedByOperator;
 
-/** Ours by a request that was answered. */
-export function granted(attempt: Attempt, parts: readonly Part[], since: Since, fence?: number): Grant {
-  return { held: true, parts, lease: attempt.settings.ttl, since, handedOver: false, fence };
+/**
+ * Ours by a request that was answered.
+ * @param lease in ms, as it was asked for
+ */
+export function granted(lease: number, parts: readonly Part[], since: Since, fence?: number): Grant {
+  return { held: true, parts, lease, since, handedOver: false, fence };
 }
 
 /** @param retryAfter in ms, how long the holder's lease may last, if that is known */

@@ -25,7 +25,7 @@ export async function tryLock(attempt: Attempt): Promise<Outcome> {
   }
   const { reply, sinceSent } = await ask(attempt, ["SET", redisKey, value, "NX", "PX", ttl], taking);
   // "OK" is the one reply that nothing but success makes. A nil may be of a client, or of our own earlier request.
-  if (reply === "OK") return granted(attempt, [{ claim, value }], sinceSent);
+  if (reply === "OK") return granted(settings.ttl, [{ claim, value }], sinceSent);
   // Who is ready to wait settles the nil by standing in the queue.
   return settings.wait ? busy(claim) : join(attempt, claims);
 }
@@ -35,11 +35,11 @@ async function readThere(attempt: Attempt, claim: Claim, there: unknown, sinceSe
   const { age, settings } = attempt;
   const { token, value } = claim;
   // Just taken: what is found later was taken after this request was sent.
-  if (there === null) return granted(attempt, [{ claim, value }], sinceSent);
+  if (there === null) return granted(settings.ttl, [{ claim, value }], sinceSent);
   if (typeof there !== "string") throw unexpected(there);
   // An earlier request of ours, whose reply was lost, had taken it. Since then others may have waited.
   if (isHeldBy(there, token))
-    return granted(attempt, [{ claim, value: isState(there) ? stateMark : there }], age);
+    return granted(settings.ttl, [{ claim, value: isState(there) ? stateMark : there }], age);
   if (isState(there) && !settings.wait) return join(attempt, [claim]);
   // What another holder's plain value says of it; that of another library says nothing.
   const { owner, lease } = decodePlain(there) ?? {};

@@ -99,6 +99,15 @@ describe("a handle of targets", () => {
     }
   });
 
+  test("may come from a store that writes null for what is not there", async () => {
+    const locker = memoryLocker();
+    const lock = await locker.acquire(["a", { key: "b", limit: 3, weight: 2 }, { key: "c", mode: "shared" }]);
+    const handle = JSON.parse(JSON.stringify(lock));
+    const absent = { mode: null, limit: null, weight: null };
+    const targets = handle.targets.map((target: object) => ({ ...absent, ...target }));
+    expect(await locker.resume({ ...handle, targets }).extend()).toBe(true);
+  });
+
   test.each([
     ["a token that is none", { token: "x" }],
     ["a limit that is none", { limit: -1 }],
