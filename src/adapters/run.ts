@@ -127,6 +127,8 @@ export function locking<Input extends unknown[], Response>(
 ): Locking<Input, Response> {
   const all: typeof options = Object(options);
   const { key, ifBusy, onError = print, locker: given, take, url, token, redis } = all;
+  if (given !== undefined && !isFunction(Object(given).acquire))
+    throw new LockOptionError("locker", show(given), "what createLocker returned");
   const connection = given === undefined ? connectionOptions : [];
   const base = { ...defaults, ...given?.options };
   const settings = readOptions(base, options, [...own, ...connection]);
@@ -134,8 +136,6 @@ export function locking<Input extends unknown[], Response>(
   checkIfBusy(ifBusy);
   readFunction(onError, "onError");
   checkFunction("take", take);
-  if (given !== undefined && !isFunction(Object(given).acquire))
-    throw new LockOptionError("locker", show(given), "what createLocker returned");
   const { ttl, holdFor, renew = forever, onEvent } = settings;
   // As with ShedLock's lockAtLeastFor and lockAtMostFor.
   if (!renew && holdFor > ttl)
