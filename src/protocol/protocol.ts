@@ -1,5 +1,7 @@
+import { LockUnavailableError } from "../errors.ts";
+import type { Answer } from "../redis/connection.ts";
 import type { Since } from "../runtime.ts";
-import type { Claim, Part } from "./attempt.ts";
+import type { Attempt, Claim, Part } from "./attempt.ts";
 
 /** What was asked for is ours. */
 export interface Grant {
@@ -13,6 +15,8 @@ export interface Grant {
   unsettled?: number;
   /** Whether a message handed it over, and not a request found it so. */
   handedOver: boolean;
+  /** How many replicas confirmed it. Undefined if they were not asked. */
+  confirmed?: number | undefined;
   fence: number | undefined;
 }
 
@@ -70,8 +74,27 @@ export type Loss = typeof gone | typeof endedByOperator;
  * Ours by a request that was answered.
  * @param lease in ms, as it was asked for
  */
-export function granted(lease: number, parts: readonly Part[], since: Since, fence?: number): Grant {
-  return { held: true, parts, lease, since, handedOver: false, fence };
+export function granted(
+  attempt: Attempt,
+  parts: readonly Part[],
+  answer: Confirmed,
+  { lease, fence }: { lease: number; fence?: number | undefined },
+): Grant {
+  const { sinceSent: since, confirmed } = answer;
+  checkReplicas(attempt, confirmed);
+  return { held: true, parts, lease, since, handedOver: false, confirmed, fence };
+}
+
+type Confirmed = Pick<Answer, "sinceSent" | "confirmed">;
+
+/**
+ * What was asked for was done; it counts only with enough replicas.
+ * @param confirmed how many confirmed it. None is missing if they were not asked
+ * @throws LockUnavailableError if there are too few
+ */
+export function checkReplicas({ key, settings: { replicas } }: Attempt, confirmed = replicas): void {
+  if (confirmed < replicas)
+    throw new LockUnavailableError(key, undefined, `${confirmed} of ${replicas} replicas confirmed the lock`);
 }
 
 /** @param retryAfter in ms, how long the holder's lease may last, if that is known */
