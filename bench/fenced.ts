@@ -69,7 +69,7 @@ async function work(): Promise<void> {
       await sleep(between(10, 100));
       continue;
     }
-    // Two in five are frozen, and asks nobody whether they may still write.
+    // Two in five are frozen, and ask nobody whether they may still write.
     await sleep(Math.random() < 0.4 ? between(500, 4000) : between(2, 30));
     await Promise.all(stores.map((store) => write(store, lock)));
     await lock.release().catch(() => {});

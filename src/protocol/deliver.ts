@@ -1,6 +1,6 @@
 import type { Attempt, Claim } from "./attempt.ts";
 import { lua } from "./lua.ts";
-import { lockKeys, resultKey, unexpected } from "./protocol.ts";
+import { checkReplicas, lockKeys, resultKey, unexpected } from "./protocol.ts";
 import { ask, runScript } from "./support.ts";
 
 /** The most characters of a result that travel in a message. */
@@ -84,8 +84,11 @@ export async function deliver(
   const args = [token, attempt.id, keepFor, text, fence ?? 0];
   const keys = [...lockKeys(claim), resultKey(redisKey), ...fences];
   const sinceFirst = attempt.connection.runtime.sinceNow();
-  const { reply, repeated } = await runScript(attempt, "deliver", keys, args);
+  // What is kept for nobody needs no replica.
+  const asking = { confirmed: keepFor > 0 };
+  const { reply, confirmed, repeated } = await runScript(attempt, "deliver", keys, args, asking);
   if (reply !== 0 && reply !== 1) throw unexpected(reply);
+  if (reply) checkReplicas(attempt, confirmed);
   // What was stored left no trace once `keepFor` is over. Clocks may differ by 1 %.
   return reply === 1 || (repeated && sinceFirst() >= keepFor * 0.98);
 }

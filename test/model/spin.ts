@@ -67,15 +67,16 @@ const findings = {
 
 export type Finding = keyof typeof findings;
 
-/** The model has one key, and no results. */
-export type MutationName =
-  | Exclude<
-      VariantName,
-      | "one key kept after a vain attempt at several"
-      | "a result stored by a holder that lost its lock"
-      | "a result stored in one step and the lock released in another"
-    >
-  | "no tombstone";
+/** The model has one key, no operator and no results. */
+type LeftOut =
+  | "one key kept after a vain attempt at several"
+  | "a safe release that frees at once"
+  | "a holder that is not told that an operator ended it"
+  | "a pause that lets in who waits"
+  | "a result stored by a holder that lost its lock"
+  | "a result stored in one step and the lock released in another";
+
+export type MutationName = Exclude<VariantName, LeftOut> | "no tombstone";
 
 const twoRounds: Configuration = { clients: 2, rounds: 2, faults: 1 };
 const forEver: Configuration = { clients: 2, rounds: 1, faults: 1, live: true };

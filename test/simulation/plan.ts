@@ -37,11 +37,10 @@ export interface ResultPlan {
 }
 
 /** What the histories of a kind lock: nothing but one exclusive lock, or also what the name says. Those of `results` want it mostly for a result. */
-export const kinds = ["exclusive", "permits", "readers", "several", "mixed", "results"] as const;
+export const kinds = ["exclusive", "permits", "readers", "several", "mixed", "operated", "results"] as const;
 export type Kind = (typeof kinds)[number];
 
-/** The keys that histories know. */
-export const keys = ["k", "l", "m"];
+const keys = ["k", "l", "m"];
 
 export interface Mishap {
   at: number;
@@ -70,6 +69,16 @@ export interface ServerMishap {
   ms: number;
 }
 
+/** What somebody on call does, of whom only "operated" histories know. */
+export interface OperatorAct {
+  at: number;
+  kind: "ends a lock" | "ends a lock now" | "pauses a lock" | "limits a lock";
+  key: string;
+  /** After how long a pause or a limit is taken back. */
+  ms: number;
+  limit: number;
+}
+
 /** One history: all that is decided before it begins. The rest follows from the seed. */
 export interface Plan {
   /** @default "exclusive" */
@@ -84,6 +93,7 @@ export interface Plan {
   processes: ProcessPlan[];
   server: ServerMishap[];
   parts: Part[];
+  operator?: OperatorAct[];
 }
 
 export type EngineName = "real" | "model";
@@ -153,6 +163,10 @@ const waysOf: Record<Exclude<Kind, "exclusive" | "results">, { keys: string[]; w
   readers: { keys: ["k"], ways: [exclusive, shared, shared] },
   several: { keys, ways: [exclusive] },
   mixed: { keys, ways: [exclusive, exclusive, exclusive, shared, shared, shared, ...permits] },
+  operated: {
+    keys: ["k", "l"],
+    ways: [exclusive, exclusive, exclusive, exclusive, shared, shared, ...permits],
+  },
 };
 
 const result: fc.Arbitrary<ResultPlan | undefined> = fc.option(
@@ -164,6 +178,10 @@ const result: fc.Arbitrary<ResultPlan | undefined> = fc.option(
   }),
   { nil: undefined, freq: 6 },
 );
+/** The keys that histories of a kind know. */
+export function keysOf(kind: Kind = "exclusive"): readonly string[] {
+  return kind === "exclusive" || kind === "results" ? ["k"] : waysOf[kind].keys;
+}
 
 function partOf(kind: Kind): fc.Arbitrary<Part> {
   if (kind === "exclusive") return fc.record(parts);
@@ -211,6 +229,21 @@ const serverMishap: fc.Arbitrary<ServerMishap> = fc.record({
   ms: fc.integer({ min: 50, max: 5000 }),
 });
 
+const operatorAct: fc.Arbitrary<OperatorAct> = fc.record({
+  at: fc.nat(8000),
+  kind: fc.constantFrom(
+    "ends a lock",
+    "ends a lock",
+    "ends a lock",
+    "ends a lock now",
+    "pauses a lock",
+    "limits a lock",
+  ),
+  key: fc.constantFrom(...waysOf.operated.keys),
+  ms: fc.integer({ min: 50, max: 5000 }),
+  limit: fc.integer({ min: 1, max: 5 }),
+});
+
 /** @param engines what the histories may run on, each as often as it is named */
 export function plans(engines: EngineName[], kind: Kind = "exclusive"): fc.Arbitrary<Plan> {
   return fc.record({
@@ -223,5 +256,6 @@ export function plans(engines: EngineName[], kind: Kind = "exclusive"): fc.Arbit
     processes: fc.array(process, { minLength: 4, maxLength: 4 }),
     server: fewOf(serverMishap),
     parts: fc.array(partOf(kind), { minLength: 2, maxLength: 10, size: "max" }),
+    ...(kind === "operated" && { operator: fc.array(operatorAct, { minLength: 1, maxLength: 6 }) }),
   });
 }
