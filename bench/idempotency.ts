@@ -55,7 +55,7 @@ const scenes: Scene[] = [
   { title: "the same, one reply in five lost", work: 300, lease: 5000, lost: 0.2 },
   { title: "who works is killed; 15 ask meanwhile", work: 600, lease: 2000, lost: 0, first: "is killed" },
   {
-    title: "work of 3 s under a lease of 1 s that nobody renews; 15 ask after it",
+    title: "the first one's work takes 3 s, its lease of 1 s is not renewed; 15 ask after that",
     work: 3000,
     lease: 1000,
     lost: 0,
@@ -105,7 +105,7 @@ async function play(contender: string, { work, lease, lost, first }: Scene): Pro
       if (first === "is killed") one.kill("SIGKILL");
       else await sleep(1.5 * lease);
     } else told.push(tell(one, order));
-    told.push(...others.map((child) => tell(child, order)));
+    told.push(...others.map((child) => tell(child, first ? { ...order, lease: 5000, renew: true } : order)));
     seen.answers.push((await Promise.all(told)).flatMap((answers) => answers ?? []));
     seen.trips += server.meter().requests + tcp.trips() - before;
     seen.runs.push(Number(await raw.get(`runs:${key}`)));

@@ -1,3 +1,4 @@
+import type { Since } from "../runtime.ts";
 import type { Attempt, Claim } from "./attempt.ts";
 import { lua } from "./lua.ts";
 import { checkReplicas, lockKeys, resultKey, unexpected } from "./protocol.ts";
@@ -71,24 +72,25 @@ export async function findResult(
 /**
  * Stores a result and lets go of the lock in one step, if it is still ours; else it does nothing. True if it was, or if
  * an earlier request, whose reply was lost, may have found that: what it stored may be over by now.
- * @param result its text, printable ASCII, is told to all who wait for one, and to whoever asks within `keepFor` ms
+ * @param result.earlier since the first time this was asked, if it was before
+ * @param result.text printable ASCII, is told to all who wait for one, and to whoever asks within `keepFor` ms
  */
 export async function deliver(
   attempt: Attempt,
   claim: Claim,
-  result: { text: string; keepFor: number; fence: number | undefined },
+  result: { text: string; keepFor: number; fence: number | undefined; earlier: Since | undefined },
 ): Promise<boolean> {
   const { redisKey, token } = claim;
-  const { text, keepFor, fence } = result;
+  const { text, keepFor, fence, earlier } = result;
   const fences = fence === undefined ? [] : [`${redisKey}:fence`];
   const args = [token, attempt.id, keepFor, text, fence ?? 0];
   const keys = [...lockKeys(claim), resultKey(redisKey), ...fences];
-  const sinceFirst = attempt.connection.runtime.sinceNow();
+  const sinceFirst = earlier ?? attempt.connection.runtime.sinceNow();
   // What is kept for nobody needs no replica.
   const asking = { confirmed: keepFor > 0 };
   const { reply, confirmed, repeated } = await runScript(attempt, "deliver", keys, args, asking);
   if (reply !== 0 && reply !== 1) throw unexpected(reply);
   if (reply) checkReplicas(attempt, confirmed);
   // What was stored left no trace once `keepFor` is over. Clocks may differ by 1 %.
-  return reply === 1 || (repeated && sinceFirst() >= keepFor * 0.98);
+  return reply === 1 || ((repeated || earlier !== undefined) && sinceFirst() >= keepFor * 0.98);
 }

@@ -12,7 +12,7 @@ import { readKey } from "../options/targets.ts";
 import { type Attempt, type Claim, newAttempt } from "../protocol/attempt.ts";
 import { deliver, readResult } from "../protocol/deliver.ts";
 import { gone, resultKey } from "../protocol/protocol.ts";
-import { forever } from "../runtime.ts";
+import { forever, type Since } from "../runtime.ts";
 import { ResultMismatchError } from "./errors.ts";
 import { decodeResult, encodeResult, fingerprintOf } from "./result.ts";
 
@@ -147,8 +147,13 @@ async function deliverResult(
     return lock.release({ failed: true }).catch(() => true);
   }
   const [claim] = attempt.claims as readonly [Claim];
+  let first: Since | undefined;
   try {
-    return await endBy(() => deliver(attempt, claim, { text, keepFor, fence: lock.fence }));
+    return await endBy(() => {
+      const earlier = first;
+      first ??= attempt.connection.runtime.sinceNow();
+      return deliver(attempt, claim, { text, keepFor, fence: lock.fence, earlier });
+    });
   } catch (error) {
     // Its caller has it all the same. Nobody else does. The lease may have ended while Redis was asked.
     tell(onError, error as Error);

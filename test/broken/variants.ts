@@ -115,9 +115,10 @@ export const variants = {
   "a result stored in one step and the lock released in another": [
     {
       file: "single-flight/single-flight.ts",
-      replace: "return await endBy(() => deliver(attempt, claim, { text, keepFor, fence: lock.fence }));",
+      replace: "return await endBy(() => {",
       by: `await ask(attempt, ["SET", resultKey(claim.redisKey), "r1:" + attempt.id + ":0:0:" + text, "PX", keepFor || 1]);
-    return await lock.release();`,
+    return await lock.release();
+    await endBy(() => {`,
     },
     {
       file: "single-flight/single-flight.ts",
