@@ -9,6 +9,7 @@ export { unheldLock } from "./lease/held-lock.ts";
 export { connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
 export { leaseFor, milliseconds } from "./options/durations.ts";
 export { defaults, readOptions } from "./options/lock-options.ts";
+export { onlyOptions, readObject } from "./options/names.ts";
 export { duration, isSignal, wellFormed } from "./options/rules.ts";
 export { readKey, readTargets, redisKey, whole } from "./options/targets.ts";
 export { newAttempt } from "./protocol/attempt.ts";

@@ -1,5 +1,6 @@
 import type { Lock, Targets } from "../api.ts";
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
+import { readObject } from "../options/names.ts";
 import { readTargets } from "../options/targets.ts";
 import {
   type AdapterOptions,
@@ -55,6 +56,7 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
   options: BatchOptions<Item, Rest>,
   processItem: Process<Item, Rest>,
 ) {
+  readObject(options);
   const { concurrency = 10, onError = logged } = options;
   const { take } = options;
   const { enter } = locking(

@@ -1,6 +1,7 @@
 import type { Lock } from "../api.ts";
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
 import { createLocker } from "../locker.ts";
+import { readObject } from "../options/names.ts";
 import { type BatchOptions, batchProcessor } from "./batch.ts";
 import { ofRequest, type ResponseOptions, respondTo } from "./response.ts";
 import {
@@ -145,6 +146,7 @@ function fromEnv<Env extends object, Options extends LockTarget<never>, Made>(
   options: FromEnv<Options, Env>,
   make: (options: Options) => Made,
 ): (env: Env) => Made {
+  readObject(options);
   const { locker = lockerFromEnv, redis, url, token } = options;
   if (redis || url || token || typeof locker !== "function") {
     const made = make(options as Options);

@@ -74,7 +74,13 @@ export default function lockMiddleware<Event = any>(
 export default function lockMiddleware<Event>(
   options: LockMiddlewareOptions<Event> | ReadyMadeLockOptions<Event>,
 ): LockMiddleware<Event, Lock | ReadyMadeLock> {
-  return "lock" in options ? withReadyMade(options) : withLocker(options);
+  return isReadyMade(options) ? withReadyMade(options) : withLocker(options);
+}
+
+function isReadyMade<Event>(
+  options: LockMiddlewareOptions<Event> | ReadyMadeLockOptions<Event>,
+): options is ReadyMadeLockOptions<Event> {
+  return "lock" in Object(options);
 }
 
 type Request<Event, L> = MiddyRequest<Event, LambdaContext & { lock: L }>;

@@ -20,6 +20,7 @@ import { timeLeft } from "../invocation.ts";
 import { connectionOptions, createLocker, type Finish, finisher, longestWindow, lossOf } from "../locker.ts";
 import { leaseFor } from "../options/durations.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
+import { readObject } from "../options/names.ts";
 import { wellFormed } from "../options/rules.ts";
 import { readTargets } from "../options/targets.ts";
 import { forever, realRuntime } from "../runtime.ts";
@@ -125,6 +126,7 @@ export function locking<Input extends unknown[], Response>(
   options: AdapterOptions<Input, Response>,
   own: readonly string[] = adapterOptions,
 ): Locking<Input, Response> {
+  readObject(options);
   const { key, ifBusy = "throw", onError = print, locker: given, take, url, token, redis } = options;
   if (typeof key !== "function") readTargets(key);
   if (ifBusy !== "throw" && ifBusy !== "skip")

@@ -1,6 +1,7 @@
 import type { Duration } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
 import { milliseconds } from "../options/durations.ts";
+import { onlyOptions } from "../options/names.ts";
 import { readKey } from "../options/targets.ts";
 
 export interface TickOptions {
@@ -40,10 +41,14 @@ const longestRedelivery = "25h";
  * @throws LockOptionError
  */
 export function oncePerTick(name: string, options: TickOptions = {}) {
-  const { period, offset = 0, holdFor = longestRedelivery } = options;
   readKey(name);
-  const every = period === undefined ? undefined : readDuration("period", period, 1000);
-  const from = readDuration("offset", offset, 0);
+  const {
+    period,
+    offset = 0,
+    holdFor = longestRedelivery,
+  } = onlyOptions(options, ["period", "offset", "holdFor"]);
+  const every = period === undefined ? undefined : readDuration("period", period, "1s");
+  const from = readDuration("offset", offset, "0s");
   return {
     key: (trigger: unknown): string => `${name}@${tickOf(trigger, every, from)}`,
     holdFor,
@@ -70,8 +75,8 @@ function iso(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-function readDuration(option: string, value: unknown, least: number): number {
+function readDuration(option: string, value: unknown, least: string): number {
   const ms = milliseconds(value);
-  if (ms >= least && ms <= milliseconds("31d")) return ms;
+  if (ms >= milliseconds(least) && ms <= milliseconds("31d")) return ms;
   throw new LockOptionError(option, show(value), `ms or a text such as "5m", "1d", from ${least} to 31d`);
 }

@@ -1,6 +1,7 @@
 // Looks at locks and steers them. No reply of these functions holds a token.
 import type { Door, Locker } from "../api.ts";
 import { LockOptionError, LockUnavailableError, show } from "../errors.ts";
+import { onlyOptions } from "../options/names.ts";
 import { readKey, redisKey, whole } from "../options/targets.ts";
 import { unexpected } from "../protocol/protocol.ts";
 import { askAll, evaluate } from "../protocol/support.ts";
@@ -47,11 +48,13 @@ export async function inspect(locker: Locker, key: string): Promise<Inspection> 
  */
 export async function list(
   locker: Locker,
-  { prefix = "", cursor = "0", count = 100 }: ListOptions = {},
+  options: ListOptions = {},
 ): Promise<{ locks: Inspection[]; cursor: string | undefined }> {
+  const { prefix = "", cursor = "0", count = 100 } = onlyOptions(options, ["prefix", "cursor", "count"]);
   const door = doorOf(locker);
   if (typeof prefix !== "string") throw new LockOptionError("prefix", show(prefix), "a text");
-  if (!/^\d{1,20}$/.test(cursor)) throw new LockOptionError("cursor", show(cursor), "what list gave");
+  if (typeof cursor !== "string" || !/^\d{1,20}$/.test(cursor))
+    throw new LockOptionError("cursor", show(cursor), "what list gave");
   const size = whole("count", count, 1000);
   const page = await door.ask(prefix, ["SCAN", cursor, "MATCH", patternOf(door, prefix), "COUNT", size]);
   const [next, names] = Array.isArray(page) ? page : [];
@@ -77,8 +80,10 @@ export async function list(
 export async function release(
   locker: Locker,
   key: string,
-  { now = false }: { now?: boolean | undefined } = {},
+  options: { now?: boolean | undefined } = {},
 ): Promise<Released> {
+  const { now = false } = onlyOptions(options, ["now"]);
+  if (typeof now !== "boolean") throw new LockOptionError("now", show(now), "true or false");
   const door = doorOf(locker);
   const name = readKey(key);
   const [look] = (await lookAt(door, [name])) as [Look];

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { LockOptionError, show } from "../errors.ts";
 import { milliseconds } from "../options/durations.ts";
+import { onlyOptions } from "../options/names.ts";
 import { type FaultSettings, type Faults, readFaults } from "./faults.ts";
 
 export interface DevServerOptions {
@@ -54,15 +55,13 @@ export interface Settings {
 }
 
 const NAMES = [
-  ...["port", "host", "token", "readOnlyToken", "redis", "file", "extensions", "latency", "jitter", "faults"],
+  ...(["port", "host", "token", "readOnlyToken", "redis", "file"] as const),
+  ...(["extensions", "latency", "jitter", "faults"] as const),
 ];
 
 /** @throws {LockOptionError} naming the option, what came and what fits. */
 export function settingsOf(options: DevServerOptions = {}): Settings {
-  for (const name of Object.keys(options)) {
-    if (!NAMES.includes(name))
-      throw new LockOptionError(name, "an unknown option", `one of ${NAMES.join(", ")}`);
-  }
+  onlyOptions(options, NAMES);
   return {
     port: port(options.port ?? 0),
     host: host(options.host ?? "127.0.0.1"),

@@ -1,6 +1,7 @@
 // Metrics of locks in CloudWatch's embedded metric format: lines of a log that CloudWatch makes metrics of.
 import type { LockEvent } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
+import { onlyOptions } from "../options/names.ts";
 
 export interface EmfOptions {
   /** Of CloudWatch, up to 255 characters. */
@@ -22,11 +23,14 @@ type Metrics = Record<string, [number, Unit]>;
  * @example
  * const locker = createLocker({ onEvent: emf({ namespace: "Locks" }) });
  *
- * @throws LockOptionError when the namespace does not fit
+ * @throws LockOptionError when an option is wrong
  */
-export function emf({ namespace, keyClass }: EmfOptions): (event: LockEvent) => void {
+export function emf(options: EmfOptions): (event: LockEvent) => void {
+  const { namespace, keyClass } = onlyOptions(options, ["namespace", "keyClass"]);
   if (typeof namespace !== "string" || !/^[\w./#:-][\w ./#:-]{0,254}$/.test(namespace))
     throw new LockOptionError("namespace", show(namespace), "1 to 255 letters, digits and . - _ / # :");
+  if (keyClass !== undefined && typeof keyClass !== "function")
+    throw new LockOptionError("keyClass", show(keyClass), "a function");
   return (event) => {
     const metrics = metricsOf(event);
     if (!metrics) return;

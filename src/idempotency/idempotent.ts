@@ -1,6 +1,7 @@
 import type { Take } from "../adapters/run.ts";
 import type { Duration, Lock, Locker, LockOptions } from "../api.ts";
 import { LockBusyError, type LockError, LockOptionError, show } from "../errors.ts";
+import { onlyOptions } from "../options/names.ts";
 import { ResultMismatchError } from "../single-flight/errors.ts";
 import { type OwnOptions, readOwn, takeFlight, unheldFlight } from "../single-flight/single-flight.ts";
 import { bodyOf, keyOf } from "./request.ts";
@@ -28,6 +29,8 @@ export interface IdempotentOptions<Input extends unknown[] = unknown[]> {
   /** Told why an answer is not kept that its own caller gets. @default console.error */
   onError?: ((error: Error) => unknown) | undefined;
 }
+
+const names = ["key", "required", "keepFor", "wait", "keepIf", "headers", "maxBytes", "onError"] as const;
 
 const keptHeaders = [
   "content-type",
@@ -59,13 +62,13 @@ export function idempotent<Input extends unknown[] = unknown[]>(options: Idempot
     wait = 0,
     keepIf,
     headers = keptHeaders,
-    ...rest
-  } = options;
-  const { maxBytes, onError } = rest;
+    maxBytes,
+    onError,
+  } = onlyOptions(options, names);
   const own = readOwn({ keepFor, maxBytes, onError });
-  for (const name of Object.keys(rest))
-    if (name !== "maxBytes" && name !== "onError")
-      throw new LockOptionError(name, "an unknown option", "one of those of idempotent");
+  if (typeof required !== "boolean") throw new LockOptionError("required", show(required), "true or false");
+  if (!Array.isArray(headers) || headers.some((name) => typeof name !== "string"))
+    throw new LockOptionError("headers", show(headers), "an array of names of headers");
   for (const [name, value] of Object.entries({ key, keepIf }))
     if (value !== undefined && typeof value !== "function")
       throw new LockOptionError(name, show(value), "a function");

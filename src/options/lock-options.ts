@@ -1,6 +1,7 @@
 import type { Settings } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
 import { forever } from "../runtime.ts";
+import { readObject } from "./names.ts";
 import { duration, isFunction, isSignal, oneOf, type Rule, rule, text } from "./rules.ts";
 import { emptyTag } from "./targets.ts";
 
@@ -44,8 +45,7 @@ export const defaults = Object.fromEntries(
  * @param others names that belong to the caller and are passed over here
  */
 export function readOptions(base: Settings, options: unknown = {}, others: readonly string[] = []): Settings {
-  if (typeof options !== "object" || !options)
-    throw new LockOptionError("options", show(options), "an object");
+  readObject(options);
   const settings: Record<string, unknown> = { ...base };
   for (const [name, value] of Object.entries(options)) {
     if (others.includes(name)) continue;

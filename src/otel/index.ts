@@ -11,6 +11,8 @@ import {
   trace,
 } from "@opentelemetry/api";
 import type { LockEvent } from "../api.ts";
+import { LockOptionError, show } from "../errors.ts";
+import { onlyOptions } from "../options/names.ts";
 
 export interface OpenTelemetryOptions {
   /** @default the global provider's "serverless-lock" */
@@ -32,9 +34,13 @@ const name = "serverless-lock";
  *
  * @example
  * const locker = createLocker({ onEvent: openTelemetry({ keyClass: (key) => key.split(":")[0] }) });
+ *
+ * @throws LockOptionError when an option is wrong
  */
 export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockEvent) => void {
-  const { keyClass } = options;
+  const { keyClass } = onlyOptions(options, ["tracer", "meter", "keyClass"]);
+  if (keyClass !== undefined && typeof keyClass !== "function")
+    throw new LockOptionError("keyClass", show(keyClass), "a function");
   const tracer = options.tracer ?? trace.getTracer(name);
   const meter = options.meter ?? metrics.getMeter(name);
   const seconds = (metric: string, description: string) => {

@@ -2,6 +2,7 @@
 import { type Inspection, list, pause, release, setLimit, unpause } from "../admin/index.ts";
 import type { Locker } from "../api.ts";
 import { LockError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
+import { onlyOptions } from "../options/names.ts";
 import { document } from "./document.ts";
 
 /** What somebody wants to do. */
@@ -34,11 +35,8 @@ const mostPages = 20;
  *
  * @throws LockOptionError when an option is wrong
  */
-export function lockPage({
-  locker,
-  authorize,
-  prefix,
-}: PageOptions): (request: Request) => Promise<Response> {
+export function lockPage(options: PageOptions): (request: Request) => Promise<Response> {
+  const { locker, authorize, prefix } = onlyOptions(options, ["locker", "authorize", "prefix"]);
   if (typeof Object(locker).run !== "function")
     throw new LockOptionError("locker", show(locker), "one with run, as createLocker makes it");
   if (authorize !== undefined && typeof authorize !== "function")
