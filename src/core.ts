@@ -1,6 +1,7 @@
 // What the other entries may use of the core, and the file that is bundled as the core: they import these names at run
 // time, whichever module they name in the source, and build.ts refuses any other.
 export { acquireHeld } from "./acquire/acquire.ts";
+export { withDoor } from "./door.ts";
 export { printable, show } from "./errors.ts";
 export { emit } from "./events.ts";
 export * from "./index.ts";
@@ -9,8 +10,7 @@ export { unheldLock } from "./lease/held-lock.ts";
 export { connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
 export { leaseFor, milliseconds } from "./options/durations.ts";
 export { defaults, readOptions } from "./options/lock-options.ts";
-export { onlyOptions, readObject } from "./options/names.ts";
-export { duration, isSignal, wellFormed } from "./options/rules.ts";
+export { checkFunction, checkNames, duration, isFunction, isSignal, wellFormed } from "./options/rules.ts";
 export { readKey, readTargets, redisKey, whole } from "./options/targets.ts";
 export { newAttempt } from "./protocol/attempt.ts";
 export { deliver, readResult } from "./protocol/deliver.ts";
@@ -21,6 +21,7 @@ export {
   encodePlain,
   encodeState,
   isHeldBy,
+  kindOf,
   shortOwner,
   stateMark,
   stateRoom,

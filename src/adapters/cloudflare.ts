@@ -1,7 +1,6 @@
 import type { Lock } from "../api.ts";
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
 import { createLocker } from "../locker.ts";
-import { readObject } from "../options/names.ts";
 import { type BatchOptions, batchProcessor } from "./batch.ts";
 import { ofRequest, type ResponseOptions, respondTo } from "./response.ts";
 import {
@@ -146,13 +145,13 @@ function fromEnv<Env extends object, Options extends LockTarget<never>, Made>(
   options: FromEnv<Options, Env>,
   make: (options: Options) => Made,
 ): (env: Env) => Made {
-  readObject(options);
-  const { locker = lockerFromEnv, redis, url, token } = options;
+  const all: typeof options = Object(options);
+  const { locker = lockerFromEnv, redis, url, token } = all;
   if (redis || url || token || typeof locker !== "function") {
     const made = make(options as Options);
     return () => made;
   }
-  const makeWith = (locker: LockSource) => make({ ...options, locker } as unknown as Options);
+  const makeWith = (locker: LockSource) => make({ ...all, locker } as unknown as Options);
   // Options are checked before any `env` is seen.
   makeWith({ acquire: () => Promise.reject() });
   const ofEnv = new WeakMap<object, Made>();

@@ -1,7 +1,7 @@
 import type { Duration } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
 import { milliseconds } from "../options/durations.ts";
-import { onlyOptions } from "../options/names.ts";
+import { checkNames } from "../options/rules.ts";
 import { readKey } from "../options/targets.ts";
 
 export interface TickOptions {
@@ -41,12 +41,10 @@ const longestRedelivery = "25h";
  * @throws LockOptionError
  */
 export function oncePerTick(name: string, options: TickOptions = {}) {
+  checkNames(options, ["period", "offset", "holdFor"]);
+  const { period, offset = 0, holdFor = longestRedelivery } = options;
   readKey(name);
-  const {
-    period,
-    offset = 0,
-    holdFor = longestRedelivery,
-  } = onlyOptions(options, ["period", "offset", "holdFor"]);
+  readDuration("holdFor", holdFor, "0s");
   const every = period === undefined ? undefined : readDuration("period", period, "1s");
   const from = readDuration("offset", offset, "0s");
   return {

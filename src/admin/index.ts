@@ -1,7 +1,8 @@
 // Looks at locks and steers them. No reply of these functions holds a token.
 import type { Door, Locker } from "../api.ts";
+import { withDoor } from "../door.ts";
 import { LockOptionError, LockUnavailableError, show } from "../errors.ts";
-import { onlyOptions } from "../options/names.ts";
+import { checkNames } from "../options/rules.ts";
 import { readKey, redisKey, whole } from "../options/targets.ts";
 import { unexpected } from "../protocol/protocol.ts";
 import { askAll, evaluate } from "../protocol/support.ts";
@@ -50,8 +51,9 @@ export async function list(
   locker: Locker,
   options: ListOptions = {},
 ): Promise<{ locks: Inspection[]; cursor: string | undefined }> {
-  const { prefix = "", cursor = "0", count = 100 } = onlyOptions(options, ["prefix", "cursor", "count"]);
   const door = doorOf(locker);
+  checkNames(options, ["prefix", "cursor", "count"]);
+  const { prefix = "", cursor = "0", count = 100 } = options;
   if (typeof prefix !== "string") throw new LockOptionError("prefix", show(prefix), "a text");
   if (typeof cursor !== "string" || !/^\d{1,20}$/.test(cursor))
     throw new LockOptionError("cursor", show(cursor), "what list gave");
@@ -82,17 +84,18 @@ export async function release(
   key: string,
   options: { now?: boolean | undefined } = {},
 ): Promise<Released> {
-  const { now = false } = onlyOptions(options, ["now"]);
-  if (typeof now !== "boolean") throw new LockOptionError("now", show(now), "true or false");
   const door = doorOf(locker);
   const name = readKey(key);
+  checkNames(options, ["now"]);
+  const { now = false } = options;
+  if (typeof now !== "boolean") throw new LockOptionError("now", show(now), "true or false");
   const [look] = (await lookAt(door, [name])) as [Look];
   const { foreign, holders } = look;
   if (foreign !== undefined && !now)
     return { released: false, freeWithin: foreign.left < 0 ? undefined : foreign.left };
   const named = foreign ? [`=${foreign.value}`] : holders.map(({ token }) => token);
   if (named.length === 0) return { released: false, freeWithin: 0 };
-  const freeWithin = await steer(door, name, "finish", [now ? "now" : "safe", ...named]);
+  const freeWithin = await steer(door, name, "finish", [now ? "now" : "safe", ...named], named);
   return { released: true, freeWithin };
 }
 
@@ -125,10 +128,7 @@ export async function unpause(locker: Locker, key: string): Promise<void> {
 const mostAtOnce = 500;
 
 function doorOf(locker: Locker): Door {
-  const run: unknown = Object(locker).run;
-  if (typeof run !== "function")
-    throw new LockOptionError("locker", show(locker), "one with run, as createLocker makes it");
-  return locker.run((door) => door);
+  return withDoor(locker).run((door) => door);
 }
 
 /** Locks as they are in Redis. On a cluster each is asked about by itself. */
@@ -144,9 +144,15 @@ async function lookAt(door: Door, keys: readonly string[]): Promise<Look[]> {
   return looks.flat();
 }
 
-async function steer(door: Door, key: string, operation: AdminOperation, args: (string | number)[]) {
+async function steer(
+  door: Door,
+  key: string,
+  operation: AdminOperation,
+  args: (string | number)[],
+  tokens?: readonly string[],
+) {
   const [lock = "", operator = "", waiters = ""] = lookKeys(door.redisKey(key));
-  const reply = await runAdmin(door, key, operation, [lock, operator, waiters], args);
+  const reply = await runAdmin(door, key, operation, [lock, operator, waiters], args, tokens);
   if (typeof reply !== "number") throw new LockUnavailableError(key, unexpected(reply));
   return reply;
 }
@@ -157,6 +163,7 @@ async function runAdmin(
   operation: AdminOperation,
   keys: readonly string[],
   args: readonly (string | number)[],
+  tokens: readonly string[] = [],
 ): Promise<unknown> {
   try {
     const { reply } = await evaluate({ ...door, abandoned: [] }, adminScript(), keys, [...args, operation]);
@@ -164,7 +171,7 @@ async function runAdmin(
   } catch (error) {
     // On a cluster it is asked again, lock by lock.
     if (keys.length > 4 && /^CROSSSLOT/.test((error as Error).message)) throw error;
-    throw new LockUnavailableError(key, withoutTokens(error, args.map(String)));
+    throw new LockUnavailableError(key, withoutTokens(error, tokens));
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { LockOptionError, show } from "../errors.ts";
 import { milliseconds } from "../options/durations.ts";
-import { onlyOptions } from "../options/names.ts";
+import { checkNames } from "../options/rules.ts";
 import { type FaultSettings, type Faults, readFaults } from "./faults.ts";
 
 export interface DevServerOptions {
@@ -55,13 +55,12 @@ export interface Settings {
 }
 
 const NAMES = [
-  ...(["port", "host", "token", "readOnlyToken", "redis", "file"] as const),
-  ...(["extensions", "latency", "jitter", "faults"] as const),
+  ...["port", "host", "token", "readOnlyToken", "redis", "file", "extensions", "latency", "jitter", "faults"],
 ];
 
 /** @throws {LockOptionError} naming the option, what came and what fits. */
 export function settingsOf(options: DevServerOptions = {}): Settings {
-  onlyOptions(options, NAMES);
+  checkNames(options, NAMES);
   return {
     port: port(options.port ?? 0),
     host: host(options.host ?? "127.0.0.1"),

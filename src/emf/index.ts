@@ -1,7 +1,7 @@
 // Metrics of locks in CloudWatch's embedded metric format: lines of a log that CloudWatch makes metrics of.
 import type { LockEvent } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
-import { onlyOptions } from "../options/names.ts";
+import { checkFunction, checkNames } from "../options/rules.ts";
 
 export interface EmfOptions {
   /** Of CloudWatch, up to 255 characters. */
@@ -26,11 +26,11 @@ type Metrics = Record<string, [number, Unit]>;
  * @throws LockOptionError when an option is wrong
  */
 export function emf(options: EmfOptions): (event: LockEvent) => void {
-  const { namespace, keyClass } = onlyOptions(options, ["namespace", "keyClass"]);
+  checkNames(options, ["namespace", "keyClass"]);
+  const { namespace, keyClass } = options;
+  checkFunction("keyClass", keyClass);
   if (typeof namespace !== "string" || !/^[\w./#:-][\w ./#:-]{0,254}$/.test(namespace))
     throw new LockOptionError("namespace", show(namespace), "1 to 255 letters, digits and . - _ / # :");
-  if (keyClass !== undefined && typeof keyClass !== "function")
-    throw new LockOptionError("keyClass", show(keyClass), "a function");
   return (event) => {
     const metrics = metricsOf(event);
     if (!metrics) return;
@@ -60,6 +60,7 @@ function metricsOf(event: LockEvent): Metrics | undefined {
     case "busy":
       return { Attempts: one, AcquireTime: ms(event.took), WaitTime: ms(event.waited) };
     case "aborted":
+    case "replayed":
       return { Attempts: one, AcquireTime: ms(event.took) };
     case "unavailable":
       return event.step === "acquire" ? { Attempts: one, AcquireTime: ms(event.took) } : { Unavailable: one };

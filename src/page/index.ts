@@ -1,8 +1,9 @@
 // A page that shows locks and steers them: one handler of web requests.
 import { type Inspection, list, pause, release, setLimit, unpause } from "../admin/index.ts";
 import type { Locker } from "../api.ts";
+import { withDoor } from "../door.ts";
 import { LockError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
-import { onlyOptions } from "../options/names.ts";
+import { checkFunction, checkNames } from "../options/rules.ts";
 import { document } from "./document.ts";
 
 /** What somebody wants to do. */
@@ -36,11 +37,10 @@ const mostPages = 20;
  * @throws LockOptionError when an option is wrong
  */
 export function lockPage(options: PageOptions): (request: Request) => Promise<Response> {
-  const { locker, authorize, prefix } = onlyOptions(options, ["locker", "authorize", "prefix"]);
-  if (typeof Object(locker).run !== "function")
-    throw new LockOptionError("locker", show(locker), "one with run, as createLocker makes it");
-  if (authorize !== undefined && typeof authorize !== "function")
-    throw new LockOptionError("authorize", show(authorize), "a function");
+  checkNames(options, ["locker", "authorize", "prefix"]);
+  const { locker, authorize, prefix } = options;
+  withDoor(locker);
+  checkFunction("authorize", authorize);
   if (prefix !== undefined && !(typeof prefix === "string" && prefix.startsWith("/")))
     throw new LockOptionError("prefix", show(prefix), 'a path that begins with "/"');
   const path = prefix?.replace(/\/+$/, "");
@@ -58,7 +58,12 @@ export function lockPage(options: PageOptions): (request: Request) => Promise<Re
           return json(200, await look(locker, url.searchParams.get("start") ?? ""));
         case "POST": {
           if (!isOwn(request, url)) return told(403, "Only the page itself may steer");
-          const asked = readSteering(await request.json().catch(() => undefined));
+          const asked = readSteering(
+            await request
+              .clone()
+              .json()
+              .catch(() => undefined),
+          );
           if (!asked) return told(400, "Not an action of the page");
           const { action, key } = asked;
           if (!(await may(request, { action: action === "unpause" ? "pause" : action, key })))

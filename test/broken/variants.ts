@@ -22,8 +22,8 @@ export const variants = {
   "validity counted from the reply": [
     {
       file: "redis/connection.ts",
-      replace: "return { reply, sinceSent,",
-      by: "return { reply, sinceSent: runtime.sinceNow(),",
+      replace: "return { reply, confirmed, sinceSent,",
+      by: "return { reply, confirmed, sinceSent: runtime.sinceNow(),",
     },
   ],
   "no drift allowance": [
@@ -49,8 +49,8 @@ export const variants = {
   "own value found on a retry counted from the retry": [
     {
       file: "protocol/try-lock.ts",
-      replace: "stateMark : there }], age)",
-      by: "stateMark : there }], sinceSent)",
+      replace: "{ sinceSent: age,",
+      by: "{ sinceSent: answer.sinceSent,",
     },
   ],
   "non-idempotent take": [
@@ -103,6 +103,23 @@ export const variants = {
       file: "protocol/abandon.ts",
       replace: "return dequeue(attempt, attempt.claims, attempt.abandoned.length > 0",
       by: "return dequeue(attempt, attempt.claims.slice(-1), attempt.abandoned.length > 0",
+    },
+  ],
+  "a safe release that frees at once": [
+    {
+      file: "admin/script.ts",
+      replace: "if ARGV[1] == 'now' or whole:find('%.kept$') then",
+      by: "if true then",
+    },
+  ],
+  "a holder that is not told that an operator ended it": [
+    { file: "protocol/extend.ts", replace: "reply[i] = ended and -1 or 0", by: "reply[i] = 0" },
+  ],
+  "a pause that lets in who waits": [
+    {
+      file: "protocol/prelude.ts",
+      replace: "if state.paused or not state.kind then return not state.paused end",
+      by: "if not state.kind then return true end",
     },
   ],
 } satisfies Record<string, Patch[]>;
