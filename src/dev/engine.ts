@@ -10,6 +10,7 @@ import {
   isAnswer,
   noExtensions,
   type Prepared,
+  singleAnswers,
 } from "./extensions.ts";
 import { functionTwins } from "./functions.ts";
 import { isMonitoring, type Monitor, monitorOf, monitorOfEmbedded } from "./monitor.ts";
@@ -73,7 +74,8 @@ export async function openEngine(
     const watch = monitor && watchScripts(main, monitor, randomUUID());
     closers.push(() => watch?.close());
     // Conditions are made up for as a whole, so that all of them are of one kind.
-    const conditions = extensions && !(await hasConditions(main));
+    const native = await hasConditions(main);
+    const conditions = extensions && !native;
     const guard = rewriteScripts(createGuard({ embedded: embedded !== undefined, conditions }));
     const prepare = [
       answers,
@@ -83,6 +85,7 @@ export async function openEngine(
       ...(extensions ? [upstashAnswers] : []),
       ...(extensions && !embedded ? [functionTwins] : []),
       ...(conditions ? [conditionalCommands] : []),
+      ...(native ? [singleAnswers] : []),
       ...(extensions ? [await scriptFlags(main, embedded !== undefined)] : []),
     ].reduce(inTurn, noExtensions);
     // The embedded engine has no replicas, and answers at once.

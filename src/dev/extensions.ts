@@ -1,5 +1,5 @@
 import type { Command } from "./command.ts";
-import { conditionalCommand } from "./conditional-commands.ts";
+import { answeredTwice, conditionalCommand } from "./conditional-commands.ts";
 import type { Reply } from "./reply.ts";
 
 /** Sends one more command, as it is, and answers what the engine says. */
@@ -42,3 +42,6 @@ export const noExtensions: Extensions = (command) => plain(command);
 
 /** Makes up for the commands on a condition. */
 export const conditionalCommands: Extensions = (command) => plain(conditionalCommand(command) ?? command);
+
+/** Makes up for those that an engine with conditions of its own answers twice. */
+export const singleAnswers: Extensions = (command) => plain(answeredTwice(command) ?? command);
