@@ -21,6 +21,9 @@ export function inTurn(first: Extensions, second: Extensions): Extensions {
     const outer = first(command);
     if (isAnswer(outer.send)) return outer;
     const inner = second(outer.send);
+    // Most change nothing: what would wait for nothing takes its time all the same.
+    if (outer.answer === unchanged) return inner;
+    if (inner.answer === unchanged) return { send: inner.send, answer: outer.answer };
     return {
       send: inner.send,
       answer: async (reply, ask) => outer.answer(await inner.answer(reply, ask), ask),
@@ -34,8 +37,10 @@ export function isAnswer(send: Prepared["send"]): send is Reply {
 
 /** Sends this, and hands on the reply as it is. */
 export function plain(send: Prepared["send"]): Prepared {
-  return { send, answer: (reply) => reply };
+  return { send, answer: unchanged };
 }
+
+const unchanged = (reply: Reply) => reply;
 
 /** Hands on everything as it is. */
 export const noExtensions: Extensions = (command) => plain(command);

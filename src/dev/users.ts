@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { hash, timingSafeEqual } from "node:crypto";
 import { type Extensions, plain } from "./extensions.ts";
 
 /** Who sends a request, by the names that Upstash gives the owners of its two tokens. */
@@ -50,5 +50,5 @@ export function createUsers(tokens: { token: string; readOnlyToken: string }): U
 }
 
 function digest(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
+  return hash("sha256", text, "buffer");
 }
