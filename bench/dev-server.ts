@@ -75,7 +75,7 @@ publish(
     title: "The dev server beside a bare proxy",
     command: commandLine("bench/dev-server.ts"),
     date: today(),
-    made: madeWith("serverless-lock", "ioredis", "hono", "@hono/node-server", "js-redis-server"),
+    made: madeWith("serverless-lock", "ioredis", "js-redis-server"),
     note: "All servers stand in front of the same redis-server. The machine's cores are shared by the server, Redis and the client that measures.",
     sections,
     verdicts,

@@ -15,7 +15,7 @@ export interface ApiRequest {
   body(): Promise<Body>;
 }
 
-export interface Body {
+interface Body {
   /** Empty where the body is too large. */
   bytes: Buffer;
   /** In bytes, as it came. */
