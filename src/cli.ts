@@ -5,7 +5,7 @@ import { operate, operatorCommands } from "./cli/program.ts";
 import { envLines, writeEnvFile } from "./dev/env-file.ts";
 import { FAULT_KINDS } from "./dev/faults.ts";
 import { type DevServer, type DevServerOptions, startDevServer } from "./dev/index.ts";
-import { LockOptionError } from "./errors.ts";
+import { LockOptionError, printable } from "./errors.ts";
 
 const HELP = `Usage: serverless-lock <command> [options]
 
@@ -86,7 +86,7 @@ async function main(args: string[]): Promise<void> {
   if (command === "--version" || command === "-v") return print(`${version()}\n`);
   if (command === "dev") return dev(rest);
   if (operatorCommands.includes(command)) return operate(args);
-  throw new UsageError(`unknown ${command.startsWith("-") ? "option" : "command"} ${command}`);
+  throw new UsageError(`unknown ${command.startsWith("-") ? "option" : "command"} ${printable(command)}`);
 }
 
 async function dev(args: string[]): Promise<void> {

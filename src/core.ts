@@ -1,6 +1,7 @@
 // What the other entries may use of the core, and the file that is bundled as the core: they import these names at run
 // time, whichever module they name in the source, and build.ts refuses any other.
 export { acquireHeld } from "./acquire/acquire.ts";
+export { withDoor } from "./door.ts";
 export { printable, show } from "./errors.ts";
 export { emit } from "./events.ts";
 export * from "./index.ts";

@@ -82,7 +82,10 @@ export class LockLostError extends LockError {
   }
 }
 
-/** Redis could not be asked, or answered with something that is no answer: nothing is known about the lock. */
+/**
+ * Redis could not be asked, or answered with something that is no answer: nothing is known about the lock. Also if too few
+ * replicas confirmed it: then the message says how many.
+ */
 export class LockUnavailableError extends LockError {
   protected static override readonly code = "LOCK_UNAVAILABLE";
   override name = "LockUnavailableError";
@@ -90,8 +93,8 @@ export class LockUnavailableError extends LockError {
   readonly statusCode = 503;
   declare readonly key: string;
 
-  constructor(key: string, cause: unknown) {
-    super(key, "Redis could not be asked about the lock", { cause });
+  constructor(key: string, cause: unknown, message = "Redis could not be asked about the lock") {
+    super(key, message, { cause });
   }
 }
 
@@ -118,7 +121,7 @@ export function show(value: unknown, most = 60): string {
   return Object(value) === value ? `some ${typeof value}` : String(value);
 }
 
-/** A text without what breaks a line or steers a terminal: it could forge lines of a log. */
+/** A text without what breaks a line, steers a terminal or turns the text around: it could forge lines of a log. */
 export function printable(text: string): string {
-  return text.replace(/[^ -~\xa0-\u2027\u202f-\uffff]/g, "\ufffd");
+  return text.replace(/[^ -~\xa0-\u2027\u202f-\u2065\u206a-\uffff]/g, "\ufffd");
 }

@@ -71,7 +71,7 @@ export function newLocker(connection: () => Connection, settings: Settings): Loc
       return result;
     },
     resume(handle, options) {
-      const { targets, tokens, fence, prefix, owner, ttl } = readHandle(handle);
+      const { targets, tokens, prefix, owner, ttl, ...grant } = readHandle(handle);
       const asked = readOptions({ ...settings, prefix, owner, ttl }, options);
       for (const [name, value] of Object.entries({ prefix, owner }))
         if (asked[name as "prefix" | "owner"] !== value)
@@ -81,7 +81,7 @@ export function newLocker(connection: () => Connection, settings: Settings): Loc
         const windows = [target.holdFor ?? 0, asked.holdFor].filter((each) => each > 0);
         return { ...target, holdFor: Math.min(...windows, windows.length ? forever : 0) };
       });
-      return resumeLock(newAttempt(connection(), asked, inWindow, tokens), fence);
+      return resumeLock(newAttempt(connection(), asked, inWindow, tokens), grant);
     },
     run: (operation) => operation(doorOf(connection(), settings)),
   };

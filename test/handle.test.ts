@@ -60,6 +60,9 @@ describe.each(clients)("a handle, with $client", ({ connect }) => {
       { fence: 1e300 },
       { holdFor: -1 },
       { holdFor: "1h" },
+      { unsettled: 0 },
+      { unsettled: "soon" },
+      { unsettled: Number.NaN },
     ];
     for (const change of odd) {
       const handle = { ...good, ...change } as LockHandle;
@@ -98,6 +101,23 @@ describe.each(clients)("a handle, with $client", ({ connect }) => {
     expect(await left(key)).toBeGreaterThan(10_000);
     expect(first.held).toBe(true);
     expect(await resumed.release()).toBe(true);
+  });
+
+  test("of a lock that a lost request may yet give a shorter lease is relied on for no longer", async () => {
+    const key = freshKey();
+    const first = await locker().acquire(key, { ttl: "20s", requestTimeout: 50 });
+    backend.server.setFaults({ dropRequest: 1 });
+    await expect(first.extend("2s")).rejects.toMatchObject({ code: "LOCK_UNAVAILABLE" });
+    backend.server.setFaults({});
+    const handle = first.toJSON();
+    expect(handle.unsettled).toBe(2000);
+    for (const ttl of [undefined, "60s"] as const) {
+      const resumed = locker().resume(JSON.stringify(handle), { ttl });
+      expect(await resumed.extend()).toBe(true);
+      expect(resumed.remaining).toBeLessThanOrEqual(2000);
+      expect(resumed.toJSON().unsettled).toBe(2000);
+    }
+    expect(await locker().resume(handle).release()).toBe(true);
   });
 });
 

@@ -1,10 +1,12 @@
 import type { Lock } from "../api.ts";
-import { LockBusyError, LockUnavailableError } from "../errors.ts";
+import { LockBusyError, LockLostError } from "../errors.ts";
 import { emit } from "../events.ts";
+import { leaseLeft, newBelief, onExtended } from "../lease/belief.ts";
 import { type Held, holdLock, unheldLock } from "../lease/held-lock.ts";
 import { followAbandoned, giveUp, leaveQueue } from "../protocol/abandon.ts";
 import type { Attempt } from "../protocol/attempt.ts";
-import { type Outcome, takesResult } from "../protocol/protocol.ts";
+import { extend } from "../protocol/extend.ts";
+import { endedByOperator, type Grant, gone, type Outcome, takesResult } from "../protocol/protocol.ts";
 import { tryLock } from "../protocol/try-lock.ts";
 import { unavailable } from "../unavailable.ts";
 import { waitForAll } from "./several.ts";
@@ -30,36 +32,35 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
   const waited = () => (wait > 0 ? age() : 0);
   /** Whether we may stand in a queue. */
   let queued = wait > 0 && attempt.claims.some(takesResult);
-  let outcome: Outcome;
-  let held: Held | undefined;
+  let outcome: Outcome | undefined;
   try {
-    outcome = await tryLock(attempt);
-    if (!outcome.held && outcome.result === undefined && wait > 0) {
-      queued = true;
-      outcome = await waitForAll(attempt, outcome);
-    }
+    do {
+      outcome = await tryLock(attempt);
+      if (!outcome.held && outcome.result === undefined && wait > 0) {
+        queued = true;
+        outcome = await waitForAll(attempt, outcome);
+      }
+      if (outcome.held) outcome = await madeWhole(attempt, outcome);
+      // Who was ended before it knew of its lock waits for it again.
+    } while (!outcome && age() < wait);
+    if (!outcome) throw new LockLostError(attempt.key, endedByOperator);
     if (outcome.held) {
-      held = holdLock(attempt, outcome, queued);
-      const { lock } = held;
+      const held = holdLock(attempt, outcome, queued);
       const { fence, handedOver } = outcome;
       // The work starts under a grant at once. Unless it is renewed anyway, the full lease is taken beside it.
-      if (handedOver && !settings.renew) lock.extend().catch(() => {});
-      // A reply found on a late repetition leaves less than the lease: it is made whole before the work starts.
-      if (!handedOver && lock.remaining < settings.ttl / 2 && !(await lock.extend()))
-        throw new Error("its lease ended before the reply");
+      if (handedOver && !settings.renew && !settings.replicas) held.lock.extend().catch(() => {});
       emit(attempt, { type: "acquired", took: age(), waited: waited(), granted: handedOver, fence });
       return held;
     }
   } catch (error) {
     // It may have been taken all the same, now or later, even by a script that was refused half-way.
-    attempt.background(held ? held.lock.release({ failed: true }) : giveUp(attempt, queued));
+    attempt.background(giveUp(attempt, queued));
     followAbandoned(attempt, queued);
     if (signal?.aborted) {
       emit(attempt, { type: "aborted", took: age() });
       throw signal.reason;
     }
-    const failure =
-      error instanceof LockUnavailableError ? error : unavailable(attempt, error, "acquire", age);
+    const failure = unavailable(attempt, error, "acquire", age);
     if (settings.ifUnavailable === "proceed") return unheldLock(attempt);
     throw failure;
   }
@@ -74,4 +75,25 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
   const details = { ...outcome.holder, place: outcome.queued?.place, waited: waited() };
   emit(attempt, { type: "busy", ...details, took: age() });
   throw new LockBusyError(outcome.claim.key, details);
+}
+
+/**
+ * Starts the lease anew before the work is, where that has to be: a reply that was found on a late repetition leaves less
+ * than the lease, and replicas have to confirm what was handed over or found. Undefined if an operator ended it meanwhile.
+ */
+async function madeWhole(attempt: Attempt, grant: Grant): Promise<Grant | undefined> {
+  const { replicas, signal, ttl } = attempt.settings;
+  const before = newBelief(grant.lease, grant.since, grant.unsettled);
+  const late = !grant.handedOver && leaseLeft(before) < ttl / 2;
+  if (!late && (replicas === 0 || grant.confirmed)) return grant;
+  if (leaseLeft(before) > 0) {
+    const extension = await extend(attempt, grant.parts, ttl);
+    signal?.throwIfAborted();
+    if (extension === endedByOperator) return undefined;
+    if (extension !== gone) {
+      const after = onExtended(before, ttl, extension);
+      if (leaseLeft(after) > 0) return { ...grant, ...after, parts: extension.parts };
+    }
+  }
+  throw new Error("its lease ended before the reply");
 }

@@ -5,6 +5,7 @@ import type { Attempt, Claim, Part } from "../protocol/attempt.ts";
 import { extend } from "../protocol/extend.ts";
 import { join } from "../protocol/join.ts";
 import { type Grant, gone, type Outcome, takesResult } from "../protocol/protocol.ts";
+import { dequeue } from "../protocol/release.ts";
 import { forever, whenAborted } from "../runtime.ts";
 import { waitForTurn } from "./wait.ts";
 
@@ -17,12 +18,26 @@ import { waitForTurn } from "./wait.ts";
 export async function waitForAll(attempt: Attempt, first: Outcome): Promise<Outcome> {
   const [only, ...others] = attempt.claims as [Claim, ...Claim[]];
   if (others.length === 0) return waitForTurn(attempt, only, takesResult(only) ? first : undefined);
+  for (;;) {
+    const outcome = await waitInOrder(attempt);
+    if (outcome) return outcome;
+    // Nothing may be held while an earlier one is waited for.
+    await dequeue(attempt, attempt.claims, 0);
+  }
+}
+
+/** Undefined if one that it had was taken away, by an operator or by hand, while there is time to wait anew. */
+async function waitInOrder(attempt: Attempt): Promise<Outcome | undefined> {
   const abort = new AbortController();
   const { signal } = attempt.settings;
   const forget = whenAborted(signal, () => abort.abort(signal?.reason));
   // A token for each lock alone is of no use: one for all is drawn in the end.
   const waiting = { ...attempt, settings: { ...attempt.settings, signal: abort.signal, fencing: false } };
   let lease: Lease | undefined;
+  let takenAway = false;
+  const onTakenAway = () => {
+    takenAway = true;
+  };
   try {
     let rest = attempt.claims.toSorted((a, b) => (a.redisKey < b.redisKey ? -1 : 1));
     while (rest.length > 0) {
@@ -30,11 +45,11 @@ export async function waitForAll(attempt: Attempt, first: Outcome): Promise<Outc
       // The first is waited for. Behind it may be free what was not before.
       const outcome = await waitForTurn(waiting, first);
       if (!outcome.held) return outcome;
-      lease = hold(waiting, lease, outcome, abort);
+      lease = hold(waiting, { before: lease, grant: outcome, abort, onTakenAway });
       if (later.length === 0) break;
       const more = await join(waiting, later);
       rest = more.held ? [] : later;
-      if (more.held) lease = hold(waiting, lease, more, abort);
+      if (more.held) lease = hold(waiting, { before: lease, grant: more, abort, onTakenAway });
     }
     abort.signal.throwIfAborted();
     if (!attempt.settings.fencing) return grantOf(lease as Lease);
@@ -42,14 +57,25 @@ export async function waitForAll(attempt: Attempt, first: Outcome): Promise<Outc
     // It was ours: another has it because its lease ended. That says nothing of the wait.
     if (!fenced.held) throw new LockLostError(attempt.key, gone);
     return fenced;
+  } catch (error) {
+    if (!takenAway || signal?.aborted || attempt.age() >= attempt.settings.wait) throw error;
+    return undefined;
   } finally {
     lease?.end();
     forget();
   }
 }
 
+interface Holding {
+  before: Lease | undefined;
+  grant: Grant;
+  abort: AbortController;
+  /** Told when the server said that one of the locks is not ours any more. */
+  onTakenAway(): void;
+}
+
 /** Renews what is held so far, until more has come. The lease of the one that ends first is that of all. */
-function hold(attempt: Attempt, before: Lease | undefined, grant: Grant, abort: AbortController): Lease {
+function hold(attempt: Attempt, { before, grant, abort, onTakenAway }: Holding): Lease {
   const fresh = newBelief(grant.lease, grant.since);
   const { lease, since, unsettled } = before?.belief() ?? fresh;
   const first = before && before.remaining() < leaseLeft(fresh) ? { lease, since } : fresh;
@@ -61,6 +87,7 @@ function hold(attempt: Attempt, before: Lease | undefined, grant: Grant, abort: 
     renewFor: forever,
     renewal: extend,
     onLost: (error: LockLostError) => abort.abort(error),
+    onTakenAway,
   });
   all.start();
   return all;

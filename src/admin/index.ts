@@ -1,5 +1,6 @@
 // Looks at locks and steers them. No reply of these functions holds a token.
 import type { Door, Locker } from "../api.ts";
+import { withDoor } from "../door.ts";
 import { LockOptionError, LockUnavailableError, show } from "../errors.ts";
 import { readKey, redisKey, whole } from "../options/targets.ts";
 import { unexpected } from "../protocol/protocol.ts";
@@ -120,10 +121,7 @@ export async function unpause(locker: Locker, key: string): Promise<void> {
 const mostAtOnce = 500;
 
 function doorOf(locker: Locker): Door {
-  const run: unknown = Object(locker).run;
-  if (typeof run !== "function")
-    throw new LockOptionError("locker", show(locker), "one with run, as createLocker makes it");
-  return locker.run((door) => door);
+  return withDoor(locker).run((door) => door);
 }
 
 /** Locks as they are in Redis. On a cluster each is asked about by itself. */

@@ -1,12 +1,15 @@
-import { existsSync } from "node:fs";
+import { printable } from "../errors.ts";
 import { createLocker, type Locker } from "../index.ts";
 import { type Common, WrongUse } from "./command.ts";
 
 /** The locker that flags, a file or the environment say. A flag goes before a variable, that before the file. */
 export function lockerOf({ url, token, prefix, envFile }: Common): Locker {
   if (envFile !== undefined) {
-    if (!existsSync(envFile)) throw new WrongUse(`--env-file: there is no ${envFile}`);
-    process.loadEnvFile(envFile);
+    try {
+      process.loadEnvFile(envFile);
+    } catch (error) {
+      throw new WrongUse(`--env-file: ${printable((error as Error).message)}`);
+    }
   }
   const { env } = process;
   return createLocker({

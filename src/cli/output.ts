@@ -15,8 +15,11 @@ export function endQuietlyOnBrokenPipe(): void {
   });
 }
 
+/** What a terminal would take for a command, or would turn the text around, is escaped. */
 export function printJson(value: unknown): void {
-  print(`${JSON.stringify(value)}\n`);
+  const escaped = (unit: string) =>
+    printable(unit) === unit ? unit : `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  print(`${JSON.stringify(value).replace(/[^ -~]/g, escaped)}\n`);
 }
 
 type Style = "red" | "green" | "yellow" | "dim" | "bold";
@@ -34,6 +37,16 @@ export function durationText(ms: number | undefined): string {
   if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
   return ms < 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${(ms / 3_600_000).toFixed(1)} h`;
+}
+
+/** A line cut to so many columns of a terminal. What gives it colour takes none, most other scripts take two. */
+export function cutLine(line: string, columns: number): string {
+  let left = columns;
+  return line.replace(/\p{Cc}\[\d+m|./gsu, (part) => {
+    if (part.startsWith("\u001b")) return part;
+    left -= (part.codePointAt(0) as number) < 0x1100 ? 1 : 2;
+    return left < 0 ? "" : part;
+  });
 }
 
 /** Lines of a table, two blanks between its columns. */

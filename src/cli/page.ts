@@ -1,5 +1,6 @@
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { printable } from "../errors.ts";
 import type { Locker } from "../index.ts";
 import { lockPage } from "../page/index.ts";
 import { type Add, type Common, WrongUse } from "./command.ts";
@@ -12,7 +13,7 @@ export function addPage(add: Add): void {
     .action(async (options: Common & { port: string }) => {
       const port = Number(options.port);
       if (!/^\d{1,5}$/.test(options.port) || port > 65_535)
-        throw new WrongUse(`--port: got "${options.port}", expected an integer from 0 to 65535`);
+        throw new WrongUse(`--port: got "${printable(options.port)}", expected an integer from 0 to 65535`);
       const page = await servePage(lockerOf(options), port);
       print(`${page.url}\n`);
       for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, page.close);
@@ -29,7 +30,15 @@ export async function servePage(
 ): Promise<{ url: string; close(): Promise<void> }> {
   const prefix = `/${crypto.randomUUID()}`;
   const page = lockPage({ locker, prefix, authorize: () => true });
-  const server = createServer(async (incoming, outgoing) => {
+  const server = createServer((incoming, outgoing) => {
+    answer(incoming, outgoing).catch(() => {
+      // A method or a path that no request may have, or a client that left.
+      if (!outgoing.headersSent) outgoing.writeHead(400);
+      outgoing.end();
+    });
+  });
+
+  async function answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const { method = "GET", headers } = incoming;
     if (!hosts.includes(headers.host ?? "")) {
       outgoing.writeHead(421).end("Another host was asked for");
@@ -39,7 +48,7 @@ export async function servePage(
     let size = 0;
     for await (const chunk of incoming) {
       size += chunk.length;
-      if (size > 10_000) break;
+      if (size > 10_000) throw new Error("too long");
       chunks.push(chunk);
     }
     const body = method === "GET" || method === "HEAD" ? null : Buffer.concat(chunks);
@@ -47,7 +56,7 @@ export async function servePage(
     const response = await page(new Request(new URL(incoming.url ?? "/", `http://${headers.host}`), init));
     outgoing.writeHead(response.status, Object.fromEntries(response.headers));
     outgoing.end(method === "HEAD" ? undefined : Buffer.from(await response.arrayBuffer()));
-  });
+  }
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, "127.0.0.1", resolve);

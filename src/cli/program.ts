@@ -1,5 +1,6 @@
 // The commands that look at locks and steer them. `dev` stands in cli.ts.
 import { Command, CommanderError, Option } from "commander";
+import { printable } from "../errors.ts";
 import { LockError, LockOptionError, LockUnavailableError } from "../index.ts";
 import { type Add, WrongUse } from "./command.ts";
 import { addInspect } from "./inspect.ts";
@@ -45,7 +46,8 @@ export async function operate(args: string[]): Promise<void> {
   } catch (error) {
     process.exitCode = codeOf(error);
     const message = messageOf(error);
-    if (message) process.stderr.write(`serverless-lock: ${message}\n`);
+    const lines = message.split("\n").map(printable);
+    if (message) process.stderr.write(`serverless-lock: ${lines.join("\n")}\n`);
   }
 }
 

@@ -1,9 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Inspection, inspect } from "../admin/index.ts";
+import { printable } from "../errors.ts";
 import { milliseconds } from "../options/durations.ts";
 import { type Add, type Common, WrongUse } from "./command.ts";
 import { lockerOf } from "./locker.ts";
-import { describeLock, durationText, ownerText, print, printJson, stateText } from "./output.ts";
+import { cutLine, describeLock, durationText, ownerText, print, printJson, stateText } from "./output.ts";
 
 export function addWatch(add: Add): void {
   add("watch <key>", "Show a lock live: in a terminal in place, else a line for each change; Ctrl-C ends it")
@@ -11,7 +12,7 @@ export function addWatch(add: Add): void {
     .action(async (key: string, options: Common & { every: string }) => {
       const pause = milliseconds(options.every);
       if (!(pause >= 100 && pause <= 3_600_000))
-        throw new WrongUse(`--every: got "${options.every}", expected a time from 100ms to 1h`);
+        throw new WrongUse(`--every: got "${printable(options.every)}", expected a time from 100ms to 1h`);
       const locker = lockerOf(options);
       const end = new AbortController();
       for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => end.abort());
@@ -33,7 +34,7 @@ function inPlace(): Show {
     const columns = process.stdout.columns ?? 80;
     // A line that the terminal breaks would not be counted.
     const text = describeLock(lock, Date.now()).slice(0, rows);
-    const whole = text.map((line) => (line.includes("\u001b") ? line : line.slice(0, columns)));
+    const whole = text.map((line) => cutLine(line, columns));
     print(`${lines > 0 ? `\u001b[${lines}A` : ""}\u001b[J${whole.join("\n")}\n`);
     lines = whole.length;
   };

@@ -56,6 +56,7 @@ function metricsOf(event: LockEvent): Metrics | undefined {
     case "busy":
       return { Attempts: one, AcquireTime: ms(event.took), WaitTime: ms(event.waited) };
     case "aborted":
+    case "replayed":
       return { Attempts: one, AcquireTime: ms(event.took) };
     case "unavailable":
       return event.step === "acquire" ? { Attempts: one, AcquireTime: ms(event.took) } : { Unavailable: one };

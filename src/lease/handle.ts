@@ -3,21 +3,24 @@ import { LockOptionError, show } from "../errors.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
 import { readTargets, type Wanted } from "../options/targets.ts";
 import type { Attempt, Claim } from "../protocol/attempt.ts";
+import { forever } from "../runtime.ts";
 
 /** By it Node, Deno and Bun print a value. */
 const inspected = Symbol.for("nodejs.util.inspect.custom");
 
 /**
  * A handle that a log shows by its key alone.
+ * @param unsettled the shortest lease in ms that a request on its way may yet set
  * @param windowLeft ms left for which a success keeps a lock
  */
 export function newHandle(
   { key, claims, settings }: Attempt,
-  { fence, windowLeft }: { fence: number | undefined; windowLeft: (claim: Claim) => number },
+  about: { fence: number | undefined; unsettled: number; windowLeft: (claim: Claim) => number },
 ): LockHandle {
   const { prefix, ttl, owner } = settings;
+  const { fence, unsettled, windowLeft } = about;
   const [first, ...others] = claims as [Claim, ...Claim[]];
-  const shared = { key, prefix, ttl, owner, fence };
+  const shared = { key, prefix, ttl, owner, fence, ...(unsettled < forever && { unsettled }) };
   const targets = claims.map((claim) => targetOf(claim, windowLeft(claim)));
   const handle =
     first.mode === "x" && others.length === 0
@@ -44,27 +47,30 @@ interface ReadHandle extends Pick<Settings, "prefix" | "ttl" | "owner"> {
   targets: readonly Wanted[];
   tokens: readonly string[];
   fence: number | undefined;
+  unsettled: number;
 }
 
 /** Checks a handle; nothing of it is shown, since it holds a token. */
 export function readHandle(handle: unknown): ReadHandle {
   try {
-    const { key, prefix, token, ttl, owner, fence, holdFor, targets } =
+    const { key, prefix, token, ttl, owner, fence, unsettled, holdFor, targets } =
       typeof handle === "string" ? JSON.parse(handle) : handle;
     // A store may write undefined as null, and settings take an undefined one for a default.
     const read = { prefix, ttl, owner: owner ?? undefined };
     const settings = readOptions(defaults, read);
+    const shortest = unsettled ?? forever;
     const same = Object.entries(read).every(([name, value]) => settings[name as keyof Settings] === value);
     const list: HandleTarget[] = targets ?? [{ key, token, holdFor: holdFor ?? 0 }];
     const tokens = list.map((target) => target.token);
     const wanted = readTargets(list.map(({ token, ...target }) => target));
     if (
       same &&
+      shortest > 0 &&
       tokens.every((each) => wholeToken.test(each)) &&
       wanted.every((target, i) => target.holdFor === (list[i]?.holdFor ?? undefined)) &&
       (fence ?? undefined) === (Number.isSafeInteger(fence) ? fence : undefined)
     )
-      return { ...read, targets: wanted, tokens, fence: fence ?? undefined };
+      return { ...read, targets: wanted, tokens, fence: fence ?? undefined, unsettled: Number(shortest) };
   } catch {}
   throw new LockOptionError("handle", typeof handle, "what lock.toJSON() gave, or its JSON");
 }

@@ -35,9 +35,12 @@ export function holdLock(attempt: Attempt, grant: Grant, queued: boolean): Held 
 }
 
 /** A lock that was taken elsewhere. */
-export function resumeLock(attempt: Attempt, fence: number | undefined): Lock {
+export function resumeLock(
+  attempt: Attempt,
+  { fence, unsettled }: { fence: number | undefined; unsettled: number },
+): Lock {
   const parts = attempt.claims.map((claim) => ({ claim, value: stateMark }));
-  return newLock(attempt, { parts, lease: 0, since: attempt.age, fence }, false).lock;
+  return newLock(attempt, { parts, lease: 0, since: attempt.age, fence, unsettled }, false).lock;
 }
 
 /** What the work gets if Redis cannot be asked, and it is to go on without the lock. */
@@ -202,7 +205,7 @@ function newLock(
     },
     release: ({ failed } = {}) =>
       releaseOnce(!failed && claims.some((claim) => windowLeft(claim)) ? keepWindows : endHere),
-    toJSON: () => newHandle(attempt, { fence, windowLeft }),
+    toJSON: () => newHandle(attempt, { fence, unsettled: lease.belief().unsettled, windowLeft }),
     async [Symbol.asyncDispose]() {
       await releaseOnce(endHere).catch(() => {});
     },

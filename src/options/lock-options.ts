@@ -1,7 +1,7 @@
 import type { Settings } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
 import { forever } from "../runtime.ts";
-import { duration, isFunction, isSignal, oneOf, type Rule, rule, text } from "./rules.ts";
+import { duration, isFunction, isSignal, isWhole, oneOf, type Rule, rule, text } from "./rules.ts";
 import { emptyTag } from "./targets.ts";
 
 const renewFor = duration(0, "10ms", "31d");
@@ -19,6 +19,7 @@ export const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
   signal: rule(undefined, "an AbortSignal", isSignal),
   owner: text(undefined),
   fencing: oneOf<boolean>(false, true, false),
+  replicas: rule(0, "a whole number from 0 to 100", (value) => isWhole(value, 0, 100)),
   ifUnavailable: oneOf("throw", "throw", "proceed"),
   // A cluster ignores an empty hash tag: the keys of one lock would lie on different nodes.
   prefix: text("lock:", " and no {}", emptyTag),

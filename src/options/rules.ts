@@ -25,6 +25,10 @@ export function duration(fallback: number, least: Duration, most: Duration): Rul
   };
 }
 
+export function isWhole(value: unknown, least: number, most: number): value is number {
+  return Number.isInteger(value) && (value as number) >= least && (value as number) <= most;
+}
+
 export function oneOf<T>(fallback: T, ...choices: T[]): Rule<T> {
   return rule(fallback, choices.map((choice) => JSON.stringify(choice)).join(" or "), (value) =>
     choices.includes(value as T),

@@ -1,7 +1,7 @@
 // What is locked: targets as the caller gives them, and where their locks are in Redis.
 import type { Targets } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
-import { duration, type Rule, wellFormed } from "./rules.ts";
+import { duration, isWhole, type Rule, wellFormed } from "./rules.ts";
 
 /** A target, checked. */
 export interface Wanted {
@@ -73,8 +73,7 @@ function readTarget(target: unknown): Wanted {
 
 /** A whole number from 1 on, checked. */
 export function whole(option: string, value: unknown, largest: number, name?: string): number {
-  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= largest)
-    return value as number;
+  if (isWhole(value, 1, largest)) return value;
   const end = name ? `${name} (${largest})` : largest;
   throw new LockOptionError(option, show(value), `a whole number from 1 to ${end}`);
 }

@@ -38,105 +38,111 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
   const tracer = options.tracer ?? trace.getTracer(name);
   const meter = options.meter ?? metrics.getMeter(name);
   const seconds = (metric: string, description: string) => {
-    const record = meter.createHistogram(metric, {
-      unit: "s",
-      description,
-      advice: { explicitBucketBoundaries },
-    });
-    return (ms: number, attributes: Attributes) => record.record(ms / 1000, attributes);
+    const advice = { explicitBucketBoundaries };
+    const histogram = meter.createHistogram(`lock.${metric}`, { unit: "s", description, advice });
+    return (ms: number, attributes: Attributes) => histogram.record(ms / 1000, attributes);
   };
-  const acquireTime = seconds(
-    "lock.acquire.duration",
-    "From the call to its outcome; its count is the attempts",
-  );
-  const waitTime = seconds("lock.wait.duration", "Spent waiting by those that were ready to wait");
-  const holdTime = seconds("lock.hold.duration", "From acquire to release or loss");
-  const leaseLeft = seconds("lock.lease.remaining", "What was left of the lease at release");
+  const acquireTime = seconds("acquire.duration", "From the call to its outcome. Its count is the attempts");
+  const waitTime = seconds("wait.duration", "Spent waiting");
+  const holdTime = seconds("hold.duration", "From acquire to release or loss");
+  const leaseLeft = seconds("lease.remaining", "What was left of the lease at release");
   const losses = meter.createCounter("lock.losses", { unit: "{lock}", description: "Locks lost while held" });
   const renewals = meter.createCounter("lock.renewals", { unit: "{renewal}", description: "Leases renewed" });
   const held = meter.createUpDownCounter("lock.held", { unit: "{lock}", description: "Locks held now" });
-  /** What has begun and not ended, by the attempt's id. */
-  const acquiring = new Map<string, { span: Span; parent: Context }>();
-  const holding = new Map<string, { span: Span; since: number }>();
+  /** The span of each attempt that has not ended: of its acquire, then of its hold. */
+  const spans = new Map<string, Begun>();
 
-  function endAcquire(event: LockEvent, outcome: string, took: number, error?: Error): Context | undefined {
-    const { span, parent } = acquiring.get(event.id) ?? {};
-    acquiring.delete(event.id);
-    const common = { ...attributesOf(event, keyClass), "lock.outcome": outcome };
-    acquireTime(took, error ? { ...common, "error.type": error.name } : common);
-    if ("waited" in event && event.waited > 0) waitTime(event.waited, common);
-    span?.setAttributes(common);
-    if (error) fail(span, error);
-    span?.end();
-    return parent;
-  }
-
-  function endHold(event: LockEvent, error?: Error): void {
-    const { span, since } = holding.get(event.id) ?? {};
-    if (!span || since === undefined) return;
-    holding.delete(event.id);
-    const common = attributesOf(event, keyClass);
-    held.add(-1, common);
-    holdTime("heldFor" in event ? event.heldFor : performance.now() - since, common);
-    if ("remaining" in event) leaseLeft(event.remaining, common);
-    if (error) fail(span, error);
-    span.end();
+  function begin(
+    what: string,
+    id: string,
+    attributes: Attributes,
+    parent: Context,
+    heldSince?: number,
+  ): void {
+    const span = tracer.startSpan(
+      `lock.${what}`,
+      { attributes: { ...attributes, "lock.attempt": id } },
+      parent,
+    );
+    spans.set(id, { span, parent, heldSince });
   }
 
   return (event) => {
-    const common = attributesOf(event, keyClass);
-    switch (event.type) {
-      case "asked": {
-        const parent = context.active();
-        const span = tracer.startSpan(
-          "lock.acquire",
-          { attributes: { ...common, "lock.attempt": event.id } },
-          parent,
-        );
-        acquiring.set(event.id, { span, parent });
-        break;
+    const { id, key, mode, type } = event;
+    const common = { "lock.mode": mode, ...(keyClass && { "lock.key_class": keyClass(key) }) };
+    const { span, parent, heldSince } = spans.get(id) ?? {};
+    const end = (error?: Error) => {
+      spans.delete(id);
+      if (error) {
+        span?.setAttribute("error.type", error.name);
+        span?.setStatus({ code: SpanStatusCode.ERROR, message: error.message });
       }
-      case "waiting":
-        acquiring.get(event.id)?.span.addEvent("waiting", { "lock.place": event.place });
+      span?.end();
+    };
+    const endAcquire = (took: number, error?: Error) => {
+      const attributes = { ...common, "lock.outcome": type };
+      acquireTime(took, error ? { ...attributes, "error.type": error.name } : attributes);
+      span?.setAttributes(attributes);
+      end(error);
+    };
+    const endHold = (heldFor: number, error?: Error) => {
+      held.add(-1, common);
+      holdTime(heldFor, common);
+      end(error);
+    };
+    switch (type) {
+      case "asked":
+        begin("acquire", id, common, context.active());
         break;
-      case "acquired": {
-        const parent = endAcquire(event, "acquired", event.took);
-        const attributes = { ...common, "lock.attempt": event.id, "lock.handed_over": event.granted };
-        const span = tracer.startSpan("lock.hold", { attributes }, parent);
-        holding.set(event.id, { span, since: performance.now() });
+      case "waiting":
+        span?.addEvent(type, { "lock.place": event.place });
+        break;
+      case "acquired":
+      case "busy":
+        if (event.waited > 0) waitTime(event.waited, { ...common, "lock.outcome": type });
+        endAcquire(event.took);
+        if (type === "busy") break;
+        begin(
+          "hold",
+          id,
+          { ...common, "lock.handed_over": event.granted },
+          parent ?? context.active(),
+          performance.now(),
+        );
         held.add(1, common);
         break;
-      }
-      case "busy":
       case "aborted":
-        endAcquire(event, event.type, event.took);
+      case "replayed":
+        endAcquire(event.took);
         break;
       case "unavailable":
-        if (event.step === "acquire") endAcquire(event, "unavailable", event.took, event.error);
-        else holding.get(event.id)?.span.addEvent("unavailable", { "lock.step": event.step });
+        if (event.step === "acquire") endAcquire(event.took, event.error);
+        else span?.addEvent(type, { "lock.step": event.step });
         break;
       case "renewed":
         renewals.add(1, common);
-        holding.get(event.id)?.span.addEvent("renewed");
+        span?.addEvent(type);
         break;
       case "lost":
         losses.add(1, common);
-        endHold(event, event.error);
+        if (heldSince !== undefined) endHold(performance.now() - heldSince, event.error);
         break;
       case "released":
-        endHold(event);
+        // After a loss it is over already.
+        if (heldSince !== undefined) {
+          leaseLeft(event.remaining, common);
+          endHold(event.heldFor);
+        }
     }
   };
 }
 
+interface Begun {
+  span: Span;
+  parent: Context;
+  /** When it was acquired, if it was. */
+  heldSince: number | undefined;
+}
+
 /** The semantic conventions' for durations in seconds, and two more for leases. */
 const explicitBucketBoundaries = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
-
-function attributesOf({ key, mode }: LockEvent, keyClass: OpenTelemetryOptions["keyClass"]): Attributes {
-  return { "lock.mode": mode, ...(keyClass ? { "lock.key_class": keyClass(key) } : {}) };
-}
-
-function fail(span: Span | undefined, error: Error): void {
-  span?.setAttribute("error.type", error.name);
-  span?.setStatus({ code: SpanStatusCode.ERROR, message: error.message });
-}

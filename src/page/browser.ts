@@ -70,8 +70,13 @@ export function browser(): void {
     if (element.textContent !== text) element.textContent = text;
   }
 
+  /** Without what turns the text after it around. */
+  function plain(text: string): string {
+    return text.replace(/[\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+  }
+
   function nameOf({ owner }: Holder | Waiter): string {
-    return owner ?? "unnamed";
+    return plain(owner ?? "unnamed");
   }
 
   function stateOf({ state, holders, paused }: Inspection): [name: string, text: string] {
@@ -88,7 +93,7 @@ export function browser(): void {
     const cells = Array.from({ length: 6 }, () => document.createElement("td")) as HTMLElement[];
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = key;
+    button.textContent = plain(key);
     button.addEventListener("click", () => choose(key));
     const track = document.createElement("div");
     track.className = "lease";
@@ -165,7 +170,7 @@ export function browser(): void {
     if (chosen === undefined) return;
     const lock = current();
     const { holders, waiters, limitBy, paused, fence } = lock;
-    setText(by("h2"), chosen);
+    setText(by("h2"), plain(chosen));
     const facts = [
       stateOf(lock)[1],
       lock.limit === undefined ? "" : `limit ${lock.limit}${limitBy === "operator" ? " (set here)" : ""}`,
@@ -344,7 +349,7 @@ export function browser(): void {
   }
 
   function agreed(question: string): Promise<boolean> {
-    setText(by("#question"), question);
+    setText(by("#question"), plain(question));
     dialog.returnValue = "no";
     dialog.showModal();
     return new Promise((resolve) => {

@@ -1,6 +1,7 @@
 // A page that shows locks and steers them: one handler of web requests.
 import { type Inspection, list, pause, release, setLimit, unpause } from "../admin/index.ts";
 import type { Locker } from "../api.ts";
+import { withDoor } from "../door.ts";
 import { LockError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
 import { document } from "./document.ts";
 
@@ -39,8 +40,7 @@ export function lockPage({
   authorize,
   prefix,
 }: PageOptions): (request: Request) => Promise<Response> {
-  if (typeof Object(locker).run !== "function")
-    throw new LockOptionError("locker", show(locker), "one with run, as createLocker makes it");
+  withDoor(locker);
   if (authorize !== undefined && typeof authorize !== "function")
     throw new LockOptionError("authorize", show(authorize), "a function");
   if (prefix !== undefined && !(typeof prefix === "string" && prefix.startsWith("/")))
@@ -60,7 +60,12 @@ export function lockPage({
           return json(200, await look(locker, url.searchParams.get("start") ?? ""));
         case "POST": {
           if (!isOwn(request, url)) return told(403, "Only the page itself may steer");
-          const asked = readSteering(await request.json().catch(() => undefined));
+          const asked = readSteering(
+            await request
+              .clone()
+              .json()
+              .catch(() => undefined),
+          );
           if (!asked) return told(400, "Not an action of the page");
           const { action, key } = asked;
           if (!(await may(request, { action: action === "unpause" ? "pause" : action, key })))

@@ -1,5 +1,6 @@
 import { acquireHeld } from "../acquire/acquire.ts";
-import type { Door, Duration, Lock, Locker, LockOptions, WithLockOptions, Work } from "../api.ts";
+import type { Duration, Lock, Locker, LockOptions, WithLockOptions, Work } from "../api.ts";
+import { withDoor } from "../door.ts";
 import { LockLostError, LockOptionError, show } from "../errors.ts";
 import { emit } from "../events.ts";
 import { type Held, unheldLock } from "../lease/held-lock.ts";
@@ -127,7 +128,7 @@ export function unheldFlight(locker: Pick<Locker, "run">, key: string, options: 
 
 function newFlight(locker: Pick<Locker, "run">, key: string, options: LockOptions): Attempt {
   const target = { key: readKey(key), mode: "f", weight: 1, holdFor: 0 };
-  return doorOf(locker).run(({ connection, settings }) => {
+  return withDoor(locker).run(({ connection, settings }) => {
     const base = { ...settings, wait: 30_000, renew: settings.renew ?? forever };
     return newAttempt(connection, readOptions(base, options, ownNames), [target]);
   });
@@ -159,7 +160,7 @@ async function deliverResult(
 /** Drops the result that is kept under a key. Work that is under way stores its own all the same. */
 export async function forget(locker: Pick<Locker, "run">, key: string): Promise<void> {
   const name = readKey(key);
-  await doorOf(locker).run(({ ask, redisKey }) => ask(name, ["DEL", resultKey(redisKey(name))]));
+  await withDoor(locker).run(({ ask, redisKey }) => ask(name, ["DEL", resultKey(redisKey(name))]));
 }
 
 /** The options of a flight that are no lock's, checked. */
@@ -180,12 +181,6 @@ export function readOwn(options: SingleFlightOptions): OwnOptions {
     throw new LockOptionError("maxBytes", show(maxBytes), `a whole number from 1 to ${mostBytes}`);
   if (typeof onError !== "function") throw new LockOptionError("onError", show(onError), "a function");
   return { keepFor: keep, maxBytes, fingerprint, onError };
-}
-
-/** @throws LockOptionError for a locker that was made by hand, without its door */
-function doorOf(locker: Pick<Locker, "run">): { run<T>(operation: (door: Door) => T): T } {
-  if (typeof Object(locker).run === "function") return locker;
-  throw new LockOptionError("locker", "one without run", "what createLocker or memoryLocker returned");
 }
 
 async function tell(listener: OwnOptions["onError"], error: Error): Promise<void> {

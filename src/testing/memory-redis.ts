@@ -67,6 +67,9 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
         return data.keys();
       case "SCAN":
         return ["0", data.keys().filter((each) => each.startsWith(startOf(option ?? "")))];
+      // There is no replica that could miss anything: as many as are asked for have it.
+      case "WAIT":
+        return Number(key);
       case "FLUSHALL":
         return data.clear();
       case "EVAL": {

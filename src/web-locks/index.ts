@@ -1,7 +1,8 @@
 // W3C's Web Locks API across machines.
 import { list } from "../admin/index.ts";
 import type { Lock, Locker, LockOptions } from "../api.ts";
-import { LockOptionError, LockUnavailableError } from "../errors.ts";
+import { withDoor } from "../door.ts";
+import { LockUnavailableError } from "../errors.ts";
 import { lossOf } from "../locker.ts";
 import { shortOwner } from "../protocol/state.ts";
 import { realRuntime, whenAborted } from "../runtime.ts";
@@ -74,9 +75,7 @@ export interface WebLockManager {
  * await locks.request("report", async () => { … });
  */
 export function lockManager(locker: Locker): WebLockManager {
-  if (typeof Object(locker).run !== "function")
-    throw new LockOptionError("locker", "one without run", "what createLocker or memoryLocker returned");
-  const { options } = locker;
+  const { options } = withDoor(locker);
   // Who asks is told apart by its first letters, since a queue keeps no more than 28 bytes.
   const clientId = shortOwner([realRuntime.token().slice(0, 12), options.owner ?? []].flat().join("/"));
   const held = new Set<Lock>();

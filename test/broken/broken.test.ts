@@ -37,6 +37,17 @@ const found: Record<VariantName, { as: RegExp; engines?: EngineName[]; kind?: Ki
     as: /was done, and (the lock is still its|still stands in the queue)/,
     kind: "several",
   },
+  "a safe release that frees at once": { as: believed, engines: real, kind: "operated" },
+  "a holder that is not told that an operator ended it": {
+    as: /an operator ended the lock of #\d+, which was told: .* another has it/,
+    engines: real,
+    kind: "operated",
+  },
+  "a pause that lets in who waits": {
+    as: /let in while the lock was paused/,
+    engines: real,
+    kind: "operated",
+  },
 };
 
 test.each(Object.keys(variants) as VariantName[])(

@@ -105,6 +105,23 @@ export const variants = {
       by: "return dequeue(attempt, attempt.claims.slice(-1), attempt.abandoned.length > 0",
     },
   ],
+  "a safe release that frees at once": [
+    {
+      file: "admin/script.ts",
+      replace: "if ARGV[1] == 'now' or whole:find('%.kept$') then",
+      by: "if true then",
+    },
+  ],
+  "a holder that is not told that an operator ended it": [
+    { file: "protocol/extend.ts", replace: "reply[i] = ended and -1 or 0", by: "reply[i] = 0" },
+  ],
+  "a pause that lets in who waits": [
+    {
+      file: "protocol/prelude.ts",
+      replace: "if state.paused or not state.kind then return not state.paused end",
+      by: "if not state.kind then return true end",
+    },
+  ],
 } satisfies Record<string, Patch[]>;
 
 export type VariantName = keyof typeof variants;

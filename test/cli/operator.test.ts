@@ -101,6 +101,21 @@ PLACE  WAITER  MODE  FOR
       expect(await run("inspect", "order:42")).toEqual({ code: 1, out: "order:42  free\n", err: "" });
     });
 
+    test("shows what others call their locks and themselves as text, and as JSON that a terminal can take", async () => {
+      const key = "a\u001b[2J\u202eb\u2066\u009b31m";
+      const owner = "\u001b]0;me\u0007\u2067";
+      await backend.raw.set(`lock:{${key}}`, `s2:${"0".repeat(32)}:60000:1:${owner}`, "PX", 60_000, "NX");
+      for (const args of [["list"], ["list", "--json"], ["inspect", key], ["inspect", key, "--json"]]) {
+        const { code, out, err } = await run(...args);
+        expect([code, err, out.length > 20], `${args}`).toEqual([0, "", true]);
+        expect(out, `${args}`).not.toMatch(/[^\n -~\ufffd]/);
+      }
+      expect(JSON.parse((await run("list", "--json")).out)).toMatchObject([{ key, holders: [{ owner }] }]);
+      const wrong = await run("list", `--\u001b[31m`);
+      expect([wrong.code, wrong.out]).toEqual([2, ""]);
+      expect(wrong.err).not.toContain("\u001b");
+    });
+
     test("release asks, or wants --yes, and says what follows", async () => {
       const all = await crowd();
       const refused = await run("release", "order:42");
@@ -223,6 +238,7 @@ describe("the command line", () => {
     [["limit", "k", "0"], "pause"],
     [["limit", "k", "many"], "expected a number or none"],
     [["watch", "k", "--every", "1ms"], "--every"],
+    [["inspect", ""], "key"],
     [["list"], "UPSTASH_REDIS_REST_URL"],
   ])("refuses %j with exit code 2", async (args, message) => {
     const at =

@@ -27,6 +27,12 @@ describe("a wrong option is refused before any request, naming it, what came and
     ["holdFor", "2 weeks", /got "2 weeks",/, /31d/],
     ["renew", "yes", /got "yes",/, /true or false/],
     ["fencing", 1, /got 1,/, /true or false/],
+    ...[-1, 0.5, 101, "1", null, true].map((value): (typeof wrong)[number] => [
+      "replicas",
+      value,
+      new RegExp(`got ${JSON.stringify(value)},`),
+      /whole number from 0 to 100/,
+    ]),
     ["owner", "x".repeat(201), /got "xxx/, /200 characters/],
     ["owner", "two\nlines", /two\\nlines/, /no control characters/],
     ["signal", {}, /got .* object,/, /AbortSignal/],

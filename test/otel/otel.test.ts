@@ -15,6 +15,7 @@ import lockMiddleware from "../../src/adapters/middy.ts";
 import { release } from "../../src/admin/index.ts";
 import { createLocker, LockBusyError, type Locker } from "../../src/index.ts";
 import { openTelemetry } from "../../src/otel/index.ts";
+import { singleFlight } from "../../src/single-flight/index.ts";
 import { memoryLocker } from "../../src/testing/index.ts";
 import { lambda } from "../helpers/lambda.ts";
 
@@ -129,6 +130,17 @@ test("a wait, a loss, an outage and an abort are told", async () => {
     .get("lock.acquire.duration")
     ?.dataPoints.find(({ attributes }) => attributes["lock.outcome"] === "unavailable");
   expect(unavailable?.attributes["error.type"]).toBe("LockUnavailableError");
+});
+
+test("an acquire that is answered by another's result ends, too", async () => {
+  const locker = memoryLocker({ onEvent: onEvent() });
+  for (const work of [async () => 1, async () => 2])
+    expect(await singleFlight(locker, "order:1", { keepFor: "1m" }, work)).toBe(1);
+  expect(finished("lock.acquire").map(({ attributes }) => attributes["lock.outcome"])).toEqual([
+    "acquired",
+    "replayed",
+  ]);
+  expect(finished("lock.hold")).toHaveLength(1);
 });
 
 test("without keyClass no key is shown", async () => {

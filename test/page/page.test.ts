@@ -56,6 +56,15 @@ test("an authorize that fails lets nobody in", async () => {
   expect(told).toHaveBeenCalled();
 });
 
+test("authorize may read the request's body", async () => {
+  const { locker, page } = open({
+    authorize: async (request) => request.method !== "POST" || (await request.json()).key === "a",
+  });
+  await locker.acquire("a");
+  expect((await page(post({ action: "pause", key: "a" }))).status).toBe(200);
+  expect((await page(post({ action: "pause", key: "b" }))).status).toBe(403);
+});
+
 test("the page is one small response with a strict policy", async () => {
   const { page } = open();
   const answer = await page(new Request(at));

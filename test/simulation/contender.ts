@@ -161,6 +161,18 @@ export class Contender {
     await this.#workHalf(lock);
     forget();
     await this.#release(lock);
+    this.#checkLoss(lock);
+  }
+
+  /** Whose lock an operator ended is told so, whatever it asks then. */
+  #checkLoss({ signal }: Lock): void {
+    const { library, referee, tally } = this.#around;
+    if (!(signal.reason instanceof library.LockLostError)) return;
+    const { message } = signal.reason;
+    if (message.includes("an operator ended it")) tally.count("toldOfTheOperator");
+    const others = message.includes("another has it") && !this.#resumed && !referee.robbed(this.name);
+    if (others && referee.wasEnded(this.name))
+      referee.fail(`an operator ended the lock of ${this.name}, which was told: ${message}`);
   }
 
   #note(event: LockEvent): void {
@@ -192,12 +204,8 @@ export class Contender {
     const { ttl } = this.#part;
     const wanted = this.#part.extendTo;
     if (!wanted) return;
-    // An extension that a network repeats after a longer one was answered would shorten that one's lease. And who
-    // resumes the lock does not know of one to a shorter lease that may yet arrive.
-    const extendTo = Math.max(
-      Math.min(wanted, this.#around.repeats ? ttl : Number.POSITIVE_INFINITY),
-      this.#heir ? ttl : 0,
-    );
+    // An extension that a network repeats after a longer one was answered would shorten that one's lease.
+    const extendTo = Math.min(wanted, this.#around.repeats ? ttl : Number.POSITIVE_INFINITY);
     const extended = await lock.extend(extendTo).catch((error) => this.#expectUnavailable(error));
     this.#around.log(`${this.name} extends it to ${extendTo} ms: ${extended}`);
     this.#around.tally.count("extensions");
@@ -246,7 +254,7 @@ export class Contender {
     this.#leave();
     if (this.#abort.signal.aborted) return;
     // Deleted under it, the lock may have come to it once more.
-    if (sure && !ours && !referee.robbed(this.name))
+    if (sure && !ours && !referee.robbed(this.name) && !referee.wasEnded(this.name))
       referee.fail(`${this.name} released its lock and was told ${ours}`);
   }
 

@@ -1,4 +1,5 @@
 // What the simulation takes from the package: its public surface, and where time and the network enter.
+export * as admin from "../../src/admin/index.ts";
 export * from "../../src/index.ts";
 export { newLocker } from "../../src/locker.ts";
 export { defaults } from "../../src/options/lock-options.ts";

@@ -27,11 +27,10 @@ export interface Part {
 }
 
 /** What the histories of a kind lock: nothing but one exclusive lock, or also what the name says. */
-export const kinds = ["exclusive", "permits", "readers", "several", "mixed"] as const;
+export const kinds = ["exclusive", "permits", "readers", "several", "mixed", "operated"] as const;
 export type Kind = (typeof kinds)[number];
 
-/** The keys that histories know. */
-export const keys = ["k", "l", "m"];
+const keys = ["k", "l", "m"];
 
 export interface Mishap {
   at: number;
@@ -60,6 +59,16 @@ export interface ServerMishap {
   ms: number;
 }
 
+/** What somebody on call does, of whom only "operated" histories know. */
+export interface OperatorAct {
+  at: number;
+  kind: "ends a lock" | "ends a lock now" | "pauses a lock" | "limits a lock";
+  key: string;
+  /** After how long a pause or a limit is taken back. */
+  ms: number;
+  limit: number;
+}
+
 /** One history: all that is decided before it begins. The rest follows from the seed. */
 export interface Plan {
   /** @default "exclusive" */
@@ -74,6 +83,7 @@ export interface Plan {
   processes: ProcessPlan[];
   server: ServerMishap[];
   parts: Part[];
+  operator?: OperatorAct[];
 }
 
 export type EngineName = "real" | "model";
@@ -143,7 +153,16 @@ const waysOf: Record<Exclude<Kind, "exclusive">, { keys: string[]; ways: Way[] }
   readers: { keys: ["k"], ways: [exclusive, shared, shared] },
   several: { keys, ways: [exclusive] },
   mixed: { keys, ways: [exclusive, exclusive, exclusive, shared, shared, shared, ...permits] },
+  operated: {
+    keys: ["k", "l"],
+    ways: [exclusive, exclusive, exclusive, exclusive, shared, shared, ...permits],
+  },
 };
+
+/** The keys that histories of a kind know. */
+export function keysOf(kind: Kind = "exclusive"): readonly string[] {
+  return kind === "exclusive" ? ["k"] : waysOf[kind].keys;
+}
 
 function partOf(kind: Kind): fc.Arbitrary<Part> {
   if (kind === "exclusive") return fc.record(parts);
@@ -190,6 +209,21 @@ const serverMishap: fc.Arbitrary<ServerMishap> = fc.record({
   ms: fc.integer({ min: 50, max: 5000 }),
 });
 
+const operatorAct: fc.Arbitrary<OperatorAct> = fc.record({
+  at: fc.nat(8000),
+  kind: fc.constantFrom(
+    "ends a lock",
+    "ends a lock",
+    "ends a lock",
+    "ends a lock now",
+    "pauses a lock",
+    "limits a lock",
+  ),
+  key: fc.constantFrom(...waysOf.operated.keys),
+  ms: fc.integer({ min: 50, max: 5000 }),
+  limit: fc.integer({ min: 1, max: 5 }),
+});
+
 /** @param engines what the histories may run on, each as often as it is named */
 export function plans(engines: EngineName[], kind: Kind = "exclusive"): fc.Arbitrary<Plan> {
   return fc.record({
@@ -202,5 +236,6 @@ export function plans(engines: EngineName[], kind: Kind = "exclusive"): fc.Arbit
     processes: fc.array(process, { minLength: 4, maxLength: 4 }),
     server: fewOf(serverMishap),
     parts: fc.array(partOf(kind), { minLength: 2, maxLength: 10, size: "max" }),
+    ...(kind === "operated" && { operator: fc.array(operatorAct, { minLength: 1, maxLength: 6 }) }),
   });
 }

@@ -1,7 +1,8 @@
 import { Contender, contendAsForeigner, type Surroundings } from "./contender.ts";
 import type { Engine } from "./engine.ts";
 import type { Library } from "./library.ts";
-import { keys, type Mishap, type Part, type Plan, type ServerMishap, weathers } from "./plan.ts";
+import { operate } from "./operator.ts";
+import { keysOf, type Mishap, type Part, type Plan, type ServerMishap, weathers } from "./plan.ts";
 import type { SimulatedProcess } from "./process.ts";
 import { Referee } from "./referee.ts";
 import type { Tally } from "./tally.ts";
@@ -26,7 +27,7 @@ export async function play(
 ): Promise<string | undefined> {
   const { seed, extended } = plan;
   const faults = weathers[plan.weather];
-  const known = plan.kind === "several" || plan.kind === "mixed" ? keys : keys.slice(0, 1);
+  const known = keysOf(plan.kind);
   const world = await createWorld({ seed, faults, extended, library, engine, tally, keys: known, log });
   const { timeline, server, network } = world;
   const referee = new Referee(timeline, server);
@@ -51,6 +52,11 @@ export async function play(
 
   const around = { ...world, library, referee, tally, ...circumstances(plan, processes) };
   const contenders = enter(plan, processes, around);
+  if (plan.operator) {
+    const process = world.addProcess();
+    const desk = { ...world, library, tally, process, locker: world.lockerOf(process) };
+    operate(desk, plan.operator, known);
+  }
   network.clearsAt = plan.clearsAt;
   const calmFrom = lastFault(plan) + aftermath;
   const quiet = await timeline.run(end, () => {

@@ -78,6 +78,8 @@ export class Referee {
 
   /** Returns how many are sure to hold each of the locks, one beside the other, by their kind. */
   readonly check = (): { mode: string; together: number }[] => {
+    for (const name of this.#server.endedNow) this.robs(name);
+    for (const wrong of this.#server.letIn) this.fail(wrong);
     const sure = [...this.#believers].filter(({ process, remaining }) => process.running && remaining() > 0);
     return this.#server.keys.map((key) => {
       const present = this.#server.presentAt(key);
@@ -88,7 +90,8 @@ export class Referee {
           .map((share) => this.#agree(believer, share, present)),
       );
       // First by what its holders believe, then by what the server has beside.
-      const wrong = clash(holding) ?? clash(present);
+      const limit = this.#server.limitAt(key);
+      const wrong = clash(holding, limit) ?? clash(present, limit);
       if (wrong) this.fail(wrong);
       for (const each of holding) each.complain();
       this.#checkDone(key, present);
@@ -170,6 +173,11 @@ export class Referee {
   checkLiveness(waiting: ReadonlyMap<string, readonly Share[]>): void {
     const { now } = this.#timeline;
     for (const key of this.#server.keys) {
+      // An operator's word is that others wait.
+      if (this.#server.isSteered(key)) {
+        this.#first.delete(key);
+        continue;
+      }
       const before = this.#first.get(key);
       const since = before ? fitsSince(before, now) : Number.POSITIVE_INFINITY;
       if (before && now - since > longestFree)
@@ -198,6 +206,11 @@ export class Referee {
   robs(name: string): void {
     this.#robbed.add(name);
     for (const believer of this.#believers) if (believer.name === name) this.#believers.delete(believer);
+  }
+
+  /** Whether an operator ended one of its locks, which it keeps until its lease is over. */
+  wasEnded(name: string): boolean {
+    return this.#server.ended.has(name);
   }
 
   robbed(name: string): boolean {
@@ -230,7 +243,8 @@ export class Referee {
    */
   answeredBusy(name: string, wanted: readonly Share[], asked: number, owner: string | undefined): void {
     const { occupations } = this.#server;
-    if (!wanted.some((share) => this.#wasTaken(name, share, asked)))
+    const ended = this.#server.ended.has(name) || this.#server.endedNow.has(name);
+    if (!ended && !wanted.some((share) => this.#wasTaken(name, share, asked)))
       this.fail(`${name} was told "busy", and nobody else had the lock`);
     if (owner !== undefined && !occupations.some((each) => each.name === owner))
       this.fail(`${name} was told of a holder that never was`);
@@ -238,6 +252,7 @@ export class Referee {
 
   /** Whether somebody waited for it, or those who had it left no room. */
   #wasTaken(name: string, share: Share, asked: number): boolean {
+    if (this.#server.isSteered(share.key, asked)) return true;
     const others = this.#server.occupations.filter(
       (each) => each.key === share.key && each.name !== name && each.until > asked,
     );
@@ -266,9 +281,13 @@ function fitsSince({ share, there, since }: Admissible, now: number): number {
   return ends.sort((a, b) => a - b).find(room) ?? Number.POSITIVE_INFINITY;
 }
 
-/** What is wrong with these at one lock, if anything is. */
+/**
+ * What is wrong with these at one lock, if anything is.
+ * @param operators the highest limit that an operator has set
+ */
 function clash(
   holding: readonly (Omit<Share, "key"> & { name: string; admitted: number })[],
+  operators: number,
 ): string | undefined {
   if (holding.length < 2) return undefined;
   const names = holding.map(({ name }) => name).join(" and ");
@@ -281,7 +300,7 @@ function clash(
     const before = holding.filter((each) => each.admitted <= admitted);
     const limits = before.filter((each) => each.admitted === admitted).map(({ mode }) => Number(mode));
     const sum = before.reduce((total, { weight }) => total + weight, 0);
-    if (sum > Math.max(...limits)) return `${names} hold more permits than there are`;
+    if (sum > Math.max(operators, ...limits)) return `${names} hold more permits than there are`;
   }
   return undefined;
 }

@@ -1,4 +1,4 @@
-import { decodePlain, decodeState, type Entry } from "../../src/protocol/state.ts";
+import { decodePlain, decodeState, type Entry, stateMark } from "../../src/protocol/state.ts";
 import type { Command } from "../../src/redis/client.ts";
 import type { Engine } from "./engine.ts";
 import type { Library } from "./library.ts";
@@ -41,6 +41,12 @@ export interface Place extends Share {
   beside: boolean;
 }
 
+/** What an operator has set for a lock. */
+interface Steering {
+  limit: number | undefined;
+  paused: boolean;
+}
+
 type Outcome = { result: unknown } | { error: Error };
 
 /** The server: an engine, its clock, and who was at the lock when. */
@@ -59,6 +65,19 @@ export class Server {
   /** Who stood at a lock when it was last looked at, and who in its queue. */
   readonly #present = new Map<string, Occupation[]>();
   readonly #queues = new Map<string, Place[]>();
+  /** Those that an operator ended: whose renewal is refused, and whose lock went at once. */
+  readonly ended = new Set<string>();
+  readonly endedNow = new Set<string>();
+  /** What an operator's word did not keep out. */
+  readonly letIn: string[] = [];
+  /** Whose the tokens are that were seen last, and another library's values. */
+  readonly #names = new Map<string, Map<string, string>>();
+  readonly #steering = new Map<string, Steering>();
+  readonly #highestLimit = new Map<string, number>();
+  /** When an operator's word was last in force. */
+  readonly #steeredUntil = new Map<string, number>();
+  /** The locks whose state keeps all out. */
+  readonly #shut = new Set<string>();
   #clockOffset = 0;
 
   /**
@@ -104,9 +123,29 @@ export class Server {
 
   /** Past all faults. */
   async ask(...command: Command): Promise<unknown> {
+    const ending = this.#endingOf(command);
     const result = await this.#run(command.map(String) as [string, ...string[]]);
+    for (const name of ending?.names ?? []) (ending?.now ? this.endedNow : this.ended).add(name);
     await this.#observe();
     return result;
+  }
+
+  /** Whom an operator's command means. */
+  #endingOf(command: Command): { names: string[]; now: boolean } | undefined {
+    if (command[0] !== "EVAL" || command.at(-1) !== "finish") return undefined;
+    const [how, ...named] = command.slice(3 + Number(command[2]), -1);
+    const names = this.#names.get(`${command[3]}`);
+    return { names: named.flatMap((each) => names?.get(`${each}`) ?? []), now: how === "now" };
+  }
+
+  /** Whether an operator's word is in force at a lock, or was at that time or later. */
+  isSteered(key: string, since = this.#timeline.now): boolean {
+    return this.#steering.has(key) || (this.#steeredUntil.get(key) ?? -1) >= since;
+  }
+
+  /** The highest limit that counts at a lock beside the callers' own. */
+  limitAt(key: string): number {
+    return this.#highestLimit.get(key) ?? 0;
   }
 
   get keys(): readonly string[] {
@@ -163,8 +202,12 @@ export class Server {
 
   async #observeKey(key: string): Promise<void> {
     const { now } = this.#timeline;
+    const before = this.#steering.get(key);
+    const shut = this.#shut.has(key);
     const there = await this.#lookAt(key);
+    const steering = this.#steering.get(key);
     const present = this.presentAt(key);
+    const newcomers: Standing[] = [];
     const same = (one: Standing, other: Standing) => one.name === other.name && one.mode === other.mode;
     for (const each of present) each.until = there.find((other) => same(each, other))?.until ?? now;
     for (const each of there) {
@@ -174,38 +217,67 @@ export class Server {
       const before = this.occupations.findLast((other) => other.key === key && names.includes(other.name));
       const admitted = before && before.since === each.since ? before.admitted : now;
       const occupation = { ...each, from: now, admitted };
+      const known = admitted < now || present.some((other) => wholeName(other) === wholeName(each));
+      if (!known) newcomers.push(each);
       present.push(occupation);
       this.occupations.push(occupation);
     }
     this.#present.set(key, present);
+    for (const { name, mode } of newcomers) {
+      if (shut && steering?.paused) this.letIn.push(`${name} was let in while the lock was paused`);
+      const limit = steering?.limit === before?.limit ? steering?.limit : undefined;
+      const sum = there.reduce((total, { weight }) => total + weight, 0);
+      if (limit && kindOf(mode) === "permit" && there.length > 1 && sum > limit)
+        this.letIn.push(`${name} was let in past the operator's limit of ${limit}`);
+    }
+  }
+
+  /** Notes what an operator has set for a lock. */
+  async #noteSteering(key: string, value: unknown): Promise<void> {
+    const said = await this.#engine.command("GET", `${key}:operator`);
+    const [, limit, pause] = /^(\d*):(1?):/.exec(`${said}`) ?? [];
+    const paused = pause === "1";
+    if (limit || paused) {
+      this.#steering.set(key, { limit: Number(limit) || undefined, paused });
+      this.#highestLimit.set(key, Math.max(this.limitAt(key), Number(limit)));
+    } else if (this.#steering.delete(key)) this.#steeredUntil.set(key, this.#timeline.now);
+    if (paused && typeof value === "string" && value.startsWith(stateMark)) this.#shut.add(key);
+    else this.#shut.delete(key);
   }
 
   /** Who has the lock, and until when of true time. Notes who waits for it. */
   async #lookAt(key: string): Promise<Omit<Occupation, "from" | "admitted">[]> {
     const { now } = this.#timeline;
     const value = await this.#engine.command("GET", key);
+    await this.#noteSteering(key, value);
     const beside = await this.#engine.command("GET", `${key}:waiters`);
     const [state, behind] = [value, beside].map((each) => decodeState(typeof each === "string" ? each : ""));
     const placesOf = (waiters: readonly Entry[] = [], beside: boolean) =>
       waiters.map(({ mode, weight, owner }): Place => ({ key, mode, weight, name: owner, beside }));
     this.#queues.set(key, [...placesOf(state?.waiters, false), ...placesOf(behind?.waiters, true)]);
+    const names = new Map<string, string>();
+    this.#names.set(key, names);
     if (typeof value !== "string") return [];
     if (state)
       return state.holders.map((holder) => {
+        const name = nameOf(holder, state.holders);
+        names.set(holder.token, name);
         const { mode, weight, since } = holder;
         return {
           key,
           mode,
           weight,
           since,
-          name: nameOf(holder),
+          name,
           until: holder.until - epoch - this.#clockOffset,
         };
       });
     const plain = decodePlain(value);
     const until = now + Number(await this.#engine.command("PTTL", key));
     const since = plain?.since ?? 0;
-    return [{ key, mode: "x", weight: 1, since, name: plain ? nameOf(plain) : value, until }];
+    const name = plain ? nameOf(plain) : value;
+    names.set(plain ? plain.token : `=${value}`, name);
+    return [{ key, mode: "x", weight: 1, since, name, until }];
   }
 }
 
@@ -228,9 +300,21 @@ interface Standing {
   mode: string;
 }
 
-/** A contender goes by its owner; a foreigner's value is its name. A lock that is kept is no holder's any more. */
-function nameOf({ token, owner }: { token: string; owner: string }): string {
-  return token.endsWith(".kept") ? `${owner}, kept` : owner;
+/**
+ * A contender goes by its owner; a foreigner's value is its name. A lock that is kept is no holder's any more. One that an
+ * operator ended is its holder's until its lease ends, unless that has asked for it anew.
+ */
+function nameOf(
+  { token, owner }: { token: string; owner: string },
+  others: readonly { token: string; owner: string }[] = [],
+): string {
+  if (/\.kept(\.ended)?$/.test(token)) return `${owner}, kept`;
+  const anew = others.some((other) => other.owner === owner && !other.token.includes("."));
+  return token.endsWith(".ended") && anew ? `${owner}, ended` : owner;
+}
+
+function wholeName({ name }: Standing): string {
+  return name.replace(/, (kept|ended)$/, "");
 }
 
 function describe([name, ...words]: Command): string {

@@ -1,0 +1,16 @@
+import { expect, test } from "vitest";
+import { cutLine } from "../../src/cli/output.ts";
+
+test.each([
+  ["order:42  held", 80, "order:42  held"],
+  ["order:42  held", 8, "order:42"],
+  [
+    "\u001b[1morder:42\u001b[22m  \u001b[33mheld\u001b[39m",
+    9,
+    "\u001b[1morder:42\u001b[22m \u001b[33m\u001b[39m",
+  ],
+  ["錠錠錠", 5, "錠錠"],
+  ["🛒🛒", 3, "🛒"],
+])("a line is cut to what a terminal shows without breaking it: %j", (line, columns, cut) => {
+  expect(cutLine(line, columns)).toBe(cut);
+});
