@@ -116,9 +116,9 @@ export class LockOptionError extends LockError {
 
 /** How a given value is named in an error: short, quoted, and never an object's content. */
 export function show(value: unknown, most = 60): string {
-  if (typeof value === "string")
-    return printable(JSON.stringify(value.length > most ? `${value.slice(0, most)}…` : value));
-  return Object(value) === value ? `some ${typeof value}` : String(value);
+  if (Object(value) === value) return `some ${typeof value}`;
+  if (typeof value !== "string") return printable(String(value).slice(0, 60));
+  return printable(JSON.stringify(value.length > most ? `${value.slice(0, most)}…` : value));
 }
 
 /** A text without what breaks a line, steers a terminal or turns the text around: it could forge lines of a log. */

@@ -48,7 +48,8 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
       const held = holdLock(attempt, outcome, queued);
       const { fence, handedOver } = outcome;
       // The work starts under a grant at once. Unless it is renewed anyway, the full lease is taken beside it.
-      if (handedOver && !settings.renew && !settings.replicas) held.lock.extend().catch(() => {});
+      if (handedOver && !settings.renew && !settings.replicas)
+        held.lock.extend(attempt.leaseNow()).catch(() => {});
       emit(attempt, { type: "acquired", took: age(), waited: waited(), granted: handedOver, fence });
       return held;
     }
@@ -82,7 +83,8 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
  * than the lease, and replicas have to confirm what was handed over or found. Undefined if an operator ended it meanwhile.
  */
 async function madeWhole(attempt: Attempt, grant: Grant): Promise<Grant | undefined> {
-  const { replicas, signal, ttl } = attempt.settings;
+  const { replicas, signal } = attempt.settings;
+  const ttl = attempt.leaseNow();
   const before = newBelief(grant.lease, grant.since, grant.unsettled);
   const late = !grant.handedOver && leaseLeft(before) < ttl / 2;
   if (!late && (replicas === 0 || grant.confirmed)) return grant;

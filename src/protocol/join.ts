@@ -183,7 +183,8 @@ export async function join(attempt: Attempt, claims: readonly Claim[]): Promise<
     }
     grants.push(outcome);
   }
-  return { ...(grants[0] as Grant), parts: partsOf() };
+  const lease = Math.min(...grants.map((grant) => grant.lease));
+  return { ...(grants[0] as Grant), lease, parts: partsOf() };
 }
 
 /**
@@ -211,7 +212,8 @@ async function askJoin(
   { ago, ticket: before = 0 }: Partial<Standing> = {},
   asking: Asking = { taking: true, waiting: ago !== undefined, confirmed: ago === undefined },
 ): Promise<Outcome> {
-  const { owner = "", ttl, fencing } = attempt.settings;
+  const { owner = "", fencing } = attempt.settings;
+  const ttl = attempt.leaseNow();
   const fences = fencing ? claims.map(({ redisKey }) => `${redisKey}:fence`) : [];
   const flights = claims.filter(takesResult);
   const results = flights.map(({ redisKey }) => resultKey(redisKey));
@@ -227,7 +229,7 @@ async function askJoin(
     const [fence, ...values] = rest;
     const parts = claims.map((claim, i): Part => ({ claim, value: values[i] }));
     if (!parts.every(({ claim, value }) => isOurs(value, claim.token))) throw unexpected(reply);
-    return granted(attempt, parts, answer, fencing ? fence : undefined);
+    return granted(attempt, parts, answer, { lease: ttl, fence: fencing ? fence : undefined });
   }
   if (held === 2) return { ...busy(claims[0] as Claim), result: rest[0] };
   const [text, left, foreign, which, ticket, place, stay] = rest;

@@ -70,11 +70,19 @@ export const gone = "another has it, or it was deleted";
 export const endedByOperator = "an operator ended it";
 export type Loss = typeof gone | typeof endedByOperator;
 
-/** Ours by a request that was answered. */
-export function granted(attempt: Attempt, parts: readonly Part[], answer: Confirmed, fence?: number): Grant {
+/**
+ * Ours by a request that was answered.
+ * @param lease in ms, as it was asked for
+ */
+export function granted(
+  attempt: Attempt,
+  parts: readonly Part[],
+  answer: Confirmed,
+  { lease, fence }: { lease: number; fence?: number | undefined },
+): Grant {
   const { sinceSent: since, confirmed } = answer;
   checkReplicas(attempt, confirmed);
-  return { held: true, parts, lease: attempt.settings.ttl, since, handedOver: false, confirmed, fence };
+  return { held: true, parts, lease, since, handedOver: false, confirmed, fence };
 }
 
 type Confirmed = Pick<Answer, "sinceSent" | "confirmed">;

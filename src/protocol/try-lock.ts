@@ -25,7 +25,7 @@ export async function tryLock(attempt: Attempt): Promise<Outcome> {
   }
   const answer = await ask(attempt, ["SET", redisKey, value, "NX", "PX", ttl], taking);
   // "OK" is the one reply that nothing but success makes. A nil may be of a client, or of our own earlier request.
-  if (answer.reply === "OK") return granted(attempt, [{ claim, value }], answer);
+  if (answer.reply === "OK") return granted(attempt, [{ claim, value }], answer, { lease: ttl });
   // Who is ready to wait settles the nil by standing in the queue.
   return settings.wait ? busy(claim) : join(attempt, claims);
 }
@@ -34,18 +34,19 @@ export async function tryLock(attempt: Attempt): Promise<Outcome> {
 async function readThere(attempt: Attempt, claim: Claim, answer: Answer): Promise<Outcome> {
   const { age, settings } = attempt;
   const { token, value } = claim;
+  const { ttl: lease } = settings;
   const { reply: there } = answer;
   // Just taken: what is found later was taken after this request was sent.
-  if (there === null) return granted(attempt, [{ claim, value }], answer);
+  if (there === null) return granted(attempt, [{ claim, value }], answer, { lease });
   if (typeof there !== "string") throw unexpected(there);
   // An earlier request of ours, whose reply was lost, had taken it. Since then others may have waited. This one wrote
   // nothing that replicas could confirm.
   if (isHeldBy(there, token)) {
     const parts = [{ claim, value: isState(there) ? stateMark : there }];
-    return granted(attempt, parts, { sinceSent: age, confirmed: undefined });
+    return granted(attempt, parts, { sinceSent: age, confirmed: undefined }, { lease });
   }
   if (isState(there) && !settings.wait) return join(attempt, [claim]);
   // What another holder's plain value says of it; that of another library says nothing.
-  const { owner, lease } = decodePlain(there) ?? {};
-  return busy(claim, owner, lease);
+  const plain = decodePlain(there);
+  return busy(claim, plain?.owner, plain?.lease);
 }

@@ -184,7 +184,12 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       } else {
         const lock = data.get(key) === undefined ? undefined : open(key);
         const desk = lock ? openDesk(key, lock, data.get(operator)) : openDesk(beside, open(beside));
-        const held = desk.takeOut("holders", token) ?? desk.takeOut("holders", `${token}.ended`);
+        let held = desk.takeOut("holders", token);
+        let ended = desk.takeOut("holders", `${token}.ended`);
+        while (ended) {
+          held ??= ended;
+          ended = desk.takeOut("holders", `${token}.ended`);
+        }
         if (held) ours++;
         if (desk.takeOut("waiters", token) || held) {
           if (lock) desk.pass();
@@ -253,8 +258,8 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     const now = world.now();
     const said = data.get(operator) ?? "";
     let opened = open(key);
-    if (!opened) {
-      if (how !== "now" || !named.includes(`=${data.get(key)}`)) return 0;
+    if (!opened || named.includes("=")) {
+      if (how !== "now" || !named.includes(`=${data.get(key) ?? ""}`)) return 0;
       const behind = open(beside);
       opened = behind ?? empty;
       if (behind) data.delete(beside);
@@ -279,7 +284,8 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
   }
 
   function steer([key = "", operator = ""]: string[], [limit = "", pause = ""]: string[]): number {
-    const [, limitBefore, pauseBefore, marks] = /^(\d*):(1?):(.*)$/.exec(data.get(operator) ?? "::") ?? [];
+    const before = /^(\d*):(1?):(.*)$/.exec(data.get(operator) ?? "") ?? [];
+    const [, limitBefore = "", pauseBefore = "", marks = ""] = before;
     const set = [limit === "-" ? limitBefore : limit, pause === "-" ? pauseBefore : pause];
     const said = [...set, marks].join(":");
     if (set.join("")) data.set(operator, said, Number.POSITIVE_INFINITY);

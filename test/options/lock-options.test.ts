@@ -41,9 +41,16 @@ describe("a wrong option is refused before any request, naming it, what came and
     ["prefix", 5, /got 5,/, /a text/],
     ["requestTimeout", 0, /got 0,/, /10ms to 60s/],
     ["onEvent", "log", /got "log",/, /a function/],
+    ["deadline", null, /got null,/, /a function/],
+    ["deadline", "5s", /got "5s",/, /ms/],
+    ["deadline", "", /got "",/, /ms/],
+    ["deadline", 5n, /got 5,/, /ms/],
+    ["deadline", Symbol("ms"), /got Symbol\(ms\),/, /ms/],
+    ["deadline", Object.create(null), /got some object,/, /ms/],
+    ["ttl", Symbol("a\nb"), /got Symbol\(a.b\),/, /10ms to 24h/],
     ["tll", 5, /unknown option/, /one of ttl, wait/],
   ];
-  test.each(wrong)("%s: %j", async (option, value, given, fits) => {
+  test.each(wrong)("%s: %o", async (option, value, given, fits) => {
     const options = { [option]: value };
     const errors = [
       await fail(() => createLocker({ ...at, ...options } as LockerOptions)),
