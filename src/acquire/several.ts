@@ -54,9 +54,10 @@ async function waitInOrder(attempt: Attempt): Promise<Outcome | undefined> {
     abort.signal.throwIfAborted();
     if (!attempt.settings.fencing) return grantOf(lease as Lease);
     const fenced = await join(attempt, attempt.claims);
-    // It was ours: another has it because its lease ended. That says nothing of the wait.
-    if (!fenced.held) throw new LockLostError(attempt.key, gone);
-    return fenced;
+    if (fenced.held) return fenced;
+    // It was ours. That says nothing of the wait.
+    onTakenAway();
+    throw new LockLostError(attempt.key, gone);
   } catch (error) {
     if (!takenAway || signal?.aborted || attempt.age() >= attempt.settings.wait) throw error;
     return undefined;
