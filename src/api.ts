@@ -55,7 +55,7 @@ export interface Locker {
   /**
    * Takes the lock; release it in a `finally`, or declare it with `await using`.
    * @throws LockBusyError when another holds it, after `wait`
-   * @throws LockUnavailableError when Redis could not be asked
+   * @throws LockUnavailableError when Redis could not be asked, or too few `replicas` confirmed it
    * @throws LockOptionError before any request
    */
   acquire(key: Targets, options?: LockOptions): Promise<Lock>;
@@ -118,6 +118,12 @@ export interface LockOptions {
   owner?: string | undefined;
   /** Also draw a fencing token: `lock.fence`. Costs a script instead of a plain command. @default false */
   fencing?: boolean | undefined;
+  /**
+   * How many replicas have to confirm, by `WAIT`, that they have the lock: when it is taken, at each new lease, and when it
+   * or a result is kept. 0 to 100. Too few within half of `requestTimeout`: it is released, and unavailable.
+   * docs/replicas.md says what it costs. @default 0
+   */
+  replicas?: number | undefined;
   /** `"proceed"` runs without the lock when Redis cannot be asked: `lock.held` is false then. @default "throw" */
   ifUnavailable?: "throw" | "proceed" | undefined;
   /** In front of every key, up to 200 characters. @default "lock:" */
@@ -156,6 +162,7 @@ export interface Settings {
   signal: AbortSignal | undefined;
   owner: string | undefined;
   fencing: boolean;
+  replicas: number;
   ifUnavailable: "throw" | "proceed";
   prefix: string;
   requestTimeout: number;

@@ -10,7 +10,7 @@ export { unheldLock } from "./lease/held-lock.ts";
 export { connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
 export { leaseFor, milliseconds } from "./options/durations.ts";
 export { defaults, readOptions } from "./options/lock-options.ts";
-export { duration, isSignal, wellFormed } from "./options/rules.ts";
+export { checkFunction, checkNames, duration, isFunction, isSignal, wellFormed } from "./options/rules.ts";
 export { readKey, readTargets, redisKey, whole } from "./options/targets.ts";
 export { newAttempt } from "./protocol/attempt.ts";
 export { deliver, readResult } from "./protocol/deliver.ts";
@@ -21,6 +21,7 @@ export {
   encodePlain,
   encodeState,
   isHeldBy,
+  kindOf,
   shortOwner,
   stateMark,
   stateRoom,

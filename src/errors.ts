@@ -82,7 +82,10 @@ export class LockLostError extends LockError {
   }
 }
 
-/** Redis could not be asked, or answered with something that is no answer: nothing is known about the lock. */
+/**
+ * Redis could not be asked, or answered with something that is no answer: nothing is known about the lock. Also if too few
+ * replicas confirmed it: then the message says how many.
+ */
 export class LockUnavailableError extends LockError {
   protected static override readonly code = "LOCK_UNAVAILABLE";
   override name = "LockUnavailableError";
@@ -90,8 +93,8 @@ export class LockUnavailableError extends LockError {
   readonly statusCode = 503;
   declare readonly key: string;
 
-  constructor(key: string, cause: unknown) {
-    super(key, "Redis could not be asked about the lock", { cause });
+  constructor(key: string, cause: unknown, message = "Redis could not be asked about the lock") {
+    super(key, message, { cause });
   }
 }
 
@@ -113,9 +116,9 @@ export class LockOptionError extends LockError {
 
 /** How a given value is named in an error: short, quoted, and never an object's content. */
 export function show(value: unknown, most = 60): string {
-  if (typeof value === "string")
-    return printable(JSON.stringify(value.length > most ? `${value.slice(0, most)}…` : value));
-  return Object(value) === value ? `some ${typeof value}` : String(value);
+  if (Object(value) === value) return `some ${typeof value}`;
+  if (typeof value !== "string") return printable(String(value).slice(0, 60));
+  return printable(JSON.stringify(value.length > most ? `${value.slice(0, most)}…` : value));
 }
 
 /** A text without what breaks a line, steers a terminal or turns the text around: it could forge lines of a log. */

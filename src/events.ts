@@ -1,5 +1,6 @@
-import type { Happening, LockEvent, Settings } from "./api.ts";
+import type { Happening, Settings } from "./api.ts";
 import type { Claim } from "./protocol/attempt.ts";
+import { kindOf } from "./protocol/state.ts";
 
 /** What an event says of an attempt. */
 interface Subject {
@@ -13,7 +14,7 @@ interface Subject {
 export async function emit({ settings, id, key, claims }: Subject, happening: Happening): Promise<void> {
   const { onEvent, owner } = settings;
   if (!onEvent) return;
-  const [mode = "mixed", ...others] = new Set(claims.map(modeOf));
+  const [mode = "mixed", ...others] = new Set(claims.map((claim) => kindOf(claim.mode)));
   const about = {
     ...{ id, key, owner, keys: claims.map((claim) => claim.key) },
     mode: others.length > 0 ? "mixed" : mode,
@@ -22,9 +23,4 @@ export async function emit({ settings, id, key, claims }: Subject, happening: Ha
   try {
     await onEvent({ ...about, ...happening });
   } catch {}
-}
-
-function modeOf({ mode }: Claim): LockEvent["mode"] {
-  if (mode === "x") return "exclusive";
-  return mode === "s" ? "shared" : "permit";
 }

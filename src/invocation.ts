@@ -7,7 +7,7 @@ import { forever, type Since } from "./runtime.ts";
 export function timeLeft(deadline: Settings["deadline"], age: Since): number {
   try {
     const left: unknown = typeof deadline === "function" ? deadline() : Number(deadline) - age();
-    if (typeof left === "number" && !Number.isNaN(left)) return left;
+    if (typeof left === "number" && !Number.isNaN(left)) return Math.max(0, left);
   } catch {
     // It is also asked by a timer, where nobody would catch it.
   }

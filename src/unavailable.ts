@@ -12,7 +12,10 @@ type Step = Extract<LockEvent, { type: "unavailable" }>["step"];
  */
 export function unavailable(attempt: Attempt, cause: unknown, step: Step, took: Since): LockUnavailableError {
   const tokens = attempt.claims.map(({ token }) => token);
-  const error = new LockUnavailableError(attempt.key, withoutTokens(cause, tokens));
+  const error =
+    cause instanceof LockUnavailableError
+      ? cause
+      : new LockUnavailableError(attempt.key, withoutTokens(cause, tokens));
   emit(attempt, { type: "unavailable", error, step, took: took() });
   return error;
 }

@@ -1,5 +1,8 @@
 import { expect, test } from "vitest";
+import { inspect } from "../src/admin/index.ts";
+import type { LockOptions, Targets } from "../src/index.ts";
 import { memoryLocker } from "../src/testing/index.ts";
+import { until } from "./helpers/waiter.ts";
 
 test("a deadline caps the lease and the wait", async () => {
   const locker = memoryLocker();
@@ -64,4 +67,34 @@ test("a deadline that throws is no limit, nor ends the process when a renewal as
   const lock = await locker.acquire("k", { renew: true, deadline });
   while (renewals < 2) await new Promise((resolve) => setTimeout(resolve, 10));
   expect(await lock.release()).toBe(true);
+});
+
+test.each<[string, Targets, LockOptions]>([
+  ["an exclusive lock", "k", {}],
+  ["a permit", { key: "k", limit: 1 }, {}],
+  ["several locks", ["a", "k"], { renew: true }],
+  ["a lock with a fencing token", "k", { fencing: true }],
+])("the lease of %s that was waited for ends by the deadline", async (_, target, options) => {
+  let leaseTaken = false;
+  const locker = memoryLocker({
+    ttl: "1m",
+    onEvent(event) {
+      // Under a grant the work starts at once; the lease is taken beside it.
+      leaseTaken ||= event.type === "renewed" || (event.type === "acquired" && !event.granted);
+    },
+  });
+  const holder = await locker.acquire(target);
+  leaseTaken = false;
+  let left = 60_000;
+  const waiting = locker.acquire(target, { ...options, wait: "5s", deadline: () => left });
+  await until(async () => (await inspect(locker, "k")).waiters.length > 0 || Array.isArray(target));
+  left = 5000;
+  await holder.release();
+  const lock = await waiting;
+  await until(() => leaseTaken);
+  for (const key of lock.keys) {
+    const [holder] = (await inspect(locker, key)).holders;
+    expect(holder?.remaining).toBeLessThanOrEqual(5100);
+  }
+  await lock.release();
 });

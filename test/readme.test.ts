@@ -15,5 +15,5 @@ test("the README has at most 200 lines, and is read aloud in three minutes", () 
   const prose = withoutCode(readme)
     .replace(/^\|.*$/gm, "")
     .replace(/\]\([^)]*\)/g, "]");
-  expect(prose.match(/[\p{Letter}\d]+/gu)?.length).toBeLessThanOrEqual(3 * 200);
+  expect(prose.match(/[\p{Letter}\d]+/gu)?.length).toBeLessThanOrEqual(3 * 150);
 });

@@ -23,6 +23,8 @@ export async function bundle(code: string, { minify = true } = {}): Promise<Bund
     format: "esm",
     platform: "node",
     target: "es2023",
+    // The user's own: nothing of it is shipped.
+    external: ["@opentelemetry/api"],
     write: false,
     metafile: true,
     outfile: "bundle.js",

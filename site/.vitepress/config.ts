@@ -21,7 +21,7 @@ const groups: Record<string, string[]> = {
   "Where it runs": [
     ...["middy", "lambda", "aws-lambda", "nextjs", "fetch", "cloudflare", "hono", "schedules", "deploying"],
   ],
-  "Beyond the lock": ["single-flight", "idempotency", "fencing", "web-locks"],
+  "Beyond the lock": ["single-flight", "idempotency", "fencing", "replicas", "web-locks"],
   "Day by day": [
     "testing",
     "dev-server",
@@ -34,7 +34,7 @@ const groups: Record<string, string[]> = {
     "faq",
   ],
   "From another lock": ["alternatives", "from-upstash-lock", "from-redlock", "from-redis-semaphore"],
-  "How it is kept": ["guarantees", "attacks", "protocol", "storm", "simulation", "model"],
+  "How it is kept": ["guarantees", "attacks", "protocol", "storm", "simulation", "model", "decisions"],
 };
 
 /** Every page is in the sidebar: what no group names is at its end. */

@@ -1,5 +1,5 @@
 import type { Lock } from "../api.ts";
-import { LockBusyError, LockLostError, LockUnavailableError } from "../errors.ts";
+import { LockBusyError, LockLostError } from "../errors.ts";
 import { emit } from "../events.ts";
 import { leaseLeft, newBelief, onExtended } from "../lease/belief.ts";
 import { type Held, holdLock, unheldLock } from "../lease/held-lock.ts";
@@ -48,7 +48,8 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
       const held = holdLock(attempt, outcome, queued);
       const { fence, handedOver } = outcome;
       // The work starts under a grant at once. Unless it is renewed anyway, the full lease is taken beside it.
-      if (handedOver && !settings.renew) held.lock.extend().catch(() => {});
+      if (handedOver && !settings.renew && !settings.replicas)
+        held.lock.extend(attempt.leaseNow()).catch(() => {});
       emit(attempt, { type: "acquired", took: age(), waited: waited(), granted: handedOver, fence });
       return held;
     }
@@ -60,8 +61,7 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
       emit(attempt, { type: "aborted", took: age() });
       throw signal.reason;
     }
-    const failure =
-      error instanceof LockUnavailableError ? error : unavailable(attempt, error, "acquire", age);
+    const failure = unavailable(attempt, error, "acquire", age);
     if (settings.ifUnavailable === "proceed") return unheldLock(attempt);
     throw failure;
   }
@@ -79,15 +79,18 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
 }
 
 /**
- * A reply that was found on a late repetition leaves less than the lease: it is made whole before the work starts.
- * Undefined if an operator ended it meanwhile.
+ * Starts the lease anew before the work is, where that has to be: a reply that was found on a late repetition leaves less
+ * than the lease, and replicas have to confirm what was handed over or found. Undefined if an operator ended it meanwhile.
  */
 async function madeWhole(attempt: Attempt, grant: Grant): Promise<Grant | undefined> {
-  const { ttl } = attempt.settings;
+  const { replicas, signal } = attempt.settings;
+  const ttl = attempt.leaseNow();
   const before = newBelief(grant.lease, grant.since, grant.unsettled);
-  if (grant.handedOver || leaseLeft(before) >= ttl / 2) return grant;
+  const late = !grant.handedOver && leaseLeft(before) < ttl / 2;
+  if (!late && (replicas === 0 || grant.confirmed)) return grant;
   if (leaseLeft(before) > 0) {
     const extension = await extend(attempt, grant.parts, ttl);
+    signal?.throwIfAborted();
     if (extension === endedByOperator) return undefined;
     if (extension !== gone) {
       const after = onExtended(before, ttl, extension);

@@ -1,6 +1,7 @@
 import type { Lock, Targets } from "../api.ts";
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
-import { readTargets } from "../options/targets.ts";
+import { readTargets, type Wanted } from "../options/targets.ts";
+import { forever } from "../runtime.ts";
 import {
   type AdapterOptions,
   attach,
@@ -55,8 +56,8 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
   options: BatchOptions<Item, Rest>,
   processItem: Process<Item, Rest>,
 ) {
-  const { concurrency = 10, onError = logged } = options;
-  const { take } = options;
+  const all: typeof options = Object(options);
+  const { concurrency = 10, onError = logged, take } = all;
   const { enter } = locking(
     (take ? { ...options, ifBusy: unlessDone } : options) as AdapterOptions<[Item, ...Rest], unknown>,
     take ? [...batchOptions, "ifBusy"] : batchOptions,
@@ -72,11 +73,12 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
       // All keys are made before any item is processed, which might change another.
       const keys = await Promise.allSettled(items.map((item) => keyOf(options, [item, ...rest])));
       const nth = counter();
+      const many = lanesOfKeys(keys.flatMap((made) => ("value" in made ? readTargets(made.value) : [])));
       const turns = items.map((item, index): Turn => {
         const made = keys[index] as PromiseSettledResult<Targets>;
         const group = groupOf?.(item);
         return {
-          lanes: ["value" in made && lanesOf(made.value, nth), group && `group ${group}`]
+          lanes: ["value" in made && lanesOf(made.value, nth, many), group && `group ${group}`]
             .flat()
             .filter(Boolean),
           async run() {
@@ -113,16 +115,32 @@ function logged(error: unknown): void {
   if (!(error instanceof LockBusyError)) print(error);
 }
 
-/**
- * The lanes of an item: those that would exclude each other share one. Of a limited key there are as many lanes as
- * permits fit side by side, which are used in turn.
- */
-function lanesOf(targets: Targets, nth: (key: string) => number): string[] {
-  return readTargets(targets).flatMap(({ key, mode, weight }) => {
-    if (mode === "s") return [];
-    const slot = mode === "x" ? 0 : nth(key) % Math.floor(Number(mode) / weight);
-    return [`key ${slot} ${key}`];
+/** The lanes of an item: those that would exclude each other share one. The lanes of a key are used in turn. */
+function lanesOf(
+  targets: Targets,
+  nth: (key: string) => number,
+  many: ReadonlyMap<string, number>,
+): string[] {
+  return readTargets(targets).flatMap(({ key }) => {
+    const lanes = many.get(key) ?? 1;
+    return lanes === forever ? [] : [`key ${nth(key) % lanes} ${key}`];
   });
+}
+
+/**
+ * How many lanes each key has: as many as permits fit side by side, any number for readers, and one for all of a key that
+ * is locked in several ways, as by readers and writers.
+ */
+function lanesOfKeys(targets: readonly Wanted[]): Map<string, number> {
+  const modes = new Map<string, string>();
+  const many = new Map<string, number>();
+  for (const { key, mode, weight } of targets) {
+    const alike = (modes.get(key) ?? mode) === mode;
+    const limit = Number(mode) || (mode === "s" ? forever : 1);
+    modes.set(key, mode);
+    many.set(key, alike ? Math.min(many.get(key) ?? forever, Math.floor(limit / weight)) : 1);
+  }
+  return many;
 }
 
 /** Counts how often each key has come, from 0. */

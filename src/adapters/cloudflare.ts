@@ -145,12 +145,13 @@ function fromEnv<Env extends object, Options extends LockTarget<never>, Made>(
   options: FromEnv<Options, Env>,
   make: (options: Options) => Made,
 ): (env: Env) => Made {
-  const { locker = lockerFromEnv, redis, url, token } = options;
+  const all: typeof options = Object(options);
+  const { locker = lockerFromEnv, redis, url, token } = all;
   if (redis || url || token || typeof locker !== "function") {
     const made = make(options as Options);
     return () => made;
   }
-  const makeWith = (locker: LockSource) => make({ ...options, locker } as unknown as Options);
+  const makeWith = (locker: LockSource) => make({ ...all, locker } as unknown as Options);
   // Options are checked before any `env` is seen.
   makeWith({ acquire: () => Promise.reject() });
   const ofEnv = new WeakMap<object, Made>();

@@ -10,7 +10,7 @@ import {
   succeeded,
 } from "./lambda-context.ts";
 import { discard, heldToEnd } from "./node-stream.ts";
-import { type AdapterOptions, answerBusy, locking, once, settle, type Taken } from "./run.ts";
+import { type AdapterOptions, answerBusy, checkIfBusy, locking, once, settle, type Taken } from "./run.ts";
 
 export type { LambdaContext } from "./lambda-context.ts";
 
@@ -74,7 +74,8 @@ export default function lockMiddleware<Event = any>(
 export default function lockMiddleware<Event>(
   options: LockMiddlewareOptions<Event> | ReadyMadeLockOptions<Event>,
 ): LockMiddleware<Event, Lock | ReadyMadeLock> {
-  return "lock" in options ? withReadyMade(options) : withLocker(options);
+  const given: typeof options = Object(options);
+  return "lock" in given ? withReadyMade(given) : withLocker(given);
 }
 
 type Request<Event, L> = MiddyRequest<Event, LambdaContext & { lock: L }>;
@@ -89,6 +90,7 @@ function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddlew
   const others = Object.keys(options).filter((name) => name !== "lock" && name !== "ifBusy");
   if (others.length) throw new LockOptionError(others[0] as string, "beside `lock`", "in the lock made");
   if (typeof make !== "function") throw new LockOptionError("lock", show(make), "a function");
+  checkIfBusy(ifBusy);
 
   return hooks<Event, ReadyMadeLock>(async (event, context) => {
     invocation(context);

@@ -20,7 +20,7 @@ import { timeLeft } from "../invocation.ts";
 import { connectionOptions, createLocker, type Finish, finisher, longestWindow, lossOf } from "../locker.ts";
 import { leaseFor } from "../options/durations.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
-import { wellFormed } from "../options/rules.ts";
+import { checkFunction, isFunction, wellFormed } from "../options/rules.ts";
 import { readTargets } from "../options/targets.ts";
 import { forever, realRuntime } from "../runtime.ts";
 
@@ -125,16 +125,17 @@ export function locking<Input extends unknown[], Response>(
   options: AdapterOptions<Input, Response>,
   own: readonly string[] = adapterOptions,
 ): Locking<Input, Response> {
-  const { key, ifBusy = "throw", onError = print, locker: given, take, url, token, redis } = options;
-  if (typeof key !== "function") readTargets(key);
-  if (ifBusy !== "throw" && ifBusy !== "skip")
-    readFunction(ifBusy, "ifBusy", '"throw", "skip" or a function');
-  readFunction(onError, "onError");
-  if (given && typeof given.acquire !== "function")
+  const all: typeof options = Object(options);
+  const { key, ifBusy, onError = print, locker: given, take, url, token, redis } = all;
+  if (given !== undefined && !isFunction(Object(given).acquire))
     throw new LockOptionError("locker", show(given), "what createLocker returned");
-  const connection = given ? [] : connectionOptions;
+  const connection = given === undefined ? connectionOptions : [];
   const base = { ...defaults, ...given?.options };
   const settings = readOptions(base, options, [...own, ...connection]);
+  if (typeof key !== "function") readTargets(key);
+  checkIfBusy(ifBusy);
+  readFunction(onError, "onError");
+  checkFunction("take", take);
   const { ttl, holdFor, renew = forever, onEvent } = settings;
   // As with ShedLock's lockAtLeastFor and lockAtMostFor.
   if (!renew && holdFor > ttl)
@@ -255,6 +256,12 @@ export async function tell<Told extends unknown[]>(
   try {
     await listener(...told);
   } catch {}
+}
+
+/** @throws LockOptionError */
+export function checkIfBusy(ifBusy: unknown = "throw"): void {
+  if (ifBusy !== "throw" && ifBusy !== "skip")
+    readFunction(ifBusy, "ifBusy", '"throw", "skip" or a function');
 }
 
 /** What to answer while another holds the lock. @throws LockBusyError where that is wanted */

@@ -1,6 +1,7 @@
 import type { Duration } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
 import { milliseconds } from "../options/durations.ts";
+import { checkNames } from "../options/rules.ts";
 import { readKey } from "../options/targets.ts";
 
 export interface TickOptions {
@@ -40,8 +41,10 @@ const longestRedelivery = "25h";
  * @throws LockOptionError
  */
 export function oncePerTick(name: string, options: TickOptions = {}) {
+  checkNames(options, ["period", "offset", "holdFor"]);
   const { period, offset = 0, holdFor = longestRedelivery } = options;
   readKey(name);
+  readDuration("holdFor", holdFor, 0);
   const every = period === undefined ? undefined : readDuration("period", period, 1000);
   const from = readDuration("offset", offset, 0);
   return {

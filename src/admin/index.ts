@@ -2,6 +2,7 @@
 import type { Door, Locker } from "../api.ts";
 import { withDoor } from "../door.ts";
 import { LockOptionError, LockUnavailableError, show } from "../errors.ts";
+import { checkNames } from "../options/rules.ts";
 import { readKey, redisKey, whole } from "../options/targets.ts";
 import { unexpected } from "../protocol/protocol.ts";
 import { askAll, evaluate } from "../protocol/support.ts";
@@ -48,11 +49,14 @@ export async function inspect(locker: Locker, key: string): Promise<Inspection> 
  */
 export async function list(
   locker: Locker,
-  { prefix = "", cursor = "0", count = 100 }: ListOptions = {},
+  options: ListOptions = {},
 ): Promise<{ locks: Inspection[]; cursor: string | undefined }> {
   const door = doorOf(locker);
+  checkNames(options, ["prefix", "cursor", "count"]);
+  const { prefix = "", cursor = "0", count = 100 } = options;
   if (typeof prefix !== "string") throw new LockOptionError("prefix", show(prefix), "a text");
-  if (!/^\d{1,20}$/.test(cursor)) throw new LockOptionError("cursor", show(cursor), "what list gave");
+  if (typeof cursor !== "string" || !/^\d{1,20}$/.test(cursor))
+    throw new LockOptionError("cursor", show(cursor), "what list gave");
   const size = whole("count", count, 1000);
   const page = await door.ask(prefix, ["SCAN", cursor, "MATCH", patternOf(door, prefix), "COUNT", size]);
   const [next, names] = Array.isArray(page) ? page : [];
@@ -78,17 +82,20 @@ export async function list(
 export async function release(
   locker: Locker,
   key: string,
-  { now = false }: { now?: boolean | undefined } = {},
+  options: { now?: boolean | undefined } = {},
 ): Promise<Released> {
   const door = doorOf(locker);
   const name = readKey(key);
+  checkNames(options, ["now"]);
+  const { now = false } = options;
+  if (typeof now !== "boolean") throw new LockOptionError("now", show(now), "true or false");
   const [look] = (await lookAt(door, [name])) as [Look];
   const { foreign, holders } = look;
   if (foreign !== undefined && !now)
     return { released: false, freeWithin: foreign.left < 0 ? undefined : foreign.left };
   const named = foreign ? [`=${foreign.value}`] : holders.map(({ token }) => token);
   if (named.length === 0) return { released: false, freeWithin: 0 };
-  const freeWithin = await steer(door, name, "finish", [now ? "now" : "safe", ...named]);
+  const freeWithin = await steer(door, name, "finish", [now ? "now" : "safe", ...named], named);
   return { released: true, freeWithin };
 }
 
@@ -137,9 +144,15 @@ async function lookAt(door: Door, keys: readonly string[]): Promise<Look[]> {
   return looks.flat();
 }
 
-async function steer(door: Door, key: string, operation: AdminOperation, args: (string | number)[]) {
+async function steer(
+  door: Door,
+  key: string,
+  operation: AdminOperation,
+  args: (string | number)[],
+  tokens?: readonly string[],
+) {
   const [lock = "", operator = "", waiters = ""] = lookKeys(door.redisKey(key));
-  const reply = await runAdmin(door, key, operation, [lock, operator, waiters], args);
+  const reply = await runAdmin(door, key, operation, [lock, operator, waiters], args, tokens);
   if (typeof reply !== "number") throw new LockUnavailableError(key, unexpected(reply));
   return reply;
 }
@@ -150,6 +163,7 @@ async function runAdmin(
   operation: AdminOperation,
   keys: readonly string[],
   args: readonly (string | number)[],
+  tokens: readonly string[] = [],
 ): Promise<unknown> {
   try {
     const { reply } = await evaluate({ ...door, abandoned: [] }, adminScript(), keys, [...args, operation]);
@@ -157,7 +171,7 @@ async function runAdmin(
   } catch (error) {
     // On a cluster it is asked again, lock by lock.
     if (keys.length > 4 && /^CROSSSLOT/.test((error as Error).message)) throw error;
-    throw new LockUnavailableError(key, withoutTokens(error, args.map(String)));
+    throw new LockUnavailableError(key, withoutTokens(error, tokens));
   }
 }
 

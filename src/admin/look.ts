@@ -1,5 +1,5 @@
 // What is at a lock's keys, and how it is shown.
-import { decodePlain, decodeState, type Entry } from "../protocol/state.ts";
+import { decodePlain, decodeState, type Entry, kindOf } from "../protocol/state.ts";
 
 /** A lock, for people and programs. Times are in ms; `since` is the time of day, in ms since 1970. */
 export interface Inspection {
@@ -123,9 +123,7 @@ export function shown(look: Look): Inspection {
 }
 
 function somebody({ owner, mode, weight }: Entry): Somebody {
-  const kinds = { x: "exclusive", s: "shared" } as const;
-  const limit = Number(mode) || undefined;
-  return { owner: owner || undefined, mode: limit ? "permit" : kinds[mode as "x" | "s"], limit, weight };
+  return { owner: owner || undefined, mode: kindOf(mode), limit: Number(mode) || undefined, weight };
 }
 
 function foreigner(left: number): Holder {

@@ -4,11 +4,13 @@ import { preludeLua } from "../protocol/prelude.ts";
 // Four KEYS for each lock: the lock, what an operator has set for it, the queue behind another library's lock, the
 // fencing counter.
 // Replies the server's time in ms, or 0 where nothing needs it, and for each lock what is at its keys and how many ms are
-// left of a value that is no state. A '=' is in front of the lock's value, so that no client takes it for JSON.
+// left of a value that is no state. A '=' is in front of the lock's value, so that no client takes it for JSON. Of another
+// library's list or hash there is nothing behind it.
 const lookLua = lua`
 local values, reply = read(), {0}
 for i = 1, #KEYS, 4 do
   local value, left = values[i], 0
+  if not value and call('EXISTS', KEYS[i]) == 1 then value = '' end
   local state = value and value:find('^s2!')
   if state or values[i + 2] then reply[1] = now() end
   if value and not state then left = call('PTTL', KEYS[i]) end
@@ -24,9 +26,9 @@ const finishLua = lua`
 local values, named, marks, within = read(), {}, '', 0
 for i = 2, #ARGV - 1 do named[ARGV[i]] = true end
 local state = open(KEYS[1], values[1], values[2])
-if not state then
-  if ARGV[1] ~= 'now' or not named['=' .. values[1]] then return 0 end
-  state = open(KEYS[1], false, values[2])
+if not state or named['='] then
+  if ARGV[1] ~= 'now' or not named['=' .. (values[1] or '')] then return 0 end
+  state = open(KEYS[1], nil, values[2])
   local waiting = open(KEYS[3], values[3])
   if waiting then
     state.w, state.alive, state.ticket = waiting.w, waiting.alive, waiting.ticket
@@ -62,7 +64,8 @@ return within`;
 // Lets in who fits then.
 const steerLua = lua`
 local values = read()
-local limit, paused, marks = (values[2] or '::'):match('^(%d*):(1?):(.*)$')
+local limit, paused, marks = (values[2] or ''):match('^(%d*):(1?):(.*)$')
+if not limit then limit, paused, marks = '', '', '' end
 if ARGV[1] ~= '-' then limit = ARGV[1] end
 if ARGV[2] ~= '-' then paused = ARGV[2] end
 local said = limit .. ':' .. paused .. ':' .. marks

@@ -1,6 +1,7 @@
 import type { Take } from "../adapters/run.ts";
 import type { Duration, Lock, Locker, LockOptions } from "../api.ts";
 import { LockBusyError, type LockError, LockOptionError, show } from "../errors.ts";
+import { checkFunction, checkNames } from "../options/rules.ts";
 import { ResultMismatchError } from "../single-flight/errors.ts";
 import { type OwnOptions, readOwn, takeFlight, unheldFlight } from "../single-flight/single-flight.ts";
 import { bodyOf, keyOf } from "./request.ts";
@@ -40,6 +41,8 @@ const keptHeaders = [
   "retry-after",
 ];
 
+const optionNames = ["key", "required", "keepFor", "wait", "keepIf", "headers", "maxBytes", "onError"];
+
 /**
  * The options that make a request with an `Idempotency-Key` handled once, to be spread into those of any adapter. Its
  * answer is kept and given again to whoever comes with the key, with `Idempotency-Replayed: true`; 409 with `Retry-After`
@@ -52,23 +55,15 @@ const keptHeaders = [
  * @throws LockOptionError
  */
 export function idempotent<Input extends unknown[] = unknown[]>(options: IdempotentOptions<Input> = {}) {
-  const {
-    key,
-    required = false,
-    keepFor = "24h",
-    wait = 0,
-    keepIf,
-    headers = keptHeaders,
-    ...rest
-  } = options;
-  const { maxBytes, onError } = rest;
+  checkNames(options, optionNames);
+  const { key, required = false, keepFor = "24h", wait = 0, keepIf } = options;
+  const { headers = keptHeaders, maxBytes, onError } = options;
   const own = readOwn({ keepFor, maxBytes, onError });
-  for (const name of Object.keys(rest))
-    if (name !== "maxBytes" && name !== "onError")
-      throw new LockOptionError(name, "an unknown option", "one of those of idempotent");
-  for (const [name, value] of Object.entries({ key, keepIf }))
-    if (value !== undefined && typeof value !== "function")
-      throw new LockOptionError(name, show(value), "a function");
+  checkFunction("key", key);
+  checkFunction("keepIf", keepIf);
+  if (typeof required !== "boolean") throw new LockOptionError("required", show(required), "true or false");
+  if (!Array.isArray(headers) || !headers.every((name) => typeof name === "string"))
+    throw new LockOptionError("headers", show(headers), "a list of names");
   const allowed = headers.map((name) => name.toLowerCase()).filter((name) => name !== "set-cookie");
   const settings: Settings = {
     required,

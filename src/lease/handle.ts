@@ -3,6 +3,7 @@ import { LockOptionError, show } from "../errors.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
 import { readTargets, type Wanted } from "../options/targets.ts";
 import type { Attempt, Claim } from "../protocol/attempt.ts";
+import { kindOf } from "../protocol/state.ts";
 import { forever } from "../runtime.ts";
 
 /** By it Node, Deno and Bun print a value. */
@@ -23,7 +24,7 @@ export function newHandle(
   const shared = { key, prefix, ttl, owner, fence, ...(unsettled < forever && { unsettled }) };
   const targets = claims.map((claim) => targetOf(claim, windowLeft(claim)));
   const handle =
-    first.mode === "x" && others.length === 0
+    kindOf(first.mode) === "exclusive" && others.length === 0
       ? { ...shared, token: first.token, holdFor: windowLeft(first) }
       : { ...shared, token: claims.map(({ token }) => token).join(), targets };
   return inspectedAs(handle, () => `LockHandle { key: ${show(key)} }`);
@@ -31,13 +32,18 @@ export function newHandle(
 
 function targetOf({ key, token, mode, weight }: Claim, holdFor: number): HandleTarget {
   const target = { key, token, holdFor };
-  if (mode === "x") return target;
-  return mode === "s" ? { ...target, mode: "shared" } : { ...target, limit: Number(mode), weight };
+  const kind = kindOf(mode);
+  if (kind === "permit") return { ...target, limit: Number(mode), weight };
+  return kind === "shared" ? { ...target, mode: kind } : target;
 }
 
 /** Says what a log shows of it. To be hidden is not enough: Bun prints hidden properties, and so does Node's `%o`. */
 export function inspectedAs<T>(value: T, shown: () => unknown): T {
   return Object.defineProperty(value, inspected, { value: shown });
+}
+
+function withoutNulls<T extends object>(target: T): T {
+  return Object.fromEntries(Object.entries(target).filter(([, value]) => value !== null)) as T;
 }
 
 const wholeToken = /^[0-9a-f]{32}$/;
@@ -60,7 +66,7 @@ export function readHandle(handle: unknown): ReadHandle {
     const settings = readOptions(defaults, read);
     const shortest = unsettled ?? forever;
     const same = Object.entries(read).every(([name, value]) => settings[name as keyof Settings] === value);
-    const list: HandleTarget[] = targets ?? [{ key, token, holdFor: holdFor ?? 0 }];
+    const list: HandleTarget[] = targets?.map(withoutNulls) ?? [{ key, token, holdFor: holdFor ?? 0 }];
     const tokens = list.map((target) => target.token);
     const wanted = readTargets(list.map(({ token, ...target }) => target));
     if (

@@ -1,4 +1,4 @@
-import type { Lock } from "../api.ts";
+import type { Duration, Lock } from "../api.ts";
 import { LockLostError, LockOptionError } from "../errors.ts";
 import { emit } from "../events.ts";
 import { readOptions } from "../options/lock-options.ts";
@@ -7,7 +7,7 @@ import type { Attempt, Claim, Part } from "../protocol/attempt.ts";
 import { extend, keep, share } from "../protocol/extend.ts";
 import { type Grant, gone } from "../protocol/protocol.ts";
 import { release } from "../protocol/release.ts";
-import { stateMark } from "../protocol/state.ts";
+import { kindOf, stateMark } from "../protocol/state.ts";
 import { RefusedError } from "../redis/client.ts";
 import { whenAborted } from "../runtime.ts";
 import { unavailable } from "../unavailable.ts";
@@ -196,18 +196,21 @@ function newLock(
     get remaining() {
       return lease.remaining();
     },
-    async extend(ttl) {
-      wanted = readOptions(settings, { ttl: ttl ?? wanted }).ttl;
+    async extend(ttl: Duration = wanted) {
+      wanted = readOptions(settings, { ttl }).ttl;
       lease.renewTo(wanted);
       return lease.extend(wanted, extend);
     },
     async downgrade() {
-      if (claims.some(({ mode }) => mode !== "x"))
+      if (claims.some(({ mode }) => kindOf(mode) !== "exclusive"))
         throw new LockOptionError("downgrade", "a lock that is not exclusive", "exclusive targets");
       return lease.extend(wanted, share);
     },
-    release: ({ failed } = {}) =>
-      releaseOnce(!failed && claims.some((claim) => windowLeft(claim)) ? keepWindows : endHere),
+    // It may be a callback: what it is called with then is nobody's mistake.
+    release: (options) =>
+      releaseOnce(
+        !Object(options).failed && claims.some((claim) => windowLeft(claim)) ? keepWindows : endHere,
+      ),
     toJSON: () => newHandle(attempt, { fence, unsettled: lease.belief().unsettled, windowLeft }),
     async [Symbol.asyncDispose]() {
       await releaseOnce(endHere).catch(() => {});

@@ -1,7 +1,17 @@
 import type { Settings } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
 import { forever } from "../runtime.ts";
-import { duration, isFunction, isSignal, oneOf, type Rule, rule, text } from "./rules.ts";
+import {
+  checkNames,
+  duration,
+  isFunction,
+  isSignal,
+  isWhole,
+  oneOf,
+  type Rule,
+  rule,
+  text,
+} from "./rules.ts";
 import { emptyTag } from "./targets.ts";
 
 const renewFor = duration(0, "10ms", "31d");
@@ -19,6 +29,7 @@ export const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
   signal: rule(undefined, "an AbortSignal", isSignal),
   owner: text(undefined),
   fencing: oneOf<boolean>(false, true, false),
+  replicas: rule(0, "a whole number from 0 to 100", (value) => isWhole(value, 0, 100)),
   ifUnavailable: oneOf("throw", "throw", "proceed"),
   // A cluster ignores an empty hash tag: the keys of one lock would lie on different nodes.
   prefix: text("lock:", " and no {}", emptyTag),
@@ -26,7 +37,7 @@ export const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
   deadline: rule(
     undefined,
     "ms, or a function that tells them",
-    (value) => isFunction(value) || Number(value) >= 0,
+    (value) => isFunction(value) || (typeof value === "number" && value >= 0),
   ),
   waitUntil: rule(undefined, "a function", isFunction),
   onEvent: rule(undefined, "a function", isFunction),
@@ -44,14 +55,10 @@ export const defaults = Object.fromEntries(
  * @param others names that belong to the caller and are passed over here
  */
 export function readOptions(base: Settings, options: unknown = {}, others: readonly string[] = []): Settings {
-  if (typeof options !== "object" || !options)
-    throw new LockOptionError("options", show(options), "an object");
+  checkNames(options, [...names, ...others]);
   const settings: Record<string, unknown> = { ...base };
-  for (const [name, value] of Object.entries(options)) {
-    if (others.includes(name)) continue;
-    if (!Object.hasOwn(rules, name))
-      throw new LockOptionError(name, "an unknown option", `one of ${[...names, ...others].join(", ")}`);
-    if (value === undefined) continue;
+  for (const [name, value] of Object.entries(options as object)) {
+    if (others.includes(name) || value === undefined) continue;
     const { read, fits } = rules[name as keyof Settings];
     const setting = read(value);
     if (setting === undefined) throw new LockOptionError(name, show(value), fits);

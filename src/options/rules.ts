@@ -1,6 +1,6 @@
 // What an option may be: rules that read a value, and say what fits.
 import type { Duration } from "../api.ts";
-import { printable } from "../errors.ts";
+import { LockOptionError, printable, show } from "../errors.ts";
 import { milliseconds } from "./durations.ts";
 
 export interface Rule<T> {
@@ -25,6 +25,10 @@ export function duration(fallback: number, least: Duration, most: Duration): Rul
   };
 }
 
+export function isWhole(value: unknown, least: number, most: number): value is number {
+  return Number.isInteger(value) && (value as number) >= least && (value as number) <= most;
+}
+
 export function oneOf<T>(fallback: T, ...choices: T[]): Rule<T> {
   return rule(fallback, choices.map((choice) => JSON.stringify(choice)).join(" or "), (value) =>
     choices.includes(value as T),
@@ -42,6 +46,21 @@ export function text<T>(fallback: T, also = "", unfit = /^\b$/): Rule<T> {
         : undefined,
   };
 }
+
+/** Checks that options are an object without other names than these. @throws LockOptionError */
+export function checkNames(options: unknown, names: readonly string[]): void {
+  if (typeof options !== "object" || !options)
+    throw new LockOptionError("options", show(options), "an object");
+  for (const name of Object.keys(options))
+    if (!names.includes(name))
+      throw new LockOptionError(name, "an unknown option", `one of ${names.join(", ")}`);
+}
+
+/** Checks an option that may be left out. @throws LockOptionError */
+export function checkFunction(name: string, value: unknown): void {
+  if (value !== undefined && !isFunction(value)) throw new LockOptionError(name, show(value), "a function");
+}
+
 export function isFunction(value: unknown): boolean {
   return typeof value === "function";
 }

@@ -1,7 +1,7 @@
 // What is locked: targets as the caller gives them, and where their locks are in Redis.
 import type { Targets } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
-import { duration, type Rule, wellFormed } from "./rules.ts";
+import { checkNames, duration, isWhole, type Rule, wellFormed } from "./rules.ts";
 
 /** A target, checked. */
 export interface Wanted {
@@ -39,7 +39,8 @@ export function readKey(key: unknown): string {
  * @throws LockOptionError
  */
 export function readTargets(targets: Targets | unknown): Wanted[] {
-  const list: readonly unknown[] = Array.isArray(targets) ? targets : [targets];
+  // A hole in an array is an undefined target.
+  const list: readonly unknown[] = Array.isArray(targets) ? [...targets] : [targets];
   if (list.length < 1 || list.length > most.targets)
     throw new LockOptionError("key", `${list.length} targets`, `1 to ${most.targets}`);
   const wanted = list.map(readTarget);
@@ -54,11 +55,9 @@ export function readTargets(targets: Targets | unknown): Wanted[] {
 function readTarget(target: unknown): Wanted {
   if (typeof target !== "object" || !target)
     return { key: readKey(target), mode: "x", weight: 1, holdFor: undefined };
-  const { key, mode = "exclusive", limit, weight, ...others } = target as Record<string, unknown>;
-  const { holdFor: window, ...unknown } = others;
+  const { key, mode = "exclusive", limit, weight, holdFor: window } = target as Record<string, unknown>;
   const wanted = { key: readKey(key), holdFor: read("holdFor", holdFor, window) };
-  for (const name of Object.keys(unknown))
-    throw new LockOptionError(name, "an unknown option", "one of key, mode, limit, weight, holdFor");
+  checkNames(target, ["key", "mode", "limit", "weight", "holdFor"]);
   if (mode !== "exclusive" && mode !== "shared")
     throw new LockOptionError("mode", show(mode), '"exclusive" or "shared"');
   if (limit === undefined) {
@@ -73,8 +72,7 @@ function readTarget(target: unknown): Wanted {
 
 /** A whole number from 1 on, checked. */
 export function whole(option: string, value: unknown, largest: number, name?: string): number {
-  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= largest)
-    return value as number;
+  if (isWhole(value, 1, largest)) return value;
   const end = name ? `${name} (${largest})` : largest;
   throw new LockOptionError(option, show(value), `a whole number from 1 to ${end}`);
 }

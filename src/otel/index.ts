@@ -11,6 +11,7 @@ import {
   trace,
 } from "@opentelemetry/api";
 import type { LockEvent } from "../api.ts";
+import { checkFunction, checkNames } from "../options/rules.ts";
 
 export interface OpenTelemetryOptions {
   /** @default the global provider's "serverless-lock" */
@@ -30,11 +31,15 @@ const name = "serverless-lock";
  * A listener for the `onEvent` option. Spans: `lock.acquire` from the call to its outcome, `lock.hold` from acquire to
  * release or loss. Metrics: docs/operations.md lists them; times are histograms in seconds.
  *
+ * @throws LockOptionError when an option is wrong
+ *
  * @example
  * const locker = createLocker({ onEvent: openTelemetry({ keyClass: (key) => key.split(":")[0] }) });
  */
 export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockEvent) => void {
+  checkNames(options, ["tracer", "meter", "keyClass"]);
   const { keyClass } = options;
+  checkFunction("keyClass", keyClass);
   const tracer = options.tracer ?? trace.getTracer(name);
   const meter = options.meter ?? metrics.getMeter(name);
   const seconds = (metric: string, description: string) => {

@@ -3,6 +3,7 @@ import { type Inspection, list, pause, release, setLimit, unpause } from "../adm
 import type { Locker } from "../api.ts";
 import { withDoor } from "../door.ts";
 import { LockError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
+import { checkFunction, checkNames } from "../options/rules.ts";
 import { document } from "./document.ts";
 
 /** What somebody wants to do. */
@@ -35,14 +36,11 @@ const mostPages = 20;
  *
  * @throws LockOptionError when an option is wrong
  */
-export function lockPage({
-  locker,
-  authorize,
-  prefix,
-}: PageOptions): (request: Request) => Promise<Response> {
+export function lockPage(options: PageOptions): (request: Request) => Promise<Response> {
+  checkNames(options, ["locker", "authorize", "prefix"]);
+  const { locker, authorize, prefix } = options;
   withDoor(locker);
-  if (authorize !== undefined && typeof authorize !== "function")
-    throw new LockOptionError("authorize", show(authorize), "a function");
+  checkFunction("authorize", authorize);
   if (prefix !== undefined && !(typeof prefix === "string" && prefix.startsWith("/")))
     throw new LockOptionError("prefix", show(prefix), 'a path that begins with "/"');
   const path = prefix?.replace(/\/+$/, "");

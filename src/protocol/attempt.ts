@@ -24,6 +24,8 @@ export interface Attempt {
   readonly age: Since;
   /** Ms the caller may still run. No lease is renewed past it. */
   remainingTime(): number;
+  /** How long a lease that begins now is to be, in ms: after a wait less of the caller's time is left. */
+  leaseNow(): number;
   /** Runs clean-up that nobody awaits. Backed by the platform's `waitUntil`, if there is one. */
   background(work: Promise<unknown>): void;
   /** Requests to take a lock that were given up, and may still be executed. */
@@ -80,6 +82,7 @@ export function newAttempt(
     resumed: tokens !== undefined,
     age,
     remainingTime,
+    leaseNow: () => capped(settings, remainingTime()).ttl,
     background: (work) => void handOver(work, waitUntil),
     abandoned: [],
   };

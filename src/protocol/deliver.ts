@@ -1,6 +1,6 @@
 import type { Attempt, Claim } from "./attempt.ts";
 import { lua } from "./lua.ts";
-import { lockKeys, resultKey, unexpected } from "./protocol.ts";
+import { checkReplicas, lockKeys, resultKey, unexpected } from "./protocol.ts";
 import { runScript } from "./support.ts";
 
 /** The most characters of a result that travel in a message. */
@@ -69,8 +69,11 @@ export async function deliver(
   const fences = fence === undefined ? [] : [`${redisKey}:fence`];
   const args = [token, attempt.id, keepFor, text, fence ?? 0];
   const keys = [...lockKeys(claim), resultKey(redisKey), ...fences];
-  const { reply, repeated } = await runScript(attempt, "deliver", keys, args);
+  // What is kept for nobody needs no replica.
+  const asking = { confirmed: keepFor > 0 };
+  const { reply, confirmed, repeated } = await runScript(attempt, "deliver", keys, args, asking);
   if (reply !== 0 && reply !== 1) throw unexpected(reply);
+  if (reply) checkReplicas(attempt, confirmed);
   // What is kept for nobody leaves no trace.
   return reply === 1 || (repeated && keepFor === 0);
 }

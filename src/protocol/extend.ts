@@ -1,6 +1,14 @@
 import type { Attempt, Claim, Part } from "./attempt.ts";
 import { lua } from "./lua.ts";
-import { type Extension, endedByOperator, gone, type Loss, lockKeys, unexpected } from "./protocol.ts";
+import {
+  checkReplicas,
+  type Extension,
+  endedByOperator,
+  gone,
+  type Loss,
+  lockKeys,
+  unexpected,
+} from "./protocol.ts";
 import { isOurs, isState } from "./state.ts";
 import { askAll, ifFull, runScript, tryCommand } from "./support.ts";
 
@@ -95,7 +103,8 @@ async function changeTogether(
   });
   const keys = parts.flatMap(({ claim }) => lockKeys(claim));
   const args = [Number(attempt.resumed), ...changes];
-  const { reply, sinceSent, repeated } = await runScript(attempt, "extend", keys, args);
+  const asking = { confirmed: true };
+  const { reply, confirmed, sinceSent, repeated } = await runScript(attempt, "extend", keys, args, asking);
   const values: unknown[] = Array.isArray(reply) ? reply : [];
   if (values.length !== parts.length) throw unexpected(reply);
   if (values.includes(-1)) return endedByOperator;
@@ -105,6 +114,7 @@ async function changeTogether(
     return { claim, value: value || "" };
   });
   if (after.some(({ value }) => !value)) return gone;
+  checkReplicas(attempt, confirmed);
   return { parts: after, since: sinceSent, repeated: repeated || (compared?.repeated ?? false) };
 }
 
@@ -120,11 +130,12 @@ async function changePlain(
   if (mode) return undefined;
   const next = value.replace(/^s2:[^:]*:\d+/, `s2:${token}:${ttl}`);
   const command = ["SET", claim.redisKey, next, "IFEQ", value, "PX", ttl];
-  const compared = await tryCommand(attempt, "compare", command).catch(ifFull);
+  const compared = await tryCommand(attempt, "compare", command, { confirmed: true }).catch(ifFull);
   if (!compared) return undefined;
   // Any other reply: others may wait, and have made a state of the value; or it is one that a lost request or the
   // client made.
-  const { reply, sinceSent: since, repeated } = compared;
-  const done = reply === "OK" ? { parts: [{ claim, value: next }], since, repeated } : undefined;
-  return { done, repeated };
+  const { reply, confirmed, sinceSent: since, repeated } = compared;
+  if (reply !== "OK") return { done: undefined, repeated };
+  checkReplicas(attempt, confirmed);
+  return { done: { parts: [{ claim, value: next }], since, repeated }, repeated };
 }

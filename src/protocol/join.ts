@@ -183,7 +183,8 @@ export async function join(attempt: Attempt, claims: readonly Claim[]): Promise<
     }
     grants.push(outcome);
   }
-  return { ...(grants[0] as Grant), parts: partsOf() };
+  const lease = Math.min(...grants.map((grant) => grant.lease));
+  return { ...(grants[0] as Grant), lease, parts: partsOf() };
 }
 
 /**
@@ -197,7 +198,7 @@ export function joinQueue(attempt: Attempt, claim: Claim, standing: Standing): P
 
 /** As `joinQueue`, as the first that is asked at all: with the whole time of a request. */
 export function joinQueueFirst(attempt: Attempt, claim: Claim): Promise<Outcome> {
-  return askJoin(attempt, [claim], { ago: 0 }, { taking: true });
+  return askJoin(attempt, [claim], { ago: 0 }, { taking: true, confirmed: true });
 }
 
 interface Standing {
@@ -209,9 +210,10 @@ async function askJoin(
   attempt: Attempt,
   claims: readonly Claim[],
   { ago, ticket: before = 0 }: Partial<Standing> = {},
-  asking: Asking = { taking: true, waiting: ago !== undefined },
+  asking: Asking = { taking: true, waiting: ago !== undefined, confirmed: ago === undefined },
 ): Promise<Outcome> {
-  const { owner = "", ttl, fencing } = attempt.settings;
+  const { owner = "", fencing } = attempt.settings;
+  const ttl = attempt.leaseNow();
   const fences = fencing ? claims.map(({ redisKey }) => `${redisKey}:fence`) : [];
   const flights = claims.filter(takesResult);
   const results = flights.map(({ redisKey }) => resultKey(redisKey));
@@ -220,13 +222,14 @@ async function askJoin(
   const whole = ago === undefined && !claims.some(({ value }) => isState(value));
   const asked = claims.flatMap(({ token, mode, weight }) => [token, mode, weight]);
   const args = [ttl, ago ?? "", whole ? owner : shortOwner(owner), ...asked, ...flights.map(() => before)];
-  const { reply, sinceSent: since } = await runScript(attempt, "join", keys, args, asking);
+  const answer = await runScript(attempt, "join", keys, args, asking);
+  const { reply, sinceSent: since } = answer;
   const [held, ...rest] = Array.isArray(reply) ? reply : [];
   if (held === 1) {
     const [fence, ...values] = rest;
     const parts = claims.map((claim, i): Part => ({ claim, value: values[i] }));
     if (!parts.every(({ claim, value }) => isOurs(value, claim.token))) throw unexpected(reply);
-    return granted(attempt, parts, since, fencing ? fence : undefined);
+    return granted(attempt, parts, answer, { lease: ttl, fence: fencing ? fence : undefined });
   }
   if (held === 2) return { ...busy(claims[0] as Claim), result: rest[0] };
   const [text, left, foreign, which, ticket, place, stay] = rest;

@@ -23,11 +23,12 @@ local function now()
 end
 
 -- Opens what is at a key. A plain value is a state of one holder. Nil when it is another library's.
+-- 'value' is false for what MGET found no text at, and nil for what may be written over.
 -- 'said' is what an operator has set for the key.
 local function open(key, value, said)
   local limit, paused = (said or ''):match('^(%d*):(1?)')
   local state = {key = key, h = '', w = '', ticket = 0, alive = 0, granted = {}, limit = tonumber(limit),
-    paused = paused == '1'}
+    paused = paused == '1', absent = value == false}
   if not value then return state end
   local token, since, owner = value:match('^s2:([^: \n]+):%d+:(%d+):([^\n]*)$')
   if token then
@@ -107,9 +108,10 @@ end
 -- Writes a state. One exclusive holder and nobody else is a plain value. Returns that, or 's2!'.
 -- It lives until the last lease or the last waiter's time is over. A paused one stays, so that a SET NX fails.
 -- A Redis that is full refuses SET, but not after a write that takes no memory: who is there already goes on.
+-- MGET takes another library's list or hash for nothing. It is not written over.
 local function write(state)
   local key, h, w = state.key, state.h, state.w
-  if h .. w == '' and not state.paused then return call('DEL', key) end
+  if h .. w == '' and not state.paused then return state.absent or call('DEL', key) end
   local ends = w == '' and 0 or state.alive
   for leaseEnd in h:gmatch('\nh %S+ %S+ %d+ (%d+)') do
     ends = math.max(ends, leaseEnd)
@@ -122,7 +124,10 @@ local function write(state)
     value = 's2:' .. token .. ':' .. life .. ':' .. since .. ':' .. owner
     written = value
   end
-  if redis.pcall('SET', key, written, 'PX', life).err then
+  if state.absent then
+    if not call('SET', key, written, 'PX', life, 'NX') then error('WRONGTYPE Another library has the key') end
+    state.absent = false
+  elseif redis.pcall('SET', key, written, 'PX', life).err then
     call('PEXPIRE', key, life)
     call('SET', key, written, 'PX', life)
   end

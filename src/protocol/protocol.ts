@@ -1,3 +1,5 @@
+import { LockUnavailableError } from "../errors.ts";
+import type { Answer } from "../redis/connection.ts";
 import type { Since } from "../runtime.ts";
 import type { Attempt, Claim, Part } from "./attempt.ts";
 
@@ -13,6 +15,8 @@ export interface Grant {
   unsettled?: number;
   /** Whether a message handed it over, and not a request found it so. */
   handedOver: boolean;
+  /** How many replicas confirmed it. Undefined if they were not asked. */
+  confirmed?: number | undefined;
   fence: number | undefined;
 }
 
@@ -66,9 +70,31 @@ export const gone = "another has it, or it was deleted";
 export const endedByOperator = "an operator ended it";
 export type Loss = typeof gone | typeof endedByOperator;
 
-/** Ours by a request that was answered. */
-export function granted(attempt: Attempt, parts: readonly Part[], since: Since, fence?: number): Grant {
-  return { held: true, parts, lease: attempt.settings.ttl, since, handedOver: false, fence };
+/**
+ * Ours by a request that was answered.
+ * @param lease in ms, as it was asked for
+ */
+export function granted(
+  attempt: Attempt,
+  parts: readonly Part[],
+  answer: Confirmed,
+  { lease, fence }: { lease: number; fence?: number | undefined },
+): Grant {
+  const { sinceSent: since, confirmed } = answer;
+  checkReplicas(attempt, confirmed);
+  return { held: true, parts, lease, since, handedOver: false, confirmed, fence };
+}
+
+type Confirmed = Pick<Answer, "sinceSent" | "confirmed">;
+
+/**
+ * What was asked for was done; it counts only with enough replicas.
+ * @param confirmed how many confirmed it. None is missing if they were not asked
+ * @throws LockUnavailableError if there are too few
+ */
+export function checkReplicas({ key, settings: { replicas } }: Attempt, confirmed = replicas): void {
+  if (confirmed < replicas)
+    throw new LockUnavailableError(key, undefined, `${confirmed} of ${replicas} replicas confirmed the lock`);
 }
 
 /** @param retryAfter in ms, how long the holder's lease may last, if that is known */

@@ -22,7 +22,7 @@ export interface Plain {
 /** A holder or a waiter. */
 export interface Entry {
   token: string;
-  /** `x` for exclusive, `s` for shared; the limit for a permit. */
+  /** `x` for exclusive, `s` for shared, `f` for who waits for a result; the limit for a permit. */
   mode: string;
   /** How many of the permits. 1 for the other modes. */
   weight: number;
@@ -33,6 +33,12 @@ export interface Entry {
   /** The number of a stay in the queue. 0 for a holder. */
   ticket: number;
   owner: string;
+}
+
+/** What the API calls a mode. Who waits for a result holds an exclusive lock in the end. */
+export function kindOf(mode: string): "exclusive" | "shared" | "permit" {
+  if (mode === "x" || mode === "f") return "exclusive";
+  return mode === "s" ? "shared" : "permit";
 }
 
 export interface State {

@@ -3,8 +3,10 @@ import type { Answer } from "../redis/connection.ts";
 import type { Attempt } from "./attempt.ts";
 import { type Operation, protocolScript } from "./script.ts";
 
-/** What a server says of a command, or of a script's first line, that it does not know. */
-const unknown = /unknown command|syntax error|command is not available|shebang|near '#'/i;
+/**
+ * What a server says of a command, or of a script's first line, that it does not know. Of a WAIT behind it that says nothing.
+ */
+const unknown = /(unknown command|command is not available)(?!\W*wait)|syntax error|shebang|near '#'/i;
 
 /** What a cluster says of keys that lie on several nodes. */
 const crossSlot = /^CROSSSLOT/;
@@ -15,16 +17,20 @@ export interface Asking {
   taking?: boolean;
   /** In half the time, repetitions included: so that a wait ends when it should. */
   waiting?: boolean;
+  /** What it writes counts only once so many replicas confirmed it as are wanted. */
+  confirmed?: boolean;
 }
 
 /** Who asks. */
 export type Asker = Pick<Attempt, "connection" | "settings" | "abandoned">;
 
 /** Asks Redis something about the attempt's lock. */
-export function ask(asker: Asker, command: Command, { taking, waiting }: Asking = {}): Promise<Answer> {
+export function ask(asker: Asker, command: Command, asking: Asking = {}): Promise<Answer> {
+  const { taking, waiting, confirmed } = asking;
   const { connection, settings, abandoned } = asker;
   const limit = settings.requestTimeout / (waiting ? 2 : 1);
-  return connection.ask(command, limit, taking ? { signal: settings.signal, abandoned } : {});
+  const replicas = confirmed ? settings.replicas : undefined;
+  return connection.ask(command, limit, { replicas, ...(taking && { signal: settings.signal, abandoned }) });
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { Since } from "../runtime.ts";
+import type { Answer } from "../redis/connection.ts";
 import type { Attempt, Claim } from "./attempt.ts";
 import { join, joinQueueFirst } from "./join.ts";
 import { busy, granted, type Outcome, takesResult, unexpected } from "./protocol.ts";
@@ -18,30 +18,35 @@ export async function tryLock(attempt: Attempt): Promise<Outcome> {
   const { redisKey, value } = claim;
   if (takesResult(claim) && settings.wait) return joinQueueFirst(attempt, claim);
   if (fencing || others.length > 0 || isState(value)) return join(attempt, claims);
-  const taking = { taking: true };
+  const taking = { taking: true, confirmed: true };
   if (connection.exact) {
     const told = await tryCommand(attempt, "get", ["SET", redisKey, value, "NX", "GET", "PX", ttl], taking);
-    if (told) return readThere(attempt, claim, told.reply, told.sinceSent);
+    if (told) return readThere(attempt, claim, told);
   }
-  const { reply, sinceSent } = await ask(attempt, ["SET", redisKey, value, "NX", "PX", ttl], taking);
+  const answer = await ask(attempt, ["SET", redisKey, value, "NX", "PX", ttl], taking);
   // "OK" is the one reply that nothing but success makes. A nil may be of a client, or of our own earlier request.
-  if (reply === "OK") return granted(attempt, [{ claim, value }], sinceSent);
+  if (answer.reply === "OK") return granted(attempt, [{ claim, value }], answer, { lease: ttl });
   // Who is ready to wait settles the nil by standing in the queue.
   return settings.wait ? busy(claim) : join(attempt, claims);
 }
 
 /** What the value that was at the lock says. */
-async function readThere(attempt: Attempt, claim: Claim, there: unknown, sinceSent: Since): Promise<Outcome> {
+async function readThere(attempt: Attempt, claim: Claim, answer: Answer): Promise<Outcome> {
   const { age, settings } = attempt;
   const { token, value } = claim;
+  const { ttl: lease } = settings;
+  const { reply: there } = answer;
   // Just taken: what is found later was taken after this request was sent.
-  if (there === null) return granted(attempt, [{ claim, value }], sinceSent);
+  if (there === null) return granted(attempt, [{ claim, value }], answer, { lease });
   if (typeof there !== "string") throw unexpected(there);
-  // An earlier request of ours, whose reply was lost, had taken it. Since then others may have waited.
-  if (isHeldBy(there, token))
-    return granted(attempt, [{ claim, value: isState(there) ? stateMark : there }], age);
+  // An earlier request of ours, whose reply was lost, had taken it. Since then others may have waited. This one wrote
+  // nothing that replicas could confirm.
+  if (isHeldBy(there, token)) {
+    const parts = [{ claim, value: isState(there) ? stateMark : there }];
+    return granted(attempt, parts, { sinceSent: age, confirmed: undefined }, { lease });
+  }
   if (isState(there) && !settings.wait) return join(attempt, [claim]);
   // What another holder's plain value says of it; that of another library says nothing.
-  const { owner, lease } = decodePlain(there) ?? {};
-  return busy(claim, owner, lease);
+  const plain = decodePlain(there);
+  return busy(claim, plain?.owner, plain?.lease);
 }

@@ -4,10 +4,10 @@ export type Command = readonly (string | number)[];
 /** How a command reaches Redis. All the core knows of a client. */
 export interface RedisClient {
   /**
-   * Sends one command once and resolves to the reply. Rejects with a `RefusedError` when the server refused the
-   * command; any other rejection leaves open whether it was executed.
+   * Sends commands once, one after another, and resolves to their replies. Rejects with a `RefusedError` when the server
+   * refused one of them; any other rejection leaves open whether they were executed.
    */
-  send(command: Command, signal: AbortSignal): Promise<unknown>;
+  send(commands: readonly Command[], signal: AbortSignal): Promise<unknown[]>;
   /**
    * Hands on what is published on a channel, after an empty text once the server has confirmed the subscription,
    * until the signal aborts. Settles when the stream has ended, if it learns of that.

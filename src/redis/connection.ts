@@ -4,6 +4,8 @@ import { type Command, type RedisClient, RefusedError } from "./client.ts";
 /** A reply, and what has to be known about the requests that brought it. */
 export interface Answer {
   reply: unknown;
+  /** How many replicas confirmed what was written. Undefined if they were not asked. */
+  confirmed: number | undefined;
   /** Since the request that was answered was sent. */
   sinceSent: Since;
   /** Whether the same command may have been executed before, by a request whose reply was lost. */
@@ -19,6 +21,8 @@ interface RequestOptions {
   signal?: AbortSignal | undefined;
   /** Collects requests that were given up. Without it, they are ended at once. */
   abandoned?: AbandonedRequest[];
+  /** How many replicas are to confirm what is written. They have half the time of a request. */
+  replicas?: number | undefined;
 }
 
 /** A client with time limits and repetitions, and what is known of its server. */
@@ -42,7 +46,8 @@ export interface Connection {
 export function connect(client: RedisClient, runtime: Runtime): Connection {
   const { send, listen, exact, resendsAfter } = client;
 
-  async function ask(command: Command, requestTimeout: number, { signal, abandoned }: RequestOptions = {}) {
+  async function ask(command: Command, requestTimeout: number, options: RequestOptions = {}) {
+    const { signal, abandoned, replicas } = options;
     const maxTries = 5;
     const sinceFirst = runtime.sinceNow();
     const left = () => 2 * requestTimeout - sinceFirst();
@@ -52,10 +57,12 @@ export function connect(client: RedisClient, runtime: Runtime): Connection {
       const limit = Math.min(requestTimeout, left());
       const late = new Error(`no reply within ${Math.round(limit)} ms`);
       const request = new AbortController();
-      const sending = send(command, request.signal);
+      const commands = replicas ? [command, ["WAIT", replicas, Math.ceil(limit / 2)]] : [command];
+      const sending = send(commands, request.signal);
       try {
-        const reply = await within(runtime, sending, limit, late, signal);
-        return { reply, sinceSent, repeated: tries > 1 || sinceSent() >= resendsAfter };
+        const [reply, count] = (await within(runtime, sending, limit, late, signal)) as unknown[];
+        const confirmed = replicas && (Number(count) || 0);
+        return { reply, confirmed, sinceSent, repeated: tries > 1 || sinceSent() >= resendsAfter };
       } catch (error) {
         const { aborted } = signal ?? {};
         // An abandoned request is ended, unless they are collected: then it gets `requestTimeout` more. One that

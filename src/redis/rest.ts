@@ -27,20 +27,26 @@ export function restClient(url: unknown, token: unknown): RedisClient {
     exact: true,
     // Deno sends a POST again by itself when a kept-alive connection ends without a reply.
     resendsAfter: "Deno" in globalThis ? 0 : forever,
-    async send(command, signal) {
+    async send(commands, signal) {
       // As texts: a server in Go reads 1000000 as 1e+06, which Redis refuses.
-      const body = JSON.stringify(command.map(String));
-      const response = await request("", { method: "POST", headers, body, signal });
+      const texts = commands.map((command) => command.map(String));
+      const several = texts.length > 1;
+      const body = JSON.stringify(several ? texts : texts[0]);
+      const response = await request(several ? "/pipeline" : "", { method: "POST", headers, body, signal });
       const { status } = response;
       const answer = await response.json().catch(() => {});
+      // A pipeline has an answer for each command.
+      const answers = [answer].flat();
+      const error = answers.find((each) => each?.error)?.error;
       // A gateway may quote what it was sent.
-      const said = typeof answer?.error === "string" ? answer.error.replaceAll(secret, "[token]") : "";
+      const said = typeof error === "string" ? error.replaceAll(secret, "[token]") : "";
       if (status === 401 || status === 403) throw new RefusedError(said || `HTTP ${status}`);
       if (response.type === "opaqueredirect" || (status >= 300 && status < 400))
         throw new RefusedError(`HTTP ${status}: a redirect, which is not followed`);
-      if (response.ok && answer?.result !== undefined) return answer.result;
-      // Errors of Redis come with 400. A gateway's may hold JSON too, but nothing that Redis said.
-      if (status === 400 && /^[A-Z]+ /.test(said)) throw errorOf(said);
+      const results = answers.map((each) => each?.result);
+      if (response.ok && !results.includes(undefined)) return results;
+      // Errors of Redis come with 400, or in a pipeline. A gateway's may hold JSON too, but nothing that Redis said.
+      if ((status === 400 || (several && response.ok)) && /^[A-Z]+ /.test(said)) throw errorOf(said);
       throw new Error(`HTTP ${status}, no reply of Redis`);
     },
     async listen(channel, hear, signal) {

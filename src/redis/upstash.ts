@@ -1,6 +1,6 @@
 import { LockOptionError, show } from "../errors.ts";
 import { forever, whenAborted } from "../runtime.ts";
-import { type Command, errorOf, type RedisClient, RefusedError } from "./client.ts";
+import { errorOf, type RedisClient, RefusedError } from "./client.ts";
 
 /** The slice of a `Redis` of `@upstash/redis` (1.34.9 or later, any platform's build) that is used. */
 export interface UpstashRedis {
@@ -50,15 +50,17 @@ export function upstashClient(redis: unknown): RedisClient {
   return {
     exact: false,
     resendsAfter: firstPause(client?.retry),
-    async send(command: Command) {
+    async send(commands) {
       try {
+        const replies: unknown[] = [];
         // As texts: a server in Go reads 1000000 as 1e+06, which Redis refuses.
-        const reply = await instance.exec(command.map(String) as [string, ...string[]]);
+        for (const command of commands)
+          replies.push(await instance.exec(command.map(String) as [string, ...string[]]));
         const signal = client?.options?.signal;
         // Then the reply may be the signal's reason, whatever that is.
         if (typeof signal === "object" && signal?.aborted) throw new Error("its signal has aborted");
         status = undefined;
-        return reply;
+        return replies;
       } catch (error) {
         const { name = "", message = "" } = Object(error) as Error;
         // The message quotes the whole command, tokens included; only what Redis itself said may pass.

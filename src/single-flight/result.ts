@@ -1,5 +1,5 @@
 // A result as a text: `<fingerprint>:<JSON in printable ASCII, or nothing for undefined>`.
-import { LockOptionError, printable } from "../errors.ts";
+import { LockOptionError, printable, show } from "../errors.ts";
 
 /** @throws LockOptionError for a value that others would not get back as it is */
 export function encodeResult(value: unknown, fingerprint: string): string {
@@ -19,10 +19,11 @@ export function decodeResult(text: string): { value: unknown; fingerprint: strin
 /** Refuses what JSON cannot say. A property that is undefined is as good as none. */
 function refuseOthers(option: string, value: unknown, where: string, above: readonly unknown[]): void {
   if (value === null || ["string", "boolean"].includes(typeof value) || Number.isFinite(value)) return;
-  if (value === undefined && above.every((each) => !Array.isArray(each))) return;
+  if (value === undefined && !Array.isArray(above.at(-1))) return;
   const isList = Array.isArray(value);
   const proto = Object(value) === value && Object.getPrototypeOf(value);
-  const isPlain = proto === null || proto === Object.prototype;
+  // Another realm's too: Jest runs tests in one of their own, and `fetch` in another.
+  const isPlain = proto === null || (proto && Object.getPrototypeOf(proto) === null);
   if (
     !(isList || isPlain) ||
     above.includes(value) ||
@@ -39,7 +40,7 @@ function refuseOthers(option: string, value: unknown, where: string, above: read
 }
 
 function nameOf(value: unknown): string {
-  if (Object(value) !== value) return typeof value === "bigint" ? "a bigint" : String(value);
+  if (Object(value) !== value) return typeof value === "bigint" ? "a bigint" : show(value);
   return `a ${(value as object).constructor?.name ?? typeof value}`;
 }
 

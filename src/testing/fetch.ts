@@ -26,9 +26,7 @@ async function answers(memory: Memory, path: string[], body: string): Promise<[b
   const sent: unknown = body ? JSON.parse(body) : path;
   const single = path[0] !== "pipeline" && path[0] !== "multi-exec";
   const commands = (single ? [sent] : sent) as [string, ...string[]][];
-  const replies: unknown[] = [];
-  for (const command of commands) replies.push(await memory.send(command, new AbortController().signal));
-  return [single, replies];
+  return [single, await memory.send(commands, new AbortController().signal)];
 }
 
 /** What `@upstash/redis` asks for: every text but a plain OK in base64. */

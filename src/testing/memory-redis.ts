@@ -67,6 +67,9 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
         return data.keys();
       case "SCAN":
         return ["0", data.keys().filter((each) => each.startsWith(startOf(option ?? "")))];
+      // There is no replica that could miss anything: as many as are asked for have it.
+      case "WAIT":
+        return Number(key);
       case "FLUSHALL":
         return data.clear();
       case "EVAL": {
@@ -255,8 +258,8 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     const now = world.now();
     const said = data.get(operator) ?? "";
     let opened = open(key);
-    if (!opened) {
-      if (how !== "now" || !named.includes(`=${data.get(key)}`)) return 0;
+    if (!opened || named.includes("=")) {
+      if (how !== "now" || !named.includes(`=${data.get(key) ?? ""}`)) return 0;
       const behind = open(beside);
       opened = behind ?? empty;
       if (behind) data.delete(beside);
@@ -281,7 +284,8 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
   }
 
   function steer([key = "", operator = ""]: string[], [limit = "", pause = ""]: string[]): number {
-    const [, limitBefore, pauseBefore, marks] = /^(\d*):(1?):(.*)$/.exec(data.get(operator) ?? "::") ?? [];
+    const before = /^(\d*):(1?):(.*)$/.exec(data.get(operator) ?? "") ?? [];
+    const [, limitBefore = "", pauseBefore = "", marks = ""] = before;
     const set = [limit === "-" ? limitBefore : limit, pause === "-" ? pauseBefore : pause];
     const said = [...set, marks].join(":");
     if (set.join("")) data.set(operator, said, Number.POSITIVE_INFINITY);

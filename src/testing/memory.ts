@@ -44,16 +44,20 @@ export function createMemory(): Memory {
     byAnother.add(key);
   }
 
+  function execute(command: Command): unknown {
+    if (failure === "unavailable") throw new RefusedError("the memory was told to be unavailable");
+    const wanted = keysWanted(command);
+    if (failure === "busy") wanted.forEach(takeByAnother);
+    const reply = redis.command(...(command.map(String) as [string, ...string[]]));
+    if (failure === "lost") for (const key of wanted) redis.command("DEL", key);
+    return reply;
+  }
+
   return {
     exact: true,
     resendsAfter: forever,
-    async send(command) {
-      if (failure === "unavailable") throw new RefusedError("the memory was told to be unavailable");
-      const wanted = keysWanted(command);
-      if (failure === "busy") wanted.forEach(takeByAnother);
-      const reply = redis.command(...(command.map(String) as [string, ...string[]]));
-      if (failure === "lost") for (const key of wanted) redis.command("DEL", key);
-      return reply;
+    async send(commands) {
+      return commands.map(execute);
     },
     async listen(channel, hear, signal) {
       const hearing = listeners.get(channel) ?? new Set();

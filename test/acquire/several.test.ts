@@ -12,10 +12,12 @@ function lockerOn(redis: ReturnType<typeof createMemoryRedis>, before: (command:
   const client = {
     exact: true,
     resendsAfter: forever,
-    async send(command: Command) {
-      before(command);
-      const [name, ...args] = command.map(String) as [string, ...string[]];
-      return redis.command(name, ...args);
+    async send(commands: readonly Command[]) {
+      return commands.map((command) => {
+        before(command);
+        const [name, ...args] = command.map(String) as [string, ...string[]];
+        return redis.command(name, ...args);
+      });
     },
     listen: (_channel: string, _hear: unknown, signal: AbortSignal) =>
       new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve())),

@@ -1,7 +1,7 @@
 import type { DynamoDBRecord, KinesisStreamRecord, SQSRecord } from "aws-lambda";
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type LambdaRecord, type LockRecordsOptions, lockRecords } from "../../src/adapters/lambda.ts";
-import { type Lock, LockBusyError, LockLostError, LockOptionError } from "../../src/index.ts";
+import { type Lock, LockBusyError, LockLostError, LockOptionError, type Targets } from "../../src/index.ts";
 import { engines, freshKey, lockerAt } from "../helpers/backends.ts";
 import { lambda } from "../helpers/lambda.ts";
 import { until } from "../helpers/waiter.ts";
@@ -187,6 +187,20 @@ describe("order", () => {
     );
     expect(failures).toEqual([]);
     expect(peak).toBe(most);
+  });
+
+  test.each<[string, ((key: string) => Targets)[]]>([
+    ["a reader and a writer", [(key) => ({ key, mode: "shared" }), (key) => key]],
+    ["permits and a writer", [(key) => ({ key, limit: 3 }), (key) => key, (key) => ({ key, limit: 3 })]],
+    ["permits of several limits", [(key) => ({ key, limit: 2 }), (key) => ({ key, limit: 5, weight: 5 })]],
+    ["permits of several weights", [1, 3, 2].map((weight) => (key) => ({ key, limit: 3, weight }))],
+  ])("none of one key finds another of the batch in its way: %s", async (_, targets) => {
+    const key = freshKey();
+    const batch = targets.map((_, i) => record(`${i}`, key));
+    const failures = await run(batch, () => backend.raw.ping(), {
+      key: ({ messageId }) => targets[Number(messageId)]?.(key) as Targets,
+    });
+    expect(failures).toEqual([]);
   });
 
   test("records that wait for another of their key leave their places to the rest", async () => {

@@ -247,6 +247,17 @@ describe.each([...backends, memoryEngine()])("through $client on $engine", ({ mi
       });
     });
 
+    test("what stands in place of an operator's word is written over", async () => {
+      const key = freshKey();
+      for (const rubbish of ["", "rubbish"]) {
+        await backend.raw.set(`lock:{${key}}:operator`, rubbish, "PX", 60_000);
+        await setLimit(locker, key, 2);
+        expect(await inspect(locker, key)).toMatchObject({ limit: 2, paused: false });
+        await setLimit(locker, key, undefined);
+        expect(await left(key)).toEqual([]);
+      }
+    });
+
     describe("pause", () => {
       test("lets nobody in, by whichever door, until unpause", async () => {
         const key = freshKey();
@@ -318,10 +329,13 @@ test("wrong options of list are refused", async () => {
     await expect(list(memoryLocker(), options as object)).rejects.toBeInstanceOf(LockOptionError);
 });
 
-test("a Redis that cannot be asked is unavailable", async () => {
+test("a Redis that cannot be asked is unavailable, and why is said as it came", async () => {
   const locker = createLocker({ url: "http://127.0.0.1:1", token: "t", requestTimeout: 100 });
-  for (const ask of [inspect, release, pause])
-    await expect(ask(locker, "order")).rejects.toBeInstanceOf(LockUnavailableError);
+  for (const ask of [inspect, release, pause, unpause]) {
+    const error = await ask(locker, "order").catch((error) => error);
+    expect(error).toBeInstanceOf(LockUnavailableError);
+    expect(error.cause.message).toMatch(/^[a-z ]+$/);
+  }
   await expect(list(locker)).rejects.toBeInstanceOf(LockUnavailableError);
 });
 

@@ -1,7 +1,9 @@
 import { Lock as UpstashLock } from "@upstash/lock";
 import { Redis } from "@upstash/redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { inspect, pause, release, setLimit, unpause } from "../../src/admin/index.ts";
 import { createLocker, type Locker } from "../../src/index.ts";
+import { singleFlight } from "../../src/single-flight/index.ts";
 import { type Backend, backends, freshKey } from "../helpers/backends.ts";
 
 describe.each(backends)("beside @upstash/lock, through $client on $engine", ({ missing, start, connect }) => {
@@ -47,6 +49,42 @@ describe.each(backends)("beside @upstash/lock, through $client on $engine", ({ m
         expect(await locker.tryAcquire(key)).toBe(null);
         expect(await locker.tryAcquire(key, { fencing: true })).toBe(null);
         expect(await backend.raw.get(`lock:{${key}}`)).toBe(value);
+      }
+    });
+
+    test("another library's list or hash is left as it is, whatever is asked for", async () => {
+      for (const kind of ["list", "hash"]) {
+        const key = freshKey();
+        const at = `lock:{${key}}`;
+        await (kind === "list" ? backend.raw.rpush(at, "x") : backend.raw.hset(at, "x", "y"));
+        const ways: (() => Promise<unknown>)[] = [
+          () => locker.acquire(key),
+          () => locker.acquire(key, { wait: 60 }),
+          () => locker.acquire(key, { fencing: true }),
+          () => locker.acquire({ key, limit: 2 }),
+          () => locker.acquire({ key, mode: "shared" }, { wait: 60 }),
+          () => locker.acquire([`${key}-beside`, key]),
+          () => singleFlight(locker, key, { keepFor: 0, wait: 0 }, () => {}),
+          () => pause(locker, key),
+        ];
+        for (const ask of ways)
+          await expect(ask()).rejects.toMatchObject({
+            code: expect.stringMatching(/^LOCK_(UNAVAILABLE|BUSY)$/),
+          });
+        await unpause(locker, key);
+        await setLimit(locker, key, 5);
+        await setLimit(locker, key, undefined);
+        expect(await backend.raw.type(at)).toBe(kind);
+        const left = await backend.raw.keys(`lock:{${key}*`);
+        expect(left.filter((each) => !each.includes(":gone:"))).toEqual([at]);
+        expect(await inspect(locker, key)).toMatchObject({
+          state: "foreign",
+          holders: [{ mode: "exclusive" }],
+        });
+        expect(await release(locker, key)).toMatchObject({ released: false });
+        expect(await backend.raw.type(at)).toBe(kind);
+        expect(await release(locker, key, { now: true })).toMatchObject({ released: true });
+        await (await locker.acquire(key)).release();
       }
     });
 

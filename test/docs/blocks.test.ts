@@ -3,6 +3,9 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import manifest from "../../package.json" with { type: "json" };
+import newcomer from "../newcomer/package.json" with { type: "json" };
+import { tasks } from "../newcomer/tasks.ts";
 import { pages } from "./pages.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -16,9 +19,22 @@ const apart = {
 };
 const missing = Object.entries(apart).filter(([, types]) => !existsSync(join(root, types)));
 
+/** What shows that a block is of a framework that only a newcomer's task has installed. */
+const frameworks = [
+  "Deno.",
+  ...Object.keys(newcomer.dependencies)
+    .filter((name) => !(name in manifest.devDependencies || name in apart))
+    .map((name) => name.replace(/^@types\//, ""))
+    .map((name) => `from "${name}"`),
+];
+const ofFramework = ({ code }: Block) => frameworks.some((mark) => code.includes(mark));
+
 interface Block {
   /** For example `docs/hono.md, line 4`. */
   place: string;
+  page: string;
+  /** Of the file that the block says it is. */
+  name: string;
   /** Of its file in the folder. */
   path: string;
   code: string;
@@ -32,7 +48,7 @@ const blocks = pages.flatMap(({ file, text }) => {
     const [, name = `line-${line}.ts`] = /^\/\/ (\S+\.ts)\n/.exec(code) ?? [];
     const path = join(file.replace(/\W/g, "-"), named.has(name) ? `line-${line}/${name}` : name);
     named.add(name);
-    return { place: `${file}, line ${line}`, path, code };
+    return { place: `${file}, line ${line}`, page: file, name, path, code };
   });
 });
 
@@ -40,9 +56,18 @@ test("there are blocks of code in README and docs", () => {
   expect(blocks.length).toBeGreaterThan(30);
 });
 
-test("every block of code in README and docs compiles", (context) => {
+test("every block of a framework that is not installed here is compiled by a newcomer's task", () => {
+  const left = blocks
+    .filter(ofFramework)
+    .filter(
+      ({ page, name }) => !tasks.some((task) => page === `docs/${task.page}` && task.files.includes(name)),
+    );
+  expect(left.map(({ place }) => place)).toEqual([]);
+});
+
+test("every other block of code in README and docs compiles", (context) => {
   const needs = ({ code }: Block) => missing.find(([name]) => code.includes(`from "${name}"`))?.[0];
-  const left = blocks.filter((block) => !needs(block));
+  const left = blocks.filter((block) => !needs(block) && !ofFramework(block));
   rmSync(folder, { recursive: true, force: true });
   for (const { path, code } of left) {
     const file = join(folder, path);

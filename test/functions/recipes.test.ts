@@ -99,5 +99,5 @@ describe("a transfer between two accounts", () => {
 
 test.each(["ask", "mail", "catalogue", "transfer"])("the page of recipes shows %s.ts as it is", (name) => {
   const read = (file: string) => readFileSync(new URL(`../../${file}`, import.meta.url), "utf8");
-  expect(read("docs/recipes.md")).toContain(`\`\`\`ts\n${read(`functions/${name}.ts`)}\`\`\``);
+  expect(read("docs/recipes.md")).toContain(`\`\`\`ts\n// ${name}.ts\n${read(`functions/${name}.ts`)}\`\`\``);
 });

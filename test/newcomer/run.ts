@@ -2,6 +2,7 @@
 //   node test/newcomer/run.ts [part of a task's name]
 import { spawnSync } from "node:child_process";
 import {
+  chmodSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
@@ -13,6 +14,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import manifest from "../../package.json" with { type: "json" };
 import { type Task, tasks } from "./tasks.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -55,10 +57,17 @@ function unpack(): string {
 function attempt({ name, page, files, added = {}, commands }: Task, unpacked: string): string | undefined {
   const folder = join(base, name.replaceAll(/\W+/g, "-"));
   const modules = join(folder, "node_modules");
-  mkdirSync(modules, { recursive: true });
-  for (const each of readdirSync(installed)) symlinkSync(join(installed, each), join(modules, each));
+  mkdirSync(join(modules, ".bin"), { recursive: true });
+  for (const each of readdirSync(installed).filter((name) => name !== ".bin"))
+    symlinkSync(join(installed, each), join(modules, each));
+  for (const each of readdirSync(join(installed, ".bin")))
+    symlinkSync(join(installed, ".bin", each), join(modules, ".bin", each));
   // A copy: what a link leads to has the neighbours of the place it leads to.
   cpSync(unpacked, join(modules, "serverless-lock"), { recursive: true });
+  for (const [program, file] of Object.entries(manifest.bin)) {
+    symlinkSync(join(modules, "serverless-lock", file), join(modules, ".bin", program));
+    chmodSync(join(modules, "serverless-lock", file), 0o755);
+  }
   const code = codeOf(page);
   try {
     for (const file of files) {
@@ -91,7 +100,12 @@ function run(cwd: string, [command = "", ...args]: readonly string[]): void {
   const { PATH, HOME } = process.env;
   // No variable of Upstash's is there.
   const env = {
-    ...{ PATH: `${join(cwd, "node_modules/.bin")}:${PATH}`, HOME, NODE_ENV: "" },
+    // This Node, also where the machine has another.
+    ...{
+      PATH: [join(cwd, "node_modules/.bin"), dirname(process.execPath), PATH].join(":"),
+      HOME,
+      NODE_ENV: "",
+    },
     ...{ NEXT_TELEMETRY_DISABLED: "1", WRANGLER_SEND_METRICS: "false", CI: "1" },
   };
   const { status, stdout, stderr } = spawnSync(command, args, { cwd, env, encoding: "utf8" });

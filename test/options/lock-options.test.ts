@@ -27,6 +27,12 @@ describe("a wrong option is refused before any request, naming it, what came and
     ["holdFor", "2 weeks", /got "2 weeks",/, /31d/],
     ["renew", "yes", /got "yes",/, /true or false/],
     ["fencing", 1, /got 1,/, /true or false/],
+    ...[-1, 0.5, 101, "1", null, true].map((value): (typeof wrong)[number] => [
+      "replicas",
+      value,
+      new RegExp(`got ${JSON.stringify(value)},`),
+      /whole number from 0 to 100/,
+    ]),
     ["owner", "x".repeat(201), /got "xxx/, /200 characters/],
     ["owner", "two\nlines", /two\\nlines/, /no control characters/],
     ["signal", {}, /got .* object,/, /AbortSignal/],
@@ -35,9 +41,16 @@ describe("a wrong option is refused before any request, naming it, what came and
     ["prefix", 5, /got 5,/, /a text/],
     ["requestTimeout", 0, /got 0,/, /10ms to 60s/],
     ["onEvent", "log", /got "log",/, /a function/],
+    ["deadline", null, /got null,/, /a function/],
+    ["deadline", "5s", /got "5s",/, /ms/],
+    ["deadline", "", /got "",/, /ms/],
+    ["deadline", 5n, /got 5,/, /ms/],
+    ["deadline", Symbol("ms"), /got Symbol\(ms\),/, /ms/],
+    ["deadline", Object.create(null), /got some object,/, /ms/],
+    ["ttl", Symbol("a\nb"), /got Symbol\(a.b\),/, /10ms to 24h/],
     ["tll", 5, /unknown option/, /one of ttl, wait/],
   ];
-  test.each(wrong)("%s: %j", async (option, value, given, fits) => {
+  test.each(wrong)("%s: %o", async (option, value, given, fits) => {
     const options = { [option]: value };
     const errors = [
       await fail(() => createLocker({ ...at, ...options } as LockerOptions)),

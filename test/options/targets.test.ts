@@ -20,6 +20,7 @@ describe("a wrong target is refused before any request, naming the option, what 
       /"a" twice/,
       /each key once/,
     ],
+    ["key", new Array(2), /got undefined/, /1 to 1024/],
     ["key", ["a", ["b"]], /got undefined/, /1 to 1024/],
     ["key", { limit: 2 }, /got undefined/, /1 to 1024/],
     ["key", { key: 7 }, /got 7/, /1 to 1024/],
@@ -96,6 +97,15 @@ describe("a handle of targets", () => {
       expect(inspect(lock, { depth: 9 })).not.toContain(token);
       expect(inspect(handle, { depth: 9 })).not.toContain(token);
     }
+  });
+
+  test("may come from a store that writes null for what is not there", async () => {
+    const locker = memoryLocker();
+    const lock = await locker.acquire(["a", { key: "b", limit: 3, weight: 2 }, { key: "c", mode: "shared" }]);
+    const handle = JSON.parse(JSON.stringify(lock));
+    const absent = { mode: null, limit: null, weight: null };
+    const targets = handle.targets.map((target: object) => ({ ...absent, ...target }));
+    expect(await locker.resume({ ...handle, targets }).extend()).toBe(true);
   });
 
   test.each([

@@ -210,3 +210,57 @@ test.each([
   await expect(locker.acquire("k")).rejects.toMatchObject({ code: "LOCK_UNAVAILABLE" });
   expect(seen.filter(({ body }) => body.includes('"NX"')).length).toBeGreaterThan(1);
 });
+
+describe("a lock and the replicas in one request", () => {
+  const ok = '{"result":null}';
+  const wait = '{"result":1}';
+
+  test("is a pipeline of two commands, and the lock is held if both answers say so", async () => {
+    const { url, seen } = await answering(200, json, `[${ok},${wait}]`);
+    const lock = await createLocker({ url, token: "rest-secret", replicas: 1, requestTimeout: 301 }).acquire(
+      "k",
+    );
+    expect(lock.held).toBe(true);
+    expect(seen).toMatchObject([{ method: "POST", path: "/pipeline", authorization: "Bearer rest-secret" }]);
+    const take = ["SET", "lock:{k}", expect.any(String), "NX", "GET", "PX", "10000"];
+    expect(JSON.parse(seen[0]?.body ?? "")).toEqual([take, ["WAIT", "1", "151"]]);
+  });
+
+  const unavailable: [string, string, string | RegExp][] = [
+    ["no array", '{"result":null}', "0 of 1 replicas confirmed the lock"],
+    ["an answer too few", `[${ok}]`, "0 of 1 replicas confirmed the lock"],
+    ["no number of replicas", `[${ok},{"result":"many"}]`, "0 of 1 replicas confirmed the lock"],
+    ["too few replicas", `[${ok},{"result":0}]`, "0 of 1 replicas confirmed the lock"],
+    ["nothing", "[]", /Redis could not be asked/],
+    ["no reply to the lock", `[{},${wait}]`, /Redis could not be asked/],
+    [
+      "a refused WAIT",
+      `[${ok},{"error":"NOPERM no permissions to run the 'wait' command"}]`,
+      /could not be asked/,
+    ],
+    [
+      "a refused lock",
+      `[{"error":"NOPERM no permissions to run the 'set' command"},${wait}]`,
+      /could not be asked/,
+    ],
+  ];
+  test.each(unavailable)("is unavailable for %s: %s", async (_, body, message) => {
+    const { url } = await answering(200, json, body);
+    const locker = createLocker({ url, token: "rest-secret", replicas: 1, requestTimeout: 100 });
+    const error = await locker.acquire("k").catch((error) => error);
+    expect(error).toBeInstanceOf(LockUnavailableError);
+    expect(error.message).toMatch(message);
+  });
+
+  test.each([
+    "ERR unknown command 'WAIT', with args beginning with: '1' '50'",
+    "ERR Command is not available: 'WAIT'. See the documentation",
+  ])("a server without WAIT is not taken for one without what stands before it: %s", async (said) => {
+    const { url, seen } = await answering(200, json, JSON.stringify([{ result: null }, { error: said }]));
+    const locker = createLocker({ url, token: "rest-secret", requestTimeout: 100 });
+    const error = await locker.acquire("k", { replicas: 1 }).catch((error) => error);
+    expect(error.cause.message).toBe(said);
+    await locker.acquire("other").catch(() => {});
+    expect(seen.filter(({ body }) => body.includes('"lock:{other}"'))[0]?.body).toContain('"NX","GET"');
+  });
+});

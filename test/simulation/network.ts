@@ -68,28 +68,39 @@ export class Network {
       return {
         exact: true,
         resendsAfter: forever,
-        send: (command, signal) => this.#request(process, command, signal),
+        send: (commands, signal) => this.#request(process, commands, signal),
         listen,
       };
     return {
       exact: false,
       resendsAfter: 50,
-      send: async (command) => {
-        for (let tries = 1; ; tries++) {
-          try {
-            return await this.#request(process, command);
-          } catch (error) {
-            if (this.#server.refused(error) || tries === 3) throw error;
-            if (this.#random.chance(0.2)) return null;
-            await new Promise<void>((resolve) => process.runtime.later(resolve, 50 * tries));
-          }
-        }
+      send: async (commands) => {
+        const replies: unknown[] = [];
+        for (const command of commands) replies.push(await this.#resend(process, command));
+        return replies;
       },
       listen,
     };
   }
 
-  #request(process: SimulatedProcess, command: Command, signal?: AbortSignal): Promise<unknown> {
+  async #resend(process: SimulatedProcess, command: Command): Promise<unknown> {
+    for (let tries = 1; ; tries++) {
+      try {
+        const [reply] = await this.#request(process, [command]);
+        return reply;
+      } catch (error) {
+        if (this.#server.refused(error) || tries === 3) throw error;
+        if (this.#random.chance(0.2)) return null;
+        await new Promise<void>((resolve) => process.runtime.later(resolve, 50 * tries));
+      }
+    }
+  }
+
+  #request(
+    process: SimulatedProcess,
+    commands: readonly Command[],
+    signal?: AbortSignal,
+  ): Promise<unknown[]> {
     const { loseRequest, loseReply, repeat } = this.#faults;
     return new Promise((resolve, reject) => {
       signal?.addEventListener("abort", () => reject(new Error("aborted")));
@@ -100,13 +111,20 @@ export class Network {
       };
       const arrival = this.#latency();
       if (this.#strikes("lostRequests", loseRequest) || !process.online) return lose(arrival);
-      const execute = () => this.#server.execute(command);
+      const execute = () => Promise.all(commands.map((command) => this.#server.execute(command)));
       const lost = this.#strikes("lostReplies", loseReply);
       this.#timeline.schedule(arrival, async () => {
-        const reply = await execute();
+        const replies = await execute();
         const back = this.#latency();
         if (lost || !process.online) return lose(back);
-        const settle = () => ("error" in reply ? reject(reply.error) : resolve(reply.result));
+        const settle = () => {
+          const results: unknown[] = [];
+          for (const reply of replies) {
+            if ("error" in reply) return reject(reply.error);
+            results.push(reply.result);
+          }
+          resolve(results);
+        };
         this.#timeline.schedule(back, settle, process);
       });
       if (this.#strikes("repetitions", repeat))

@@ -1,5 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { inspect } from "../../src/admin/index.ts";
 import {
   createLocker,
   LockBusyError,
@@ -65,6 +67,25 @@ describe.each([...backends, memoryEngine()])("through $client on $engine", ({ mi
       await fly();
       expect(runs()).toBe(2);
       await forget(locker, key);
+    });
+
+    test("its lock is an exclusive one, to whoever looks: events, handles, inspect", async () => {
+      const key = freshKey();
+      const events: LockEvent[] = [];
+      const onEvent = (event: LockEvent) => events.push(event);
+      const { work, resolve, started } = pendingWork<void>();
+      const first = singleFlight(locker, key, { keepFor: 0, onEvent }, async (lock) => {
+        expect(await locker.resume(JSON.stringify(lock)).extend()).toBe(true);
+        await work();
+      });
+      await started;
+      const second = singleFlight(locker, key, { keepFor: 0, onEvent }, work);
+      await standing(key, 1);
+      const { holders, waiters } = await inspect(locker, key);
+      for (const each of [...holders, ...waiters]) expect(each).toMatchObject({ mode: "exclusive" });
+      resolve();
+      await Promise.all([first, second]);
+      expect(new Set(events.map(({ mode }) => mode))).toEqual(new Set(["exclusive"]));
     });
 
     test("a result too long for a message is fetched", async () => {
@@ -195,6 +216,8 @@ describe("singleFlight", () => {
     ["a number", 0.1],
     ["false", false],
     ["a deep object", { a: [{ b: {} }, []] }],
+    ["a property that is undefined", { a: [{ b: undefined, c: 1 }] }],
+    ["an object of another realm, as fetch makes in Jest,", runInNewContext("({ a: [{ b: 1 }] })")],
   ])("gives others %s as it was", async (_, value) => {
     const key = freshKey();
     const fly = () => singleFlight(locker, key, { keepFor }, async () => value);
