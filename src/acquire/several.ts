@@ -5,7 +5,6 @@ import type { Attempt, Claim, Part } from "../protocol/attempt.ts";
 import { extend } from "../protocol/extend.ts";
 import { join } from "../protocol/join.ts";
 import { type Grant, gone, type Outcome, takesResult } from "../protocol/protocol.ts";
-import { dequeue } from "../protocol/release.ts";
 import { forever, whenAborted } from "../runtime.ts";
 import { waitForTurn } from "./wait.ts";
 
@@ -20,9 +19,8 @@ export async function waitForAll(attempt: Attempt, first: Outcome): Promise<Outc
   if (others.length === 0) return waitForTurn(attempt, only, takesResult(only) ? first : undefined);
   for (;;) {
     const outcome = await waitInOrder(attempt);
+    // Nothing is released before it waits anew: a late release would find the same tokens.
     if (outcome) return outcome;
-    // Nothing may be held while an earlier one is waited for.
-    await dequeue(attempt, attempt.claims, 0);
   }
 }
 
