@@ -156,7 +156,10 @@ function newLock(
     );
     const keeping = insist(() => keep(attempt, kept as Part[], (claim) => Math.max(1, windowLeft(claim))));
     const freed = free?.length ? await release(attempt, free) : true;
-    return (await keeping) && freed;
+    if (await keeping) return freed;
+    // What an operator ended is kept no longer than its holder works.
+    await release(attempt, kept as Part[]).catch(() => {});
+    return false;
   }
 
   /** It is tried until the lease ends, lest the work is done again. */

@@ -29,14 +29,10 @@ export function restClient(url: unknown, token: unknown): RedisClient {
     resendsAfter: "Deno" in globalThis ? 0 : forever,
     async send(commands, signal) {
       // As texts: a server in Go reads 1000000 as 1e+06, which Redis refuses.
-      const [only, ...more] = commands.map((command) => command.map(String));
-      const body = JSON.stringify(more.length ? [only, ...more] : only);
-      const response = await request(more.length ? "/pipeline" : "", {
-        method: "POST",
-        headers,
-        body,
-        signal,
-      });
+      const texts = commands.map((command) => command.map(String));
+      const several = texts.length > 1;
+      const body = JSON.stringify(several ? texts : texts[0]);
+      const response = await request(several ? "/pipeline" : "", { method: "POST", headers, body, signal });
       const { status } = response;
       const answer = await response.json().catch(() => {});
       // A pipeline has an answer for each command.
@@ -47,10 +43,10 @@ export function restClient(url: unknown, token: unknown): RedisClient {
       if (status === 401 || status === 403) throw new RefusedError(said || `HTTP ${status}`);
       if (response.type === "opaqueredirect" || (status >= 300 && status < 400))
         throw new RefusedError(`HTTP ${status}: a redirect, which is not followed`);
-      if (response.ok && answers.every((each) => each?.result !== undefined))
-        return answers.map(({ result }) => result);
+      const results = answers.map((each) => each?.result);
+      if (response.ok && !results.includes(undefined)) return results;
       // Errors of Redis come with 400, or in a pipeline. A gateway's may hold JSON too, but nothing that Redis said.
-      if ((status === 400 || answers.length > 1) && /^[A-Z]+ /.test(said)) throw errorOf(said);
+      if ((status === 400 || (several && response.ok)) && /^[A-Z]+ /.test(said)) throw errorOf(said);
       throw new Error(`HTTP ${status}, no reply of Redis`);
     },
     async listen(channel, hear, signal) {

@@ -184,7 +184,12 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       } else {
         const lock = data.get(key) === undefined ? undefined : open(key);
         const desk = lock ? openDesk(key, lock, data.get(operator)) : openDesk(beside, open(beside));
-        const held = desk.takeOut("holders", token) ?? desk.takeOut("holders", `${token}.ended`);
+        let held = desk.takeOut("holders", token);
+        let ended = desk.takeOut("holders", `${token}.ended`);
+        while (ended) {
+          held ??= ended;
+          ended = desk.takeOut("holders", `${token}.ended`);
+        }
         if (held) ours++;
         if (desk.takeOut("waiters", token) || held) {
           if (lock) desk.pass();

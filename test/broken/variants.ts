@@ -22,8 +22,8 @@ export const variants = {
   "validity counted from the reply": [
     {
       file: "redis/connection.ts",
-      replace: "return { reply, sinceSent,",
-      by: "return { reply, sinceSent: runtime.sinceNow(),",
+      replace: "return { reply, confirmed, sinceSent,",
+      by: "return { reply, confirmed, sinceSent: runtime.sinceNow(),",
     },
   ],
   "no drift allowance": [
@@ -49,8 +49,8 @@ export const variants = {
   "own value found on a retry counted from the retry": [
     {
       file: "protocol/try-lock.ts",
-      replace: "stateMark : there }], age)",
-      by: "stateMark : there }], sinceSent)",
+      replace: "{ sinceSent: age,",
+      by: "{ sinceSent: answer.sinceSent,",
     },
   ],
   "non-idempotent take": [

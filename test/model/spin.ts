@@ -67,10 +67,14 @@ const findings = {
 
 export type Finding = keyof typeof findings;
 
-/** The model has one key. */
-export type MutationName =
-  | Exclude<VariantName, "one key kept after a vain attempt at several">
-  | "no tombstone";
+/** The model has one key, and no operator. */
+type LeftOut =
+  | "one key kept after a vain attempt at several"
+  | "a safe release that frees at once"
+  | "a holder that is not told that an operator ended it"
+  | "a pause that lets in who waits";
+
+export type MutationName = Exclude<VariantName, LeftOut> | "no tombstone";
 
 const twoRounds: Configuration = { clients: 2, rounds: 2, faults: 1 };
 const forEver: Configuration = { clients: 2, rounds: 1, faults: 1, live: true };

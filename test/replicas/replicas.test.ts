@@ -191,9 +191,15 @@ describe.skipIf(!hasRedisServer)("replicas (needs redis-server)", () => {
     });
 
     test("a lock whose renewals they do not confirm is lost when the lease ends that they know", async () => {
-      const lock = await locker().acquire(freshKey(), { ttl: "1s", renew: true });
+      const events: LockEvent["type"][] = [];
+      const lock = await locker({ onEvent: ({ type }) => events.push(type) }).acquire(freshKey(), {
+        ttl: "1s",
+        renew: true,
+      });
       freezeAll();
       await until(() => lock.signal.aborted);
+      expect(events).toContain("unavailable");
+      expect(events).not.toContain("renewed");
       expect(lock.signal.reason.message).toMatch(/its lease ended/);
     });
 

@@ -209,7 +209,8 @@ export class Server {
     const present = this.presentAt(key);
     const newcomers: Standing[] = [];
     const same = (one: Standing, other: Standing) => one.name === other.name && one.mode === other.mode;
-    for (const each of present) each.until = there.find((other) => same(each, other))?.until ?? now;
+    for (const each of present)
+      each.until = Math.max(now, ...there.filter((other) => same(each, other)).map(({ until }) => until));
     for (const each of there) {
       if (each.until <= now || present.some((other) => same(each, other))) continue;
       // A lock that is kept is so from when its holder was let in.
