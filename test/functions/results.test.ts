@@ -6,6 +6,7 @@ import { type DevServer, startDevServer } from "serverless-lock/dev";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { lambda } from "../helpers/lambda.ts";
 import { hasPostgres, startPostgres } from "../helpers/postgres-server.ts";
+import { hasRedisServer, type RunningRedis, startRedis } from "../helpers/redis-server.ts";
 import { until } from "../helpers/waiter.ts";
 
 /** Stands for an OAuth provider, a payment provider and a bank. Counts what it was asked, by path. */
@@ -21,11 +22,14 @@ const provider = createServer(async (request, response) => {
   response.end(JSON.stringify({ access_token: `token ${count}`, expires_in: 3600 }));
 });
 
+let redis: RunningRedis | undefined;
 let dev: DevServer;
 let postgres: Awaited<ReturnType<typeof startPostgres>> | undefined;
 
 beforeAll(async () => {
-  dev = await startDevServer();
+  // An embedded Redis takes long for the scripts of twenty callers, where a machine has much to do.
+  redis = hasRedisServer ? await startRedis() : undefined;
+  dev = await startDevServer({ redis: redis?.url });
   postgres = hasPostgres ? await startPostgres() : undefined;
   await new Promise<void>((resolve) => provider.listen(0, "127.0.0.1", resolve));
   // The functions read where everything is when they first need it.
@@ -48,6 +52,7 @@ afterAll(async () => {
   await new Promise((resolve) => provider.close(resolve));
   await postgres?.close();
   await dev.close();
+  await redis?.close();
 });
 
 /** Holds every request that comes from now on. Returns what lets them go; those that come later pass then. */
