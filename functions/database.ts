@@ -29,6 +29,8 @@ export async function openDatabase(): Promise<Database> {
 
 function ofServer(url: string): Database {
   const pool = new Pool({ connectionString: url, max: 5 });
+  // A connection that idles when the server ends says so. The next query tells of it, too.
+  pool.on("error", () => {});
   return {
     rows: async (statement) => (await pool.query<Row>(statement)).rows,
     async transaction(...statements) {
