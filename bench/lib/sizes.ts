@@ -29,7 +29,7 @@ const others = {
   singleFlight: { module: "single-flight/index", name: "*", wanted: 1_500, reached: 1_600 },
   idempotency: { module: "idempotency/index", name: "*", wanted: 3_500, reached: 3_400 },
   fence: { module: "fence/index", name: "*", wanted: 700, reached: 1_250 },
-  webLocks: { module: "web-locks/index", name: "*", wanted: 4_000, reached: 4_200 },
+  webLocks: { module: "web-locks/index", name: "*", wanted: 2_000, reached: 4_200 },
   admin: { module: "admin/index", name: "*", wanted: 1_200, reached: 2_400 },
   page: { module: "page/index", name: "*", wanted: 30_000, reached: 9_200 },
   otel: { module: "otel/index", name: "*", wanted: 1_000, reached: 1_100 },

@@ -47,6 +47,11 @@ export function ratioOfMedians(a: ArrayLike<number>, b: ArrayLike<number>): Esti
   return paired(a, b, (x, y) => median(x) / median(y));
 }
 
+/** The median of each pair's own ratio. */
+export function medianOfRatios(a: ArrayLike<number>, b: ArrayLike<number>): Estimate {
+  return paired(a, b, (x, y) => median(Array.from(x, (value, i) => value / (y[i] as number))));
+}
+
 export function differenceOfMedians(a: ArrayLike<number>, b: ArrayLike<number>): Estimate {
   return paired(a, b, (x, y) => median(x) - median(y));
 }

@@ -65,8 +65,12 @@ function decode(text: string): string {
 }
 
 function parseJson(body: Buffer): unknown {
+  const text = body.toString();
   try {
-    return JSON.parse(body.toString(), withAllDigits as (key: string, value: unknown) => unknown);
+    // Few have such a number, and without the function it takes a third of the time.
+    return /\d{16}/.test(text)
+      ? JSON.parse(text, withAllDigits as (key: string, value: unknown) => unknown)
+      : JSON.parse(text);
   } catch {
     return undefined;
   }

@@ -111,6 +111,20 @@ export function conditionalCommand([name, key, ...args]: Command): Command | { e
 const CONDITION = /^ifd?(eq|ne)$/i;
 const HASHED = /^ifd(eq|ne)$/i;
 
+/**
+ * The script for a command that Redis 8.6.3 answers twice: `SET … IFDEQ` (or IFDNE) with GET, where the digest has not
+ * 16 characters. All later replies on the connection would go to the wrong commands. Undefined for every other command.
+ */
+export function answeredTwice(command: Command): ReturnType<typeof conditionalCommand> {
+  const [name, , , ...options] = command;
+  const words = options.map(String);
+  const twice =
+    /^set$/i.test(name) &&
+    words.some((word) => /^get$/i.test(word)) &&
+    options.some((_, i) => HASHED.test(words[i] ?? "") && Buffer.byteLength(options[i + 1] ?? "") !== 16);
+  return twice ? conditionalCommand(command) : undefined;
+}
+
 function scriptFor(call: "delex" | "digest" | "set", key: Command[number], args: Command[number][]): Command {
   const hashed = call === "digest" || args.some((arg) => HASHED.test(arg.toString()));
   return ["EVAL", (hashed ? withHash : withoutHash)(call), "1", key, ...args];

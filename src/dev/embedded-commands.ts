@@ -78,11 +78,15 @@ export function embeddedCommands(
   });
   const waitAof = command("waitaof", ["noscript"], 3, noKey, (args) => {
     checkWait("waitaof", args, 3);
+    if (!/^[01]$/.test(`${args[0]}`)) {
+      throw new RedisCommandError("value is out of range, value must between 0 and 1");
+    }
     return integers([1, 0]);
   });
   function checkWait(name: string, args: Buffer[], count: number): void {
     if (args.length !== count) throw new engine.WrongNumberOfArgumentsError(name);
-    if (args.some((arg) => Number.isNaN(number(arg)))) throw new engine.ExpectedIntegerError();
+    if (args.some((arg) => !INTEGER.test(`${arg}`))) throw new engine.ExpectedIntegerError();
+    if (Number(args.at(-1)) < 0) throw new RedisCommandError("timeout is negative");
   }
 
   /** HEXPIRETIME and HPEXPIRETIME read their arguments as HTTL does. */
@@ -112,7 +116,8 @@ export function embeddedCommands(
       const [subcommand, key, option, samples, ...more] = args;
       if (`${subcommand}`.toUpperCase() !== "USAGE") throw new RedisSyntaxError();
       if (key === undefined) throw new engine.WrongNumberOfArgumentsError("memory|usage");
-      const asksSamples = `${option}`.toUpperCase() === "SAMPLES" && !Number.isNaN(number(samples));
+      const asksSamples = `${option}`.toUpperCase() === "SAMPLES" && samples !== undefined;
+      if (asksSamples && !INTEGER.test(`${samples}`)) throw new engine.ExpectedIntegerError();
       if (option !== undefined && (!asksSamples || more.length > 0)) throw new RedisSyntaxError();
       const value = ctx.db.get(key);
       // Nearly what Redis would take: its own figure depends on how it was built.
@@ -155,13 +160,31 @@ export function embeddedCommands(
   function withoutEquals(args: readonly Buffer[]): Buffer[] {
     const at = args.findIndex((arg) => /^(maxlen|minid)$/i.test(`${arg}`));
     const options = args.slice(1, at).every((arg) => /^nomkstream$/i.test(`${arg}`));
-    return at > 0 && options && `${args[at + 1]}` === "=" ? [...args].toSpliced(at + 1, 1) : [...args];
+    if (at < 1 || !options) return [...args];
+    const signed = /^[=~]$/.test(`${args[at + 1]}`);
+    const threshold = `${args[signed ? at + 2 : at + 1] ?? ""}`;
+    if (/^maxlen$/i.test(`${args[at]}`) && threshold !== "") {
+      if (!INTEGER.test(threshold)) throw new engine.ExpectedIntegerError();
+      if (Number(threshold) < 0) throw new RedisCommandError("The MAXLEN argument must be >= 0.");
+    }
+    return `${args[at + 1]}` === "=" ? [...args].toSpliced(at + 1, 1) : [...args];
+  }
+
+  /** XREADGROUP: the engine wants GROUP in front of the other options. */
+  function groupFirst(args: readonly Buffer[]): Buffer[] {
+    for (let at = 0; at < args.length; at++) {
+      const word = `${args[at]}`.toUpperCase();
+      if (word === "GROUP") return [...args.slice(at, at + 3), ...args.slice(0, at), ...args.slice(at + 3)];
+      if (word === "STREAMS") break;
+      if (word === "COUNT") at++;
+    }
+    return [...args];
   }
 
   const xgroup = changed("xgroup", (own) => ({
     execute(args, ctx) {
       const { subcommand, key } = (args as { args: { subcommand: string; key: Buffer } }).args;
-      if (subcommand === "destroy" && ctx.db.getType(key) === null) {
+      if (subcommand !== "create" && subcommand !== "help" && ctx.db.getType(key) === null) {
         throw new RedisCommandError(
           "The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.",
         );
@@ -321,6 +344,7 @@ export function embeddedCommands(
     ...[echo, wait, waitAof, memory, dumpCommand, restore, xdelex, xackdel],
     ...[fieldTimes("hexpiretime", 1000), fieldTimes("hpexpiretime", 1)],
     ...[readsOtherwise("xadd", withoutEquals), readsOtherwise("xtrim", withoutEquals)],
+    readsOtherwise("xreadgroup", groupFirst),
     ...[xgroup, bitop, functions, fcallRo],
   ];
 }
@@ -339,6 +363,8 @@ const TYPES: Record<Data["type"], true> = {
   zset: true,
   stream: true,
 };
+
+const INTEGER = /^-?\d+$/;
 
 /** One byte of the result, from that of each source. */
 const BIT_OPERATIONS: Record<string, (bytes: number[]) => number> = {

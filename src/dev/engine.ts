@@ -10,6 +10,7 @@ import {
   isAnswer,
   noExtensions,
   type Prepared,
+  singleAnswers,
 } from "./extensions.ts";
 import { functionTwins } from "./functions.ts";
 import { isMonitoring, type Monitor, monitorOf, monitorOfEmbedded } from "./monitor.ts";
@@ -69,11 +70,14 @@ export async function openEngine(
   try {
     const main = await connect(packages, url);
     closers.push(() => main.disconnect());
-    const monitor = embedded ? monitorOfEmbedded(embedded.monitorFeed) : await openMonitor(packages, url);
-    const watch = monitor && watchScripts(main, monitor, randomUUID());
-    closers.push(() => watch?.close());
+    const watch = openedOnce(async () => {
+      const monitor = embedded ? monitorOfEmbedded(embedded.monitorFeed) : await openMonitor(packages, url);
+      return monitor && watchScripts(main, monitor, randomUUID());
+    });
+    closers.push(watch.close);
     // Conditions are made up for as a whole, so that all of them are of one kind.
-    const conditions = extensions && !(await hasConditions(main));
+    const native = await hasConditions(main);
+    const conditions = extensions && !native;
     const guard = rewriteScripts(createGuard({ embedded: embedded !== undefined, conditions }));
     const prepare = [
       answers,
@@ -83,6 +87,7 @@ export async function openEngine(
       ...(extensions ? [upstashAnswers] : []),
       ...(extensions && !embedded ? [functionTwins] : []),
       ...(conditions ? [conditionalCommands] : []),
+      ...(native ? [singleAnswers] : []),
       ...(extensions ? [await scriptFlags(main, embedded !== undefined)] : []),
     ].reduce(inTurn, noExtensions);
     // The embedded engine has no replicas, and answers at once.
@@ -91,7 +96,7 @@ export async function openEngine(
     const readOnly = await readOnlyCommands(main);
     return {
       url,
-      ...runner(main, watch, prepare, replicas),
+      ...runner(main, watch.get, prepare, replicas),
       onlyReads: ([name, subcommand = ""]) =>
         readOnly.has(name.toLowerCase()) || readOnly.has(`${name} ${subcommand}`.toLowerCase()),
       connectAnother: () => connect(packages, url),
@@ -109,16 +114,19 @@ export async function openEngine(
  */
 function runner(
   main: Redis,
-  watch: ScriptWatch | undefined,
+  watch: () => Promise<ScriptWatch | undefined>,
   prepare: Extensions,
   replicas: ReplicaWait | undefined,
 ) {
   const send = (command: Command) => reply(main, command);
 
+  const watchFor = (commands: Command[]) => (commands.some(runsScript) ? watch() : undefined);
+
   async function runBatch(commands: Command[]): Promise<Outcome<Reply[]>> {
+    const watching = await watchFor(commands);
     const prepared = commands.map(prepare);
     const replies = prepared.map(({ send: what }) => (isAnswer(what) ? what : send(what)));
-    const calls = commands.some(runsScript) ? watch?.calls() : undefined;
+    const calls = watching?.calls();
     const answer = await answers(await Promise.all(replies), prepared);
     return { answer, calls: (await calls) ?? [] };
   }
@@ -137,13 +145,14 @@ function runner(
   }
 
   async function transact(commands: Command[]): Promise<Outcome<Reply[] | { error: string }>> {
+    const watching = await watchFor(commands);
     const prepared = commands.map(prepare);
     const invalid = prepared.find(({ send: what }) => isAnswer(what) && "error" in what)?.send;
     if (invalid && "error" in invalid) return { answer: discarded(invalid.error), calls: [] };
     // An answer that needs no engine keeps its place.
     const asked = prepared.filter(({ send: what }) => !isAnswer(what));
     const queued = [send(["MULTI"]), ...asked.map(({ send: what }) => send(what as Command)), send(["EXEC"])];
-    const calls = commands.some(runsScript) ? watch?.calls() : undefined;
+    const calls = watching?.calls();
     const replies = await Promise.all(queued);
     const answer = await transactionAnswer(replies, asked);
     if ("error" in answer) return { answer, calls: (await calls) ?? [] };
@@ -179,6 +188,25 @@ function runner(
   }
 
   return { run, transact };
+}
+
+/** Opened by whoever first needs it: a Redis with a MONITOR tells it every command, and this process reads them all. */
+function openedOnce(open: () => Promise<ScriptWatch | undefined>) {
+  let opened: Promise<ScriptWatch | undefined> | undefined;
+  return {
+    /** Undefined where it cannot be had. */
+    get() {
+      opened ??= open().catch(() => {
+        // It may be had the next time.
+        opened = undefined;
+        return undefined;
+      });
+      return opened;
+    },
+    async close() {
+      (await opened)?.close();
+    },
+  };
 }
 
 function discarded(why: string): { error: string } {

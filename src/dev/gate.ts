@@ -1,12 +1,12 @@
-import type { HttpBindings } from "@hono/node-server";
-import type { Context, Hono } from "hono";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { type Answer, type ApiRequest, ClientGone, json, readRequest, sendAnswer } from "./exchange.ts";
 import type { FaultDice } from "./fault-dice.ts";
 import { readFaults } from "./faults.ts";
 import { faultyCommand, faultyStream } from "./faults-http.ts";
-import type { ApiBindings } from "./http.ts";
+import type { Api } from "./http.ts";
 import type { Counter } from "./meter.ts";
 import type { Network } from "./network.ts";
-import type { Users } from "./users.ts";
+import type { User, Users } from "./users.ts";
 
 export interface GateParts {
   users: Users;
@@ -14,64 +14,94 @@ export interface GateParts {
   dice: FaultDice;
   counter: Counter;
   /** Upstash's REST API. */
-  api: Hono;
+  api: Api;
 }
 
-/** What a request passes on its way to the API: the network, the token, the faults. And `/meter` and `/faults`. */
-export function addGate(app: Hono, { users, network, dice, counter, api }: GateParts): Hono {
-  const userOf = (c: Context) => users.find(c.req.header("authorization"), c.req.query("_token"));
-  const unauthorized = (c: Context) => c.json({ error: "WRONGPASS invalid or missing auth token" }, 401);
+/** Answers a request of Node's HTTP server. */
+export type Gate = (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
 
-  // About the server, not of it: outside of the simulated network, not counted, and met by no fault.
-  const admit = async (c: Context, next: () => Promise<void>) => {
-    const user = userOf(c);
-    if (!user) return unauthorized(c);
-    if (user.readOnly && c.req.method !== "GET" && c.req.method !== "HEAD") {
-      return c.json({ error: "NOPERM this token may read and nothing else" }, 403);
-    }
-    return next();
+/** What a request passes on its way to the API: the network, the token, the faults. And `/meter` and `/faults`. */
+export function createGate({ users, network, dice, counter, api }: GateParts): Gate {
+  const userOf = ({ header, target }: ApiRequest) => {
+    const [, query = ""] = target.split(/\?(.*)/s);
+    const token = query.includes("_token") ? new URLSearchParams(query).get("_token") : undefined;
+    return users.find(header("authorization"), token ?? undefined);
   };
 
-  app.use("/meter", admit);
-  app.get("/meter", (c) => c.json(counter.read()));
-  app.delete("/meter", (c) => {
-    counter.reset();
-    return c.json(counter.read());
-  });
+  async function gate(
+    request: ApiRequest,
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+  ): Promise<Answer | undefined> {
+    const user = userOf(request);
+    const own = request.path === "/meter" || request.path === "/faults";
+    // About the server, not of it: outside of the simulated network, not counted, and met by no fault.
+    const answer = own ? await aboutServer(request, user) : undefined;
+    if (answer) return answer;
+    const { goBack } = await network.arrive();
+    const answered = user ? await served(request, user, incoming, outgoing) : unauthorized();
+    await goBack();
+    return answered;
+  }
 
-  app.use("/faults", admit);
-  const faults = (c: Context) => c.json({ set: dice.settings(), fired: dice.fired() });
-  app.get("/faults", faults);
-  app.post("/faults", async (c) => {
-    const given = await c.req.json().catch(() => undefined);
-    if (given === undefined) return c.json({ error: "ERR failed to parse faults: the body is no JSON" }, 400);
+  function served(request: ApiRequest, user: User, incoming: IncomingMessage, outgoing: ServerResponse) {
+    const meets = /^\/(p?subscribe(\/|$)|monitor\/?$)/.test(request.path) ? faultyStream : faultyCommand;
+    return meets(dice, { request, incoming, outgoing, execute: () => api(request, user) });
+  }
+
+  /** Undefined for what is no matter of the server's own, but a command. */
+  async function aboutServer(
+    { method, path, body }: ApiRequest,
+    user: User | undefined,
+  ): Promise<Answer | undefined> {
+    const looks = method === "GET" || method === "HEAD";
+    if (!user) return unauthorized();
+    if (user.readOnly && !looks) return json({ error: "NOPERM this token may read and nothing else" }, 403);
+    if (path === "/meter") {
+      if (method === "DELETE") counter.reset();
+      return looks || method === "DELETE" ? json(counter.read()) : undefined;
+    }
+    if (method === "POST") {
+      const refused = setFaults((await body()).bytes.toString());
+      if (refused !== undefined) return json({ error: refused }, 400);
+    }
+    return looks || method === "POST" ? json({ set: dice.settings(), fired: dice.fired() }) : undefined;
+  }
+
+  /** @returns why they are refused. */
+  function setFaults(text: string): string | undefined {
+    let given: unknown;
+    try {
+      given = JSON.parse(text);
+    } catch {
+      return "ERR failed to parse faults: the body is no JSON";
+    }
     try {
       dice.set(readFaults(given));
     } catch (error) {
-      return c.json({ error: `ERR ${(error as Error).message}` }, 400);
+      return `ERR ${(error as Error).message}`;
     }
-    return faults(c);
-  });
+    return undefined;
+  }
 
-  app.use(async (_c, next) => {
-    const { goBack } = await network.arrive();
-    await next();
-    await goBack();
-  });
+  return async (incoming, outgoing) => {
+    try {
+      const request = readRequest(incoming);
+      const answer = isProper(incoming)
+        ? await gate(request, incoming, outgoing)
+        : json({ error: "ERR failed to parse command" }, 400);
+      if (answer) await sendAnswer(answer, outgoing);
+    } catch (error) {
+      if (error instanceof ClientGone) return;
+      await sendAnswer(json({ error: `ERR internal error of the dev server: ${error}` }, 500), outgoing);
+    }
+  };
+}
 
-  app.all("*", async (c) => {
-    const user = userOf(c);
-    if (!user) return unauthorized(c);
-    const { incoming, outgoing } = c.env as HttpBindings;
-    const meets = /^\/(p?subscribe(\/|$)|monitor\/?$)/.test(c.req.path) ? faultyStream : faultyCommand;
-    const bindings: ApiBindings = { ...(c.env as HttpBindings), user };
-    return meets(dice, {
-      request: c.req.raw,
-      incoming,
-      outgoing,
-      execute: (request) => api.fetch(request, bindings),
-    });
-  });
+const unauthorized = () => json({ error: "WRONGPASS invalid or missing auth token" }, 401);
 
-  return app;
+/** Whether it has a host, and a path that a URL may have. */
+function isProper({ headers, url = "" }: IncomingMessage): boolean {
+  const [path = ""] = url.split("?", 1);
+  return headers.host !== undefined && !path.includes("\\") && path !== "*";
 }

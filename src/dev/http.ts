@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import type { Context, Hono } from "hono";
 import type { Activity } from "./activity.ts";
 import {
   type Command,
@@ -10,6 +9,7 @@ import {
 } from "./command.ts";
 import { type Engine, EngineUnreachable } from "./engine.ts";
 import { messageStream, openEventStream } from "./event-stream.ts";
+import { type Answer, type ApiRequest, ClientGone, json, jsonText, MAX_BODY } from "./exchange.ts";
 import type { Counter } from "./meter.ts";
 import type { Network } from "./network.ts";
 import { type Reply, toJson, toResp2 } from "./reply.ts";
@@ -17,8 +17,6 @@ import type { Kind, Subscriptions } from "./subscriptions.ts";
 import { refusal } from "./unsupported-commands.ts";
 import type { User } from "./users.ts";
 
-/** Upstash's default limit, in bytes. */
-const MAX_BODY = 10 * 1024 * 1024;
 const EVENT_STREAM = { "Content-Type": "text/event-stream", "Cache-Control": "no-cache" };
 const METHODS = ["GET", "HEAD", "POST", "PUT"];
 
@@ -30,59 +28,61 @@ export interface Parts {
   activity: Activity;
 }
 
-/** What the gate tells of a request. */
-export interface ApiBindings {
-  user: User;
-}
+/** Answers a request that carried a user's token. */
+export type Api = (request: ApiRequest, user: User) => Promise<Answer>;
 
-/** Upstash's REST API, for requests that carried a token. */
-export function addRoutes(app: Hono, { engine, subscriptions, network, counter, activity }: Parts): Hono {
+/** Upstash's REST API. */
+export function createApi({ engine, subscriptions, network, counter, activity }: Parts): Api {
   const syncToken = createSyncToken();
 
-  app.onError((error, c) => {
-    if (error instanceof MalformedRequest) return c.json({ error: error.message }, 400);
-    if (error instanceof EngineUnreachable) return c.json({ error: error.message }, 503);
-    return c.json({ error: `ERR internal error of the dev server: ${error.message}` }, 500);
-  });
+  async function route(request: ApiRequest, user: User): Promise<Answer> {
+    const { path } = request;
+    if (path === "/") return one(request, user, commandFromBody(await body(request)));
+    if (path === "/pipeline") return pipeline(request, user);
+    if (path === "/multi-exec") return transaction(request, user);
+    if (path === "/monitor") return monitor(request, user);
+    const [, kind] = /^\/(p?subscribe)(?:\/|$)/.exec(path) ?? [];
+    if (kind) return stream(request, kind as Kind);
+    return one(request, user, commandFromPath(request.target, await body(request)));
+  }
 
-  app.use(async (c, next) => {
-    counter.request();
-    if (!METHODS.includes(c.req.method)) {
-      return c.json({ error: `ERR method ${c.req.method} is not allowed` }, 405, {
-        Allow: METHODS.join(", "),
-      });
+  /** Why a request cannot be served as it asks, or undefined. */
+  function refusedAsAWhole(request: ApiRequest): Answer | undefined {
+    const { method } = request;
+    if (!METHODS.includes(method)) {
+      return json({ error: `ERR method ${method} is not allowed` }, 405, { Allow: METHODS.join(", ") });
     }
-    const format = c.req.header("upstash-response-format") ?? "json";
+    const format = request.header("upstash-response-format") ?? "json";
     // Both are refused with 400, https://upstash.com/docs/redis/features/restapi says, and not in which words.
     if (format !== "json" && format !== "resp2") {
-      return c.json({ error: `ERR unknown response format '${format}', expected json or resp2` }, 400);
+      return json({ error: `ERR unknown response format '${format}', expected json or resp2` }, 400);
     }
-    if (format === "resp2" && wantsBase64(c)) {
-      return c.json({ error: "ERR Upstash-Encoding: base64 goes with the response format json only" }, 400);
+    if (format === "resp2" && wantsBase64(request)) {
+      return json({ error: "ERR Upstash-Encoding: base64 goes with the response format json only" }, 400);
     }
-    return next();
-  });
+    return undefined;
+  }
 
-  app.all("/", async (c) => answerOne(c, commandFromBody(await body(c))));
-
-  app.all("/pipeline", async (c) => {
-    const commands = commandsFromBody(await body(c), "pipeline");
-    const refused = commands.map((command) => refusalFor(c, command));
+  async function pipeline(request: ApiRequest, user: User): Promise<Answer> {
+    const commands = commandsFromBody(await body(request), "pipeline");
+    const refused = commands.map((command) => refusalFor(user, command));
     const allowed = commands.filter((_, i) => refused[i] === undefined);
     activity.tell(allowed);
     const { answer, calls } = await engine.run(allowed);
     bill(commands, calls);
     const rest = answer.values();
     return respond(
-      c,
+      request,
       commands,
       refused.map((error) => (error === undefined ? (rest.next().value as Reply) : { error })),
     );
-  });
+  }
 
-  app.all("/multi-exec", async (c) => {
-    const commands = commandsFromBody(await body(c), "transaction");
-    const error = commands.map((command) => refusalFor(c, command)).find((refused) => refused !== undefined);
+  async function transaction(request: ApiRequest, user: User): Promise<Answer> {
+    const commands = commandsFromBody(await body(request), "transaction");
+    const error = commands
+      .map((command) => refusalFor(user, command))
+      .find((refused) => refused !== undefined);
     if (error === undefined) activity.tell(commands);
     const { answer, calls } =
       error === undefined
@@ -90,53 +90,48 @@ export function addRoutes(app: Hono, { engine, subscriptions, network, counter, 
         : { answer: { error: `EXECABORT Transaction discarded because of: ${error}` }, calls: [] };
     bill(commands, calls);
     // Transactions are answered in JSON, whatever format is asked for.
-    return respondInJson(c, commands, answer);
-  });
+    return respondInJson(request, commands, answer);
+  }
 
-  app.all("/monitor", (c) => {
-    if (userOf(c).readOnly) return c.json({ error: noPermission("monitor") }, 400);
-    if (c.req.method === "HEAD") return c.body(null, 200, EVENT_STREAM);
+  function monitor({ method }: ApiRequest, user: User): Answer {
+    if (user.readOnly) return json({ error: noPermission("monitor") }, 400);
+    if (method === "HEAD") return { status: 200, headers: EVENT_STREAM, body: "" };
     counter.command("monitor");
     const stream = openEventStream(network, () => unfollow());
     const unfollow = activity.follow({ line: stream.write, end: stream.finish });
     stream.write('"OK"');
-    return c.body(stream.body, 200, EVENT_STREAM);
-  });
+    return { status: 200, headers: EVENT_STREAM, body: stream.body };
+  }
 
-  app.all("/subscribe/*", (c) => stream(c, "subscribe"));
-  app.all("/psubscribe/*", (c) => stream(c, "psubscribe"));
-  app.all("*", async (c) => answerOne(c, commandFromPath(target(c), await body(c))));
-
-  async function answerOne(c: Context, command: Command): Promise<Response> {
-    const error = refusalFor(c, command);
+  async function one(request: ApiRequest, user: User, command: Command): Promise<Answer> {
+    const error = refusalFor(user, command);
     if (error === undefined) activity.tell([command]);
     const { answer, calls } =
       error === undefined ? await engine.run([command]) : { answer: [{ error }], calls: [] };
     bill([command], calls);
-    return respond(c, [command], answer[0] as Reply);
+    return respond(request, [command], answer[0] as Reply);
   }
 
   /** Why the command is not run for this user, or undefined when it is. */
-  function refusalFor(c: Context, command: Command): string | undefined {
-    const allowed =
-      !userOf(c).readOnly || (engine.onlyReads(command) && !READ_BY_OWNER_ONLY.test(command[0]));
+  function refusalFor(user: User, command: Command): string | undefined {
+    const allowed = !user.readOnly || (engine.onlyReads(command) && !READ_BY_OWNER_ONLY.test(command[0]));
     return refusal(command) ?? (allowed ? undefined : noPermission(command[0]));
   }
 
-  async function stream(c: Context, kind: Kind): Promise<Response> {
-    const [, ...args] = commandFromPath(target(c).replace(/\?.*/s, ""), Buffer.alloc(0));
+  async function stream({ method, target }: ApiRequest, kind: Kind): Promise<Answer> {
+    const [, ...args] = commandFromPath(target.replace(/\?.*/s, ""), Buffer.alloc(0));
     const channels = args.map(String);
     if (channels.length === 0)
       throw new MalformedRequest(`ERR wrong number of arguments for '${kind}' command`);
     // A stream that nobody reads would never end.
-    if (c.req.method === "HEAD") return c.body(null, 200, EVENT_STREAM);
+    if (method === "HEAD") return { status: 200, headers: EVENT_STREAM, body: "" };
     for (const _ of channels) counter.command(kind);
     const messages = await messageStream(kind, channels, subscriptions, network, () => {
       for (const _ of channels) counter.command(kind === "subscribe" ? "unsubscribe" : "punsubscribe");
     }).catch((error: Error) => {
       throw new EngineUnreachable(`Redis cannot be reached to subscribe: ${error.message}`);
     });
-    return c.body(messages, 200, EVENT_STREAM);
+    return { status: 200, headers: EVENT_STREAM, body: messages };
   }
 
   function bill(commands: Command[], calls: string[]): void {
@@ -144,39 +139,47 @@ export function addRoutes(app: Hono, { engine, subscriptions, network, counter, 
     for (const name of calls) counter.command(name);
   }
 
-  function respond(c: Context, commands: Command[], answer: Reply | Reply[]): Response {
-    if (c.req.header("upstash-response-format") !== "resp2") return respondInJson(c, commands, answer);
-    addSyncToken(c, commands);
+  function respond(request: ApiRequest, commands: Command[], answer: Reply | Reply[]): Answer {
+    if (request.header("upstash-response-format") !== "resp2")
+      return respondInJson(request, commands, answer);
     // Upstash promises what a connection would bring: of a pipeline that is one reply after the other.
     const replies = Array.isArray(answer) ? answer : [answer];
-    const status = !Array.isArray(answer) && "error" in answer ? 400 : 200;
-    return c.body(Buffer.concat(replies.map(toResp2)), status, {
-      "Content-Type": "application/octet-stream",
-    });
+    return {
+      status: !Array.isArray(answer) && "error" in answer ? 400 : 200,
+      headers: { ...syncHeader(commands), "Content-Type": "application/octet-stream" },
+      body: Buffer.concat(replies.map(toResp2)),
+    };
   }
 
-  function respondInJson(c: Context, commands: Command[], answer: Reply | Reply[]): Response {
-    addSyncToken(c, commands);
-    const base64 = wantsBase64(c);
-    const json = (text: string, status: 200 | 400) =>
-      c.body(text, status, { "Content-Type": "application/json" });
+  function respondInJson(request: ApiRequest, commands: Command[], answer: Reply | Reply[]): Answer {
+    const headers = syncHeader(commands);
+    const base64 = wantsBase64(request);
     if (Array.isArray(answer))
-      return json(`[${answer.map((reply) => toJson(reply, base64)).join(",")}]`, 200);
-    return json(toJson(answer, base64), "error" in answer ? 400 : 200);
+      return jsonText(`[${answer.map((reply) => toJson(reply, base64)).join(",")}]`, 200, headers);
+    return jsonText(toJson(answer, base64), "error" in answer ? 400 : 200, headers);
   }
 
-  function addSyncToken(c: Context, commands: Command[]): void {
+  function syncHeader(commands: Command[]): Record<string, string> {
     if (!commands.every((command) => engine.onlyReads(command) || /^publish$/i.test(command[0]))) {
       syncToken.change();
     }
-    c.header("upstash-sync-token", syncToken.read());
+    return { "upstash-sync-token": syncToken.read() };
   }
 
-  return app;
+  return async (request, user) => {
+    counter.request();
+    try {
+      return refusedAsAWhole(request) ?? (await route(request, user));
+    } catch (error) {
+      if (error instanceof MalformedRequest) return json({ error: error.message }, 400);
+      if (error instanceof EngineUnreachable) return json({ error: error.message }, 503);
+      if (error instanceof ClientGone) throw error;
+      return json({ error: `ERR internal error of the dev server: ${(error as Error).message}` }, 500);
+    }
+  };
 }
 
-const userOf = (c: Context) => (c.env as ApiBindings).user;
-const wantsBase64 = (c: Context) => c.req.header("upstash-encoding")?.toLowerCase() === "base64";
+const wantsBase64 = ({ header }: ApiRequest) => header("upstash-encoding")?.toLowerCase() === "base64";
 
 /** Reads that Upstash keeps from a read-only token (https://upstash.com/docs/redis/features/restapi). */
 const READ_BY_OWNER_ONLY = /^(keys|scan)$/i;
@@ -186,32 +189,18 @@ function noPermission(name: string): string {
   return `NOPERM this user has no permissions to run the '${name.toLowerCase()}' command or its subcommand`;
 }
 
-/** Path and query as they came: Hono's own are decoded, and an argument may hold an encoded slash. */
-function target(c: Context): string {
-  return c.req.url.replace(/^[a-z]+:\/\/[^/?]*/i, "");
-}
-
 /**
- * The whole body. One that is too large is read to its end all the same, and thrown away: a connection cut while the
- * client still sends would hide the answer from it.
- *
- * @throws {MalformedRequest} in Upstash's words for one above the limit. The status is not documented; of those that
+ * @throws {MalformedRequest} in Upstash's words for a body above the limit. The status is not documented; of those that
  * are, 400 is the one for a refused command.
  */
-async function body(c: Context): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of c.req.raw.body ?? []) {
-    size += chunk.length;
-    if (size <= MAX_BODY) chunks.push(chunk);
-    else chunks.length = 0;
-  }
+async function body(request: ApiRequest): Promise<Buffer> {
+  const { bytes, size } = await request.body();
   if (size > MAX_BODY) {
     throw new MalformedRequest(
       `ERR max request size exceeded. Limit: ${MAX_BODY} bytes, Actual: ${size} bytes`,
     );
   }
-  return Buffer.concat(chunks);
+  return bytes;
 }
 
 /** An opaque text that is another one after each write. */

@@ -1,8 +1,6 @@
 /** What the dev server is built on: optional peer dependencies. Only who runs a dev server installs them. */
 export interface OptionalPackages {
   Redis: typeof import("ioredis").Redis;
-  Hono: typeof import("hono").Hono;
-  getRequestListener: typeof import("@hono/node-server").getRequestListener;
   /** The embedded engine's parts. Absent when a Redis URL was given: then it is not needed. */
   embeddedEngine?: EmbeddedEngine;
 }
@@ -26,7 +24,7 @@ export async function loadOptionalPackages(
         "use a later Node, or give the URL of a Redis (the option redis, --redis on the command line).",
     );
   }
-  const names = ["ioredis", "hono", "@hono/node-server", ...(embedded ? ["js-redis-server/core"] : [])];
+  const names = ["ioredis", ...(embedded ? ["js-redis-server/core"] : [])];
   const modules = await Promise.all(names.map((name) => orMissing(name, load)));
   const missing = names.filter((_, i) => modules[i] === undefined);
   if (missing.length > 0) {
@@ -35,8 +33,8 @@ export async function loadOptionalPackages(
       `The dev server needs packages that are not installed. Run: npm install --save-dev ${packages}`,
     );
   }
-  const [ioredis, hono, nodeServer, embeddedEngine] = modules as object[];
-  return { ...ioredis, ...hono, ...nodeServer, ...(embedded && { embeddedEngine }) } as OptionalPackages;
+  const [ioredis, embeddedEngine] = modules as object[];
+  return { ...ioredis, ...(embedded && { embeddedEngine }) } as OptionalPackages;
 }
 
 type Load = (name: string) => Promise<object>;

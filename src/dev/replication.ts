@@ -52,9 +52,17 @@ export function createReplicaWait(
   /** Upstash keeps what it confirms. Where the engine keeps no file, a made-up 1 stands for the local copy. */
   async function waitForFiles(redis: Redis, command: Command): Promise<Reply> {
     const reply = await wait(redis, command);
-    const [, , replicas, timeout] = command;
+    const [, local, replicas, timeout, ...more] = command;
     const keepsNone = "error" in reply && /^ERR (unknown command|WAITAOF cannot be used)/.test(reply.error);
-    if (!keepsNone || replicas === undefined || timeout === undefined) return reply;
+    if (!keepsNone) return reply;
+    // In the words of a Redis that knows it.
+    if (local === undefined || replicas === undefined || timeout === undefined || more.length > 0) {
+      return { error: "ERR wrong number of arguments for 'waitaof' command" };
+    }
+    if (!/^-?\d+$/.test(local.toString())) return { error: "ERR value is not an integer or out of range" };
+    if (!/^[01]$/.test(local.toString())) {
+      return { error: "ERR value is out of range, value must between 0 and 1" };
+    }
     const waited = await wait(redis, ["WAIT", replicas, timeout]);
     return "error" in waited ? waited : { result: ["1", waited.result] };
   }

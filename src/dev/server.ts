@@ -4,8 +4,8 @@ import { createActivity } from "./activity.ts";
 import { openEngine } from "./engine.ts";
 import { createDice } from "./fault-dice.ts";
 import { type FaultKind, type Faults, readFaults } from "./faults.ts";
-import { addGate } from "./gate.ts";
-import { addRoutes } from "./http.ts";
+import { createGate } from "./gate.ts";
+import { createApi } from "./http.ts";
 import { answerMalformed } from "./malformed.ts";
 import { createCounter, type Meter } from "./meter.ts";
 import { createNetwork } from "./network.ts";
@@ -61,17 +61,12 @@ export async function startDevServer(options?: DevServerOptions): Promise<DevSer
   const counter = createCounter();
   const network = createNetwork(settings);
   const dice = createDice(settings.faults ?? readFaults({}));
-  const api = addRoutes(new packages.Hono(), { engine, subscriptions, network, counter, activity });
-  const app = addGate(new packages.Hono(), { users, network, dice, counter, api });
-  const listener = packages.getRequestListener(app.fetch, {
-    overrideGlobalObjects: false,
-    // What cannot even be made a Request of, such as a path with a backslash, does not reach the app.
-    errorHandler: () => Response.json({ error: "ERR failed to parse command" }, { status: 400 }),
-  });
-  // A request without a host is the app's to answer, as every other.
+  const api = createApi({ engine, subscriptions, network, counter, activity });
+  const gate = createGate({ users, network, dice, counter, api });
+  // A request without a host is the gate's to answer, as every other.
   const http = createServer(
     { requireHostHeader: false },
-    (request, response) => void listener(request, response),
+    (request, response) => void gate(request, response),
   );
   answerMalformed(http);
 

@@ -28,7 +28,9 @@ const COMMANDS: Record<string, (command: Command) => Prepared | undefined> = {
 /** Answers as Upstash does. */
 export const upstashAnswers: Extensions = (command) => {
   const name = command[0].toUpperCase();
-  const { send, answer } = (Object.hasOwn(COMMANDS, name) && COMMANDS[name]?.(command)) || plain(command);
+  const prepared = Object.hasOwn(COMMANDS, name) ? COMMANDS[name]?.(command) : undefined;
+  if (!prepared) return { send: command, answer: (reply) => inUpstashWords(command, reply) };
+  const { send, answer } = prepared;
   return { send, answer: async (reply, ask) => inUpstashWords(command, await answer(reply, ask)) };
 };
 

@@ -1,6 +1,6 @@
 import { LockOptionError, show } from "../errors.ts";
 import { forever, whenAborted } from "../runtime.ts";
-import { errorOf, type RedisClient, RefusedError } from "./client.ts";
+import { cannotStream, errorOf, type RedisClient, RefusedError } from "./client.ts";
 
 /** Next.js 13 and 14 keep what was fetched, POST included. `cache: "no-store"` is an error on older Workers. */
 const uncached = { next: { revalidate: 0 } };
@@ -56,10 +56,7 @@ export function restClient(url: unknown, token: unknown): RedisClient {
         headers: { authorization, accept: "text/event-stream" },
         signal,
       });
-      const { status } = response;
-      // A gateway's 429 or 5xx is over some day.
-      let silent = status !== 429 && (status < 500 || status === 501);
-      silent &&= !`${response.headers.get("content-type")}`.includes("event-stream");
+      let silent = cannotStream(response);
       let rest = "";
       for await (const bytes of response.body ?? []) {
         // Cut anywhere: what waiters are told is ASCII.

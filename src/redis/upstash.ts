@@ -1,6 +1,6 @@
 import { LockOptionError, show } from "../errors.ts";
 import { forever, whenAborted } from "../runtime.ts";
-import { errorOf, type RedisClient, RefusedError } from "./client.ts";
+import { cannotStream, errorOf, type RedisClient, RefusedError } from "./client.ts";
 
 /** The slice of a `Redis` of `@upstash/redis` (1.34.9 or later, any platform's build) that is used. */
 export interface UpstashRedis {
@@ -45,20 +45,33 @@ export function upstashClient(redis: unknown): RedisClient {
     throw new LockOptionError("redis", given, "a Redis of @upstash/redis 1.34.9 or later, which speaks HTTP");
   }
   const instance = redis as UpstashRedis;
-  /** What our own request was answered when the instance last failed without saying what Redis said. */
-  let status: number | undefined;
+  /** What our own request is answered, since the instance first failed without saying what Redis said. */
+  let status: Promise<number | undefined> | undefined;
+  // A server that does not stream is not asked for a stream again.
+  let streams = true;
+
+  /** A request of our own, sent as the instance would send it. Undefined: no answer. */
+  async function request(path: string, init: RequestInit, signal: AbortSignal) {
+    const { baseUrl, headers } = client ?? {};
+    const sent = { method: "POST", signal, ...init, headers: { ...headers, ...init.headers } };
+    const response = await fetch(`${baseUrl}${path}`, sent).catch(() => undefined);
+    // Only its head is read.
+    await response?.body?.cancel();
+    return response;
+  }
+
   return {
     exact: false,
     resendsAfter: firstPause(client?.retry),
-    async send(commands) {
+    async send(commands, signal) {
       try {
         const replies: unknown[] = [];
         // As texts: a server in Go reads 1000000 as 1e+06, which Redis refuses.
         for (const command of commands)
           replies.push(await instance.exec(command.map(String) as [string, ...string[]]));
-        const signal = client?.options?.signal;
+        const own = client?.options?.signal;
         // Then the reply may be the signal's reason, whatever that is.
-        if (typeof signal === "object" && signal?.aborted) throw new Error("its signal has aborted");
+        if (typeof own === "object" && own?.aborted) throw new Error("its signal has aborted");
         status = undefined;
         return replies;
       } catch (error) {
@@ -67,22 +80,30 @@ export function upstashClient(redis: unknown): RedisClient {
         const said = name === "UpstashError" && message.split(", command was:", 1)[0];
         if (said && /^[A-Z]+ /.test(said)) throw errorOf(said);
         if (!name.startsWith("Upstash")) throw error;
-        // The instance hides whether its token was refused.
-        status ??= await statusOf(client);
-        throw status === 401 || status === 403
-          ? new RefusedError(`HTTP ${status}`)
+        // The instance hides whether its token was refused. One PING tells, for all that fail at once.
+        status ??= request("", { body: '["PING"]' }, signal).then((response) => response?.status);
+        const answered = await status;
+        if (!answered) status = undefined;
+        throw answered === 401 || answered === 403
+          ? new RefusedError(`HTTP ${answered}`)
           : new Error("no reply of Redis");
       }
     },
     /** It tells of a stream that could not be opened, but not of one that ended. */
     listen(channel, hear, signal) {
+      if (!streams) return new Promise((resolve) => void whenAborted(signal, resolve));
       let forget = () => {};
       return new Promise<void>((resolve, reject) => {
         const subscriber = instance.subscribe?.(channel);
         subscriber?.on("subscribe", () => hear(""));
         subscriber?.on("message", ({ message }) => hear(`${message}`));
-        // It hides the status: a refusal of the moment cannot be told from one for good.
-        subscriber?.on("error", reject);
+        subscriber?.on("error", async (error) => {
+          // It hides the status, which tells a refusal of the moment from one for good.
+          const headers = { accept: "text/event-stream" };
+          const response = await request(`/subscribe/${channel}`, { headers }, signal);
+          if (response && cannotStream(response)) streams = false;
+          reject(error);
+        });
         forget = whenAborted(signal, () => {
           subscriber?.unsubscribe().catch(() => {});
           resolve();
@@ -90,17 +111,6 @@ export function upstashClient(redis: unknown): RedisClient {
       }).finally(() => forget());
     },
   };
-}
-
-/** The status of a PING, sent as the instance would send it; 0 if there is none. */
-async function statusOf({ baseUrl, headers }: Inside["client"] = {}): Promise<number> {
-  try {
-    const response = await fetch(`${baseUrl}`, { method: "POST", headers, body: '["PING"]' } as RequestInit);
-    await response.text();
-    return response.status;
-  } catch {
-    return 0;
-  }
 }
 
 /** Ms after which an instance sends a request again, as it was set up; 0 where that cannot be seen. */

@@ -240,11 +240,13 @@ describe.each([...backends, memoryEngine()])(
         expect(heard.every((event) => event.key === key)).toBe(true);
       });
 
-      test("loses no update of a counter that 20 contenders read, await and write 1,000 times", async () => {
+      test("loses no update of a counter that 20 contenders read, await and write in turn", async () => {
         const key = freshKey();
+        // A hand-over to one that polls takes a tenth of a second.
+        const turns = backend.polls ? 5 : 50;
         let counter = 0;
         const contender = async () => {
-          for (let i = 0; i < 50; i++) {
+          for (let i = 0; i < turns; i++) {
             await locker.withLock(key, { wait: "10m", ttl: "1m", renew: false }, async () => {
               const read = counter;
               await new Promise((resolve) => setImmediate(resolve));
@@ -253,7 +255,7 @@ describe.each([...backends, memoryEngine()])(
           }
         };
         await Promise.all(Array.from({ length: 20 }, contender));
-        expect(counter).toBe(1000);
+        expect(counter).toBe(20 * turns);
         expect(await keysOf(key)).toEqual([]);
       }, 300_000);
     });

@@ -48,6 +48,13 @@ const command = fc.oneof(
   key.map((name) => ["TTL", name]),
 );
 
+/** Redis 8.6.3 answers each of these twice, to whoever uses its connection. */
+const ANSWERED_TWICE = [
+  ["SET", "a", "y", "IFDEQ", "zz", "GET"],
+  ["set", "a", "y", "get", "ifdne", ""],
+  ["SET", "a", "y", "EX", "100", "IFDNE", "é".repeat(9), "GET"],
+];
+
 const native = engines.find(({ name }) => /^redis 8/.test(name));
 const others = engines.filter((engine) => engine !== native);
 
@@ -64,10 +71,10 @@ describe.each(others)("conditions made up on $name answer as Redis 8.6 does", ({
       for (const close of closers) await close();
     });
 
-    const send = async ({ url, token }: DevServer, commands: unknown[][]) => {
+    const send = async ({ url, token }: DevServer, commands: unknown[][], path = "/pipeline") => {
       const headers = { authorization: `Bearer ${token}` };
       const body = JSON.stringify([["FLUSHALL"], ["RPUSH", "list", "x"], ...commands]);
-      return (await fetch(`${url}/pipeline`, { method: "POST", headers, body })).json();
+      return (await fetch(url + path, { method: "POST", headers, body })).json();
     };
     const expectAlike = async (commands: unknown[][]) => {
       const [madeUp, own] = await Promise.all(servers.map((server) => send(server, commands)));
@@ -89,6 +96,20 @@ describe.each(others)("conditions made up on $name answer as Redis 8.6 does", ({
       await fc.assert(fc.asyncProperty(fc.array(inScript, { minLength: 1, maxLength: 8 }), expectAlike), {
         numRuns: 200,
       });
+    });
+
+    test.each(["/pipeline", "/multi-exec"])("with one answer to each command, by %s", async (path) => {
+      for (const command of ANSWERED_TWICE) {
+        const commands = [["SET", "a", "x"], command, ["ECHO", "next"]];
+        const [madeUp, own] = await Promise.all(servers.map((server) => send(server, commands, path)));
+        expect(own).toEqual([
+          ...Array(2).fill(expect.anything()),
+          { result: "OK" },
+          { result: "x" },
+          { result: "next" },
+        ]);
+        expect(madeUp).toEqual(own);
+      }
     });
 
     test("for values of every length that XXH3 treats apart", async () => {

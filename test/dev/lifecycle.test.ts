@@ -56,12 +56,12 @@ describe("a dev server's life", () => {
 
   test("names the packages that are missing", async () => {
     const packages = loadOptionalPackages(true, async (name) => {
-      if (name === "hono" || name === "js-redis-server/core") {
+      if (name === "ioredis" || name === "js-redis-server/core") {
         throw Object.assign(new Error(`Cannot find package '${name}'`), { code: "ERR_MODULE_NOT_FOUND" });
       }
       return {};
     });
-    await expect(packages).rejects.toThrow(/Run: npm install --save-dev hono js-redis-server$/);
+    await expect(packages).rejects.toThrow(/Run: npm install --save-dev ioredis js-redis-server$/);
   });
 
   test("lets its process end by itself once closed, streams open or not", async () => {

@@ -112,7 +112,10 @@ describe.each([
       const other = await startDevServer({ redis: primary.url });
       const clients = async () => `${await straight.call("CLIENT", "LIST")}`.trim().split("\n").length;
       const headers = { authorization: `Bearer ${other.token}` };
-      await fetch(other.url, { method: "POST", headers, body: '["WAIT","1","10"]' });
+      // One of its own for WAIT, and one that watches scripts.
+      for (const body of ['["WAIT","1","10"]', '["EVAL","return 1","0"]']) {
+        await (await fetch(other.url, { method: "POST", headers, body })).text();
+      }
       const before = await clients();
       await other.close();
       await until(async () => (await clients()) <= before - 3);

@@ -11,6 +11,8 @@ export interface Backend {
   server: DevServer;
   /** Straight to the engine, past everything that is tested. */
   raw: RawRedis;
+  /** The server cannot stream: who waits polls. */
+  polls?: boolean;
   close(): Promise<void>;
 }
 

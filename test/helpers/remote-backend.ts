@@ -47,6 +47,7 @@ export function remoteBackend(server: RemoteServer): Backend {
     raw: raw as unknown as RawRedis,
     // It has no meter, and no engine behind it that could be reached.
     server: { ...server } as Backend["server"],
+    polls: process.env.CONTRACT_POLLS !== undefined,
     close: async () => {},
   };
 }

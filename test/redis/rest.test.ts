@@ -2,9 +2,10 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Redis } from "@upstash/redis";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createLocker, type LockerOptions, LockUnavailableError } from "../../src/index.ts";
 import { restClient } from "../../src/redis/rest.ts";
+import { upstashClient } from "../../src/redis/upstash.ts";
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -184,6 +185,49 @@ describe("a subscription", () => {
     for (const _ of [1, 2]) await listen("c", (message) => heard.push(message), AbortSignal.timeout(10_000));
     expect([asked.length, heard]).toEqual([2, [""]]);
   });
+});
+
+describe("a stream that an @upstash/redis instance asks for", () => {
+  // It prints whatever breaks a stream.
+  beforeEach(() => void vi.spyOn(console, "error").mockImplementation(() => {}));
+  afterEach(() => void vi.restoreAllMocks());
+
+  const listener = async (status: number) => {
+    const { seen, url } = await answering(status, { "content-type": "text/html" }, "<html>");
+    return { seen, ...upstashClient(new Redis({ url, token: "t", retry: { retries: 0 } })) };
+  };
+  const never = () => new AbortController().signal;
+
+  test.each([404, 405, 501])("is asked for once where the server has none: %i", async (status) => {
+    const { seen, listen } = await listener(status);
+    await expect(listen("c", () => {}, never())).rejects.toThrow();
+    // Once by the instance, which hides the status, and once to see that.
+    const asked = seen.length;
+    expect(asked).toBe(2);
+    const leave = new AbortController();
+    const again = listen("d", () => {}, leave.signal);
+    leave.abort();
+    await again;
+    expect(seen.length).toBe(asked);
+  });
+
+  test.each([429, 503])("is asked for again after a refusal of the moment: %i", async (status) => {
+    const { seen, listen } = await listener(status);
+    for (const _ of [1, 2]) await expect(listen("c", () => {}, never())).rejects.toThrow();
+    expect(seen.length).toBe(4);
+  });
+});
+
+test("an @upstash/redis instance that fails without a word costs one PING, however much fails at once", async () => {
+  const { seen, url } = await answering(503, { "content-type": "text/html" }, "<html>");
+  const { send } = upstashClient(
+    new Redis({ url, token: "t", retry: { retries: 0 }, enableAutoPipelining: false }),
+  );
+  const failures = await Promise.allSettled(
+    Array.from({ length: 20 }, () => send([["GET", "k"]], new AbortController().signal)),
+  );
+  expect(failures.map(({ status }) => status)).toEqual(Array(20).fill("rejected"));
+  expect(seen.filter(({ body }) => body === '["PING"]').length).toBe(1);
 });
 
 test.each([400, 401, 403])(
