@@ -1,7 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import middy from "@middy/core";
 import httpErrorHandler from "@middy/http-error-handler";
-import { Redis } from "@upstash/redis";
 import type { APIGatewayProxyEventV2 } from "aws-lambda";
 import lockMiddleware from "serverless-lock/middy";
 
@@ -11,7 +10,6 @@ export const handler = middy()
   // Last, so that no other middleware can end the request while the lock is held.
   .use(
     lockMiddleware({
-      redis: Redis.fromEnv(),
       key: (event: APIGatewayProxyEventV2) => `order:${event.pathParameters?.id}`,
     }),
   )

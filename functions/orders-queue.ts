@@ -1,12 +1,10 @@
 import { setTimeout } from "node:timers/promises";
-import { Redis } from "@upstash/redis";
 import type { SQSRecord } from "aws-lambda";
 import { lockRecords } from "serverless-lock/lambda";
 
 /** Ships orders from a queue. What is busy or fails goes back to the queue alone; the rest of its batch is done. */
-export const handler = lockRecords(
-  { redis: Redis.fromEnv(), key: (record: SQSRecord) => `order:${orderOf(record)}` },
-  (record) => ship(orderOf(record), record.lock.signal),
+export const handler = lockRecords({ key: (record: SQSRecord) => `order:${orderOf(record)}` }, (record) =>
+  ship(orderOf(record), record.lock.signal),
 );
 
 function orderOf({ body }: SQSRecord): string {

@@ -1,5 +1,4 @@
 import { setTimeout } from "node:timers/promises";
-import { Redis } from "@upstash/redis";
 import type { ScheduledEvent } from "aws-lambda";
 import { lockHandler } from "serverless-lock/lambda";
 import { oncePerTick } from "serverless-lock/schedule";
@@ -9,7 +8,7 @@ import { oncePerTick } from "serverless-lock/schedule";
  * skipped, with null; a report that failed lets the next delivery try again.
  */
 export const handler = lockHandler(
-  { redis: Redis.fromEnv(), ...oncePerTick("nightly-report") },
+  { ...oncePerTick("nightly-report") },
   async (event: ScheduledEvent, context) => {
     await writeReport(event.time, context.lock.signal);
     return { report: event.time };

@@ -6,6 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 export async function startSlowTcp(redis: string, roundTrip: number) {
   const { hostname, port } = new URL(redis);
   const sockets = new Set<Socket>();
+  let share = 0;
+  let trips = 0;
   const server = createServer({ noDelay: true }, (near) => {
     const far = connect({ host: hostname, port: Number(port || 6379), noDelay: true });
     for (const [from, to] of [
@@ -16,6 +18,8 @@ export async function startSlowTcp(redis: string, roundTrip: number) {
       from.on("error", () => to.destroy());
       from.on("close", () => to.destroy());
       from.on("data", (chunk) => {
+        if (from === near) trips++;
+        else if (Math.random() < share) return void near.destroy();
         if (roundTrip === 0) to.write(chunk);
         else sleep(roundTrip / 2).then(() => to.write(chunk));
       });
@@ -24,6 +28,12 @@ export async function startSlowTcp(redis: string, roundTrip: number) {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return {
+    /** From now on a reply is lost so often, with its connection. */
+    lose(often: number) {
+      share = often;
+    },
+    /** How many times something was sent there: those sent at once count as one. */
+    trips: () => trips,
     url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
     async close() {
       for (const socket of sockets) socket.destroy();

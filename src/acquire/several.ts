@@ -5,7 +5,6 @@ import type { Attempt, Claim, Part } from "../protocol/attempt.ts";
 import { extend } from "../protocol/extend.ts";
 import { join } from "../protocol/join.ts";
 import { type Grant, gone, type Outcome, takesResult } from "../protocol/protocol.ts";
-import { dequeue } from "../protocol/release.ts";
 import { forever, whenAborted } from "../runtime.ts";
 import { waitForTurn } from "./wait.ts";
 
@@ -20,9 +19,8 @@ export async function waitForAll(attempt: Attempt, first: Outcome): Promise<Outc
   if (others.length === 0) return waitForTurn(attempt, only, takesResult(only) ? first : undefined);
   for (;;) {
     const outcome = await waitInOrder(attempt);
+    // Nothing is released before it waits anew: a late release would find the same tokens.
     if (outcome) return outcome;
-    // Nothing may be held while an earlier one is waited for.
-    await dequeue(attempt, attempt.claims, 0);
   }
 }
 
@@ -54,9 +52,10 @@ async function waitInOrder(attempt: Attempt): Promise<Outcome | undefined> {
     abort.signal.throwIfAborted();
     if (!attempt.settings.fencing) return grantOf(lease as Lease);
     const fenced = await join(attempt, attempt.claims);
-    // It was ours: another has it because its lease ended. That says nothing of the wait.
-    if (!fenced.held) throw new LockLostError(attempt.key, gone);
-    return fenced;
+    if (fenced.held) return fenced;
+    // It was ours. That says nothing of the wait.
+    onTakenAway();
+    throw new LockLostError(attempt.key, gone);
   } catch (error) {
     if (!takenAway || signal?.aborted || attempt.age() >= attempt.settings.wait) throw error;
     return undefined;

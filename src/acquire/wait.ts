@@ -1,6 +1,7 @@
 import { emit } from "../events.ts";
 import { validity } from "../options/durations.ts";
 import type { Attempt, Claim } from "../protocol/attempt.ts";
+import { findResult } from "../protocol/deliver.ts";
 import { joinQueue } from "../protocol/join.ts";
 import {
   type Busy,
@@ -75,10 +76,10 @@ export async function waitForTurn(attempt: Attempt, claim: Claim, first?: Outcom
       const { holder, queued } = outcome;
       emit(attempt, { type: "waiting", ...holder, place: queued.place, waited: age() });
       // One that listened before it stood in the queue has heard every grant.
-      // Those that share the lock may all be let in at once, whoever stands before us; a result comes to all at once.
-      const turns = claim.mode === "x" ? queued.place : Math.min(queued.place, 1);
-      const soonest = takesResult(claim) ? 0 : turns * fastestHandOver;
-      const mayMissAfter = subscribed ? forever : soonest;
+      // Those that share the lock may all be let in at once, whoever stands before us.
+      const alone = claim.mode === "x" || takesResult(claim);
+      const turns = alone ? queued.place : Math.min(queued.place, 1);
+      const mayMissAfter = subscribed ? forever : turns * fastestHandOver;
       const told = await awaitMessage(attempt, claim, { ...queued, ...holder }, inbox, mayMissAfter);
       if (told) return told;
       if (left() <= 0) return outcome;
@@ -119,7 +120,13 @@ async function awaitMessage(
     const message = inbox.heard.shift();
     if (message === undefined) missedAfter = 0;
     if (message === "" && sinceQueued() >= missedAfter) return undefined;
-    if (message === "=") return undefined;
+    // A result comes to all at once: one may have come before the stream opened. A long one is not told.
+    if (message === "=" || (message === "" && takesResult(claim) && mayMissAfter < forever)) {
+      const result = await findResult(attempt, claim, queued.ticket).catch(() => {});
+      if (result !== undefined) return { ...busy(claim), result };
+      if (message === "=") return undefined;
+      continue;
+    }
     if (message?.startsWith("=")) return { ...busy(claim), result: message.slice(1) };
     const value = message && readGrant(attempt, claim, queued.ticket, message);
     if (value) return usableGrant(attempt, claim, queued, value);

@@ -44,9 +44,9 @@ export function oncePerTick(name: string, options: TickOptions = {}) {
   checkNames(options, ["period", "offset", "holdFor"]);
   const { period, offset = 0, holdFor = longestRedelivery } = options;
   readKey(name);
-  readDuration("holdFor", holdFor, 0);
-  const every = period === undefined ? undefined : readDuration("period", period, 1000);
-  const from = readDuration("offset", offset, 0);
+  readDuration("holdFor", holdFor, "0s");
+  const every = period === undefined ? undefined : readDuration("period", period, "1s");
+  const from = readDuration("offset", offset, "0s");
   return {
     key: (trigger: unknown): string => `${name}@${tickOf(trigger, every, from)}`,
     holdFor,
@@ -73,8 +73,8 @@ function iso(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-function readDuration(option: string, value: unknown, least: number): number {
+function readDuration(option: string, value: unknown, least: string): number {
   const ms = milliseconds(value);
-  if (ms >= least && ms <= milliseconds("31d")) return ms;
+  if (ms >= milliseconds(least) && ms <= milliseconds("31d")) return ms;
   throw new LockOptionError(option, show(value), `ms or a text such as "5m", "1d", from ${least} to 31d`);
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { LockOptionError, show } from "../errors.ts";
 import { milliseconds } from "../options/durations.ts";
+import { checkNames } from "../options/rules.ts";
 import { type FaultSettings, type Faults, readFaults } from "./faults.ts";
 
 export interface DevServerOptions {
@@ -59,10 +60,7 @@ const NAMES = [
 
 /** @throws {LockOptionError} naming the option, what came and what fits. */
 export function settingsOf(options: DevServerOptions = {}): Settings {
-  for (const name of Object.keys(options)) {
-    if (!NAMES.includes(name))
-      throw new LockOptionError(name, "an unknown option", `one of ${NAMES.join(", ")}`);
-  }
+  checkNames(options, NAMES);
   return {
     port: port(options.port ?? 0),
     host: host(options.host ?? "127.0.0.1"),

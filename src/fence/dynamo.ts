@@ -21,7 +21,8 @@ function updateOf(lock: FencedLock): FencedUpdate {
 
 /** What the item has to say of the lock, for a Put. */
 function attributes(lock: FencedLock): Record<string, number> {
-  return Object.fromEntries(lock.keys.map((key) => [`fence:${key}`, fenceOf(lock)]));
+  const fence = fenceOf(lock);
+  return Object.fromEntries(lock.keys.map((key) => [`fence:${key}`, fence]));
 }
 
 /**

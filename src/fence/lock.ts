@@ -5,8 +5,11 @@ export interface FencedLock {
   readonly fence: number | undefined;
 }
 
-/** @throws TypeError for a lock without a token: its write could not be told from a stale one */
-export function fenceOf({ fence }: FencedLock): number {
+/** @throws TypeError for a lock without a key or a token: its write could not be told from a stale one */
+export function fenceOf(lock: FencedLock): number {
+  const { keys, fence } = Object(lock) as FencedLock;
+  if (!(Array.isArray(keys) && keys.length > 0))
+    throw new TypeError("lock: got no lock, expected one with its keys");
   if (Number.isSafeInteger(fence) && (fence as number) > 0) return fence as number;
   throw new TypeError("The lock has no fencing token. Take it with fencing: true");
 }

@@ -22,6 +22,7 @@ export interface FencedScript {
  * await redis.eval(script, ["balance", ...keys], ["100", ...args]);
  */
 export function redisFence(lock: FencedLock): FencedScript {
+  const fence = fenceOf(lock);
   const first = `#KEYS - ${lock.keys.length - 1}`;
   return {
     // All are read before one is written.
@@ -33,7 +34,7 @@ end
 for i = ${first}, #KEYS do redis.call("SET", KEYS[i], ARGV[#ARGV]) end
 `,
     keys: lock.keys.map((key) => `fence:{${key}}`),
-    args: [`${fenceOf(lock)}`],
+    args: [`${fence}`],
   };
 }
 

@@ -8,7 +8,7 @@ import type { Seen } from "./index.ts";
 export function browser(): void {
   const pollEvery = 2000;
   /** How many rows there are at first, and how many more once the last one is in sight. */
-  const rowsAtOnce = 100;
+  const rowsAtOnce = 40;
   const by = <T extends Element>(selector: string) => document.querySelector(selector) as T;
   const [search, live, limit] = ["#search", "#live", "#limit"].map((id) => by<HTMLInputElement>(id)) as [
     HTMLInputElement,
@@ -314,13 +314,19 @@ export function browser(): void {
     return answer;
   }
 
+  function nextTask(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve));
+  }
+
   async function poll(): Promise<void> {
     clearTimeout(timer);
     try {
       const seen = (await ask("?data")) as Seen;
       locks = seen.locks;
-      const now = Date.now();
-      remember(now);
+      // Each step is a task of its own: a frame may come in between.
+      await nextTask();
+      remember(Date.now());
+      await nextTask();
       const perHour = 3_600_000 / pollEvery;
       const cost = [seen.requests, seen.commands].map((count) => (count * perHour).toLocaleString("en"));
       const more = seen.more ? ", and more" : "";

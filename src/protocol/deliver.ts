@@ -1,7 +1,7 @@
 import type { Attempt, Claim } from "./attempt.ts";
 import { lua } from "./lua.ts";
 import { checkReplicas, lockKeys, resultKey, unexpected } from "./protocol.ts";
-import { runScript } from "./support.ts";
+import { ask, runScript } from "./support.ts";
 
 /** The most characters of a result that travel in a message. */
 const longestMessage = 4096;
@@ -47,16 +47,30 @@ for _, waiter in ipairs(told) do redis.pcall('PUBLISH', 'sl:' .. waiter:sub(1, 1
 return 1`;
 
 /** A result as it is kept and told: `r1:<mark>:<last ticket>:<ends>:<text>`. */
-const resultFormat = /^r1:[^:]*:\d+:\d+:(.*)$/s;
+const resultFormat = /^r1:[^:]*:(\d+):\d+:(.*)$/s;
 
 /** The text of a result. Undefined for what is none. */
 export function readResult(stored: unknown): string | undefined {
-  return typeof stored === "string" ? resultFormat.exec(stored)?.[1] : undefined;
+  return typeof stored === "string" ? resultFormat.exec(stored)?.[2] : undefined;
+}
+
+/**
+ * The result, as it is kept, that came while we stood in the queue with this ticket. Undefined if there is none. It
+ * costs one command, however long the queue is.
+ */
+export async function findResult(
+  attempt: Attempt,
+  { redisKey }: Claim,
+  ticket: number,
+): Promise<string | undefined> {
+  const { reply } = await ask(attempt, ["GET", resultKey(redisKey)], { taking: true, waiting: true });
+  const [, last] = resultFormat.exec(`${reply}`) ?? [];
+  return ticket <= Number(last) ? `${reply}` : undefined;
 }
 
 /**
  * Stores a result and lets go of the lock in one step, if it is still ours; else it does nothing. True if it was, or if
- * an earlier request, whose reply was lost, may have found that.
+ * an earlier request, whose reply was lost, may have found that: what it stored may be over by now.
  * @param result its text, printable ASCII, is told to all who wait for one, and to whoever asks within `keepFor` ms
  */
 export async function deliver(
@@ -69,11 +83,12 @@ export async function deliver(
   const fences = fence === undefined ? [] : [`${redisKey}:fence`];
   const args = [token, attempt.id, keepFor, text, fence ?? 0];
   const keys = [...lockKeys(claim), resultKey(redisKey), ...fences];
+  const sinceFirst = attempt.connection.runtime.sinceNow();
   // What is kept for nobody needs no replica.
   const asking = { confirmed: keepFor > 0 };
   const { reply, confirmed, repeated } = await runScript(attempt, "deliver", keys, args, asking);
   if (reply !== 0 && reply !== 1) throw unexpected(reply);
   if (reply) checkReplicas(attempt, confirmed);
-  // What is kept for nobody leaves no trace.
-  return reply === 1 || (repeated && keepFor === 0);
+  // What was stored left no trace once `keepFor` is over. Clocks may differ by 1 %.
+  return reply === 1 || (repeated && sinceFirst() >= keepFor * 0.98);
 }

@@ -234,8 +234,12 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     const ends = life > Number(ms) ? now + Number(ms) : 0;
     const result = `r1:${mark}:${last}:${ends}:${text}`;
     if (life > 0) data.set(resultAt, result, life);
-    desk.pass();
-    desk.store();
+    // A plain value is deleted as it is, also under a pause that came while somebody deleted the lock by hand.
+    if (decodePlain(there ?? "")) data.delete(key);
+    else {
+      desk.pass();
+      desk.store();
+    }
     for (const waiter of told)
       world.publish(`sl:${waiter.token.slice(0, 18)}`, result.length > 4096 ? "=" : `=${result}`);
     return 1;

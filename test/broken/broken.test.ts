@@ -37,6 +37,15 @@ const found: Record<VariantName, { as: RegExp; engines?: EngineName[]; kind?: Ki
     as: /was done, and (the lock is still its|still stands in the queue)/,
     kind: "several",
   },
+  "a result stored by a holder that lost its lock": {
+    as: /was stored while .* had the lock/,
+    engines: real,
+    kind: "results",
+  },
+  "a result stored in one step and the lock released in another": {
+    as: /was stored while .* had the lock|was let in to work while the result|had lost the lock, and its result was kept/,
+    kind: "results",
+  },
   "a safe release that frees at once": { as: believed, engines: real, kind: "operated" },
   "a holder that is not told that an operator ended it": {
     as: /an operator ended the lock of #\d+, which was told: .* another has it/,

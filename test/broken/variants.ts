@@ -105,6 +105,26 @@ export const variants = {
       by: "return dequeue(attempt, attempt.claims.slice(-1), attempt.abandoned.length > 0",
     },
   ],
+  "a result stored by a holder that lost its lock": [
+    {
+      file: "protocol/deliver.ts",
+      replace: "return stored:sub(1, #mark + 4) == 'r1:' .. mark .. ':' and 1 or 0",
+      by: "if stored:sub(1, #mark + 4) == 'r1:' .. mark .. ':' then return 1 end",
+    },
+  ],
+  "a result stored in one step and the lock released in another": [
+    {
+      file: "single-flight/single-flight.ts",
+      replace: "return await endBy(() => deliver(attempt, claim, { text, keepFor, fence: lock.fence }));",
+      by: `await ask(attempt, ["SET", resultKey(claim.redisKey), "r1:" + attempt.id + ":0:0:" + text, "PX", keepFor || 1]);
+    return await lock.release();`,
+    },
+    {
+      file: "single-flight/single-flight.ts",
+      replace: "import { deliver, readResult }",
+      by: 'import { ask } from "../protocol/support.ts";\nimport { deliver, readResult }',
+    },
+  ],
   "a safe release that frees at once": [
     {
       file: "admin/script.ts",

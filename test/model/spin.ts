@@ -67,12 +67,14 @@ const findings = {
 
 export type Finding = keyof typeof findings;
 
-/** The model has one key, and no operator. */
+/** The model has one key, no operator and no results. */
 type LeftOut =
   | "one key kept after a vain attempt at several"
   | "a safe release that frees at once"
   | "a holder that is not told that an operator ended it"
-  | "a pause that lets in who waits";
+  | "a pause that lets in who waits"
+  | "a result stored by a holder that lost its lock"
+  | "a result stored in one step and the lock released in another";
 
 export type MutationName = Exclude<VariantName, LeftOut> | "no tombstone";
 

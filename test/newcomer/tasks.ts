@@ -319,7 +319,12 @@ export const tasks: Task[] = [
     commands: [["node", "check.mjs"], ...unchecked.commands],
   },
   { name: "a route of Bun", page: "fetch.md", files: ["bun.ts"], ...compiledFor("bun", ["ESNext"]) },
-  { name: "a route of Deno", page: "fetch.md", files: ["deno.ts"], ...compiledFor("deno", ["ESNext"]) },
+  {
+    name: "a route of Deno",
+    page: "fetch.md",
+    files: ["deno.ts"],
+    ...compiledFor("deno", ["ESNext", "DOM"]),
+  },
   {
     name: "a move from @upstash/lock",
     page: "from-upstash-lock.md",

@@ -5,3 +5,4 @@ export { newLocker } from "../../src/locker.ts";
 export { defaults } from "../../src/options/lock-options.ts";
 export { RefusedError } from "../../src/redis/client.ts";
 export { connect } from "../../src/redis/connection.ts";
+export { singleFlight } from "../../src/single-flight/index.ts";

@@ -30,6 +30,7 @@ const happenings = [
     "resumed",
     "kept",
   ],
+  ...["worked", "given", "failed", "lost"],
   ...["lostRequests", "lostReplies", "repetitions", "delays", "lostMessages", "brokenStreams"],
   ...["crashes", "freezes", "is suspended", "loses its network"],
   ...["sets its clock forward", "sets its clock back", "the server sets its clock back"],

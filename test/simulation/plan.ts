@@ -22,12 +22,22 @@ export interface Part {
   targets?: Target[];
   /** Whether it makes its locks shared ones after half of its work, if all are exclusive. */
   downgrade?: boolean;
+  /** What comes of its work, if it asks for a result. */
+  result?: ResultPlan | undefined;
   /** The process that goes on with its work after half of it, by the lock's handle; undefined for none. */
   resumedBy?: number | undefined;
 }
 
-/** What the histories of a kind lock: nothing but one exclusive lock, or also what the name says. */
-export const kinds = ["exclusive", "permits", "readers", "several", "mixed", "operated"] as const;
+/** In ms and bytes. */
+export interface ResultPlan {
+  keepFor: number;
+  bytes: number;
+  /** Whether its work throws in the end. */
+  fails: boolean;
+}
+
+/** What the histories of a kind lock: nothing but one exclusive lock, or also what the name says. Those of `results` want it mostly for a result. */
+export const kinds = ["exclusive", "permits", "readers", "several", "mixed", "operated", "results"] as const;
 export type Kind = (typeof kinds)[number];
 
 const keys = ["k", "l", "m"];
@@ -148,7 +158,7 @@ const permits: Way[] = [
   { limit: 1 },
 ];
 
-const waysOf: Record<Exclude<Kind, "exclusive">, { keys: string[]; ways: Way[] }> = {
+const waysOf: Record<Exclude<Kind, "exclusive" | "results">, { keys: string[]; ways: Way[] }> = {
   permits: { keys: ["k"], ways: [...permits, ...permits, exclusive] },
   readers: { keys: ["k"], ways: [exclusive, shared, shared] },
   several: { keys, ways: [exclusive] },
@@ -159,13 +169,23 @@ const waysOf: Record<Exclude<Kind, "exclusive">, { keys: string[]; ways: Way[] }
   },
 };
 
+const result: fc.Arbitrary<ResultPlan | undefined> = fc.option(
+  fc.record({
+    keepFor: fc.constantFrom(0, 100, 1000, 4000, 60_000),
+    // Too long for a message, or not.
+    bytes: fc.constantFrom(0, 0, 5000),
+    fails: fc.constantFrom(false, false, false, true),
+  }),
+  { nil: undefined, freq: 6 },
+);
 /** The keys that histories of a kind know. */
 export function keysOf(kind: Kind = "exclusive"): readonly string[] {
-  return kind === "exclusive" ? ["k"] : waysOf[kind].keys;
+  return kind === "exclusive" || kind === "results" ? ["k"] : waysOf[kind].keys;
 }
 
 function partOf(kind: Kind): fc.Arbitrary<Part> {
   if (kind === "exclusive") return fc.record(parts);
+  if (kind === "results") return fc.record({ ...parts, start: fc.nat(8000), result });
   const { keys, ways } = waysOf[kind];
   return fc.record({
     ...parts,

@@ -1,10 +1,12 @@
 import { Contender, contendAsForeigner, type Surroundings } from "./contender.ts";
 import type { Engine } from "./engine.ts";
+import { Flight } from "./flight.ts";
 import type { Library } from "./library.ts";
 import { operate } from "./operator.ts";
 import { keysOf, type Mishap, type Part, type Plan, type ServerMishap, weathers } from "./plan.ts";
 import type { SimulatedProcess } from "./process.ts";
 import { Referee } from "./referee.ts";
+import { Results } from "./results.ts";
 import type { Tally } from "./tally.ts";
 import { createWorld, type World } from "./world.ts";
 
@@ -100,7 +102,13 @@ function circumstances(plan: Plan, processes: SimulatedProcess[]) {
   };
 }
 
-function enter(plan: Plan, processes: SimulatedProcess[], around: Surroundings & World): Contender[] {
+function enter(
+  plan: Plan,
+  processes: SimulatedProcess[],
+  around: Surroundings & World,
+): (Contender | Flight)[] {
+  const { timeline, server, referee } = around;
+  const results = plan.kind === "results" ? new Results(timeline, server, referee) : undefined;
   const lockers = processes.map(around.lockerOf);
   const heirOf = ({ resumedBy = -1 }: Part) => {
     const [process, locker] = [processes[resumedBy], lockers[resumedBy]];
@@ -110,6 +118,9 @@ function enter(plan: Plan, processes: SimulatedProcess[], around: Surroundings &
     const [process, locker] = [processes[part.process], lockers[part.process]];
     const name = `#${index}`;
     if (!process || !locker) throw new Error(`there is no process ${part.process}`);
+    const { result } = part;
+    if (part.kind === "ours" && result && results)
+      return new Flight(around, { process, locker, part, result, name, results });
     if (part.kind === "ours")
       return new Contender(around, { process, locker, part, name, heir: heirOf(part) });
     contendAsForeigner(around, process, part, name);

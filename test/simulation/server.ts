@@ -1,3 +1,4 @@
+import { readResult } from "../../src/protocol/deliver.ts";
 import { decodePlain, decodeState, type Entry, stateMark } from "../../src/protocol/state.ts";
 import type { Command } from "../../src/redis/client.ts";
 import type { Engine } from "./engine.ts";
@@ -49,12 +50,22 @@ interface Steering {
 
 type Outcome = { result: unknown } | { error: Error };
 
+/** A result that is stored now. */
+export interface StoredResult {
+  key: string;
+  text: string;
+  /** Who was let in last before. */
+  holder: string | undefined;
+}
+
 /** The server: an engine, its clock, and who was at the lock when. */
 export class Server {
   readonly occupations: Occupation[] = [];
   downUntil = 0;
   /** The channels that it takes somebody to listen to. */
   listening: () => ReadonlySet<string> = () => new Set();
+  /** Told of every result that is stored. Without it, none is looked for. */
+  onResult: ((result: StoredResult) => void) | undefined;
   /** Told of every command of a request. */
   log: ((step: string) => void) | undefined;
   readonly #engine: Engine;
@@ -65,6 +76,7 @@ export class Server {
   /** Who stood at a lock when it was last looked at, and who in its queue. */
   readonly #present = new Map<string, Occupation[]>();
   readonly #queues = new Map<string, Place[]>();
+  readonly #results = new Map<string, unknown>();
   /** Those that an operator ended: whose renewal is refused, and whose lock went at once. */
   readonly ended = new Set<string>();
   readonly endedNow = new Set<string>();
@@ -197,7 +209,19 @@ export class Server {
   }
 
   async #observe(): Promise<void> {
-    for (const key of this.#keys) await this.#observeKey(key);
+    for (const key of this.#keys) {
+      if (this.onResult) await this.#observeResult(key, this.onResult);
+      await this.#observeKey(key);
+    }
+  }
+
+  async #observeResult(key: string, tell: (result: StoredResult) => void): Promise<void> {
+    const stored = await this.#engine.command("GET", `${key}:result`);
+    if (stored === this.#results.get(key)) return;
+    this.#results.set(key, stored);
+    const text = readResult(stored);
+    const holder = this.occupations.findLast((each) => each.key === key)?.name;
+    if (text !== undefined) tell({ key, text, holder });
   }
 
   async #observeKey(key: string): Promise<void> {
@@ -254,7 +278,10 @@ export class Server {
     const beside = await this.#engine.command("GET", `${key}:waiters`);
     const [state, behind] = [value, beside].map((each) => decodeState(typeof each === "string" ? each : ""));
     const placesOf = (waiters: readonly Entry[] = [], beside: boolean) =>
-      waiters.map(({ mode, weight, owner }): Place => ({ key, mode, weight, name: owner, beside }));
+      waiters.map(({ mode, weight, owner }): Place => {
+        // Who waits for a result is let in as an exclusive holder.
+        return { key, mode: mode === "f" ? "x" : mode, weight, name: owner, beside };
+      });
     this.#queues.set(key, [...placesOf(state?.waiters, false), ...placesOf(behind?.waiters, true)]);
     const names = new Map<string, string>();
     this.#names.set(key, names);

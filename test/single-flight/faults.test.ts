@@ -104,6 +104,26 @@ describe.each(clients)("single flights with $client", ({ connect }) => {
     expect(["of the winner", "new"]).toContain(await other);
   });
 
+  test("who opens its stream only when the result is there gets it, wherever it stands in the queue", async () => {
+    const delivered = Promise.withResolvers<void>();
+    proxy.failStreams({ openAfter: delivered.promise });
+    let others: Promise<string>[] = [];
+    await singleFlight(lockerAt(backend.server), key, { keepFor: 0 }, async () => {
+      others = Array.from({ length: 3 }, () =>
+        singleFlight(locker, key, { keepFor: 0 }, async () => "of another"),
+      );
+      await standing(3);
+      return "of the winner";
+    });
+    delivered.resolve();
+    expect(await Promise.all(others)).toEqual(Array(3).fill("of the winner"));
+  });
+
+  test("the winner is told of success though its result is over when its delivery is repeated", async () => {
+    proxy.fail(isDelivery, { lose: "reply" });
+    expect(await singleFlight(locker, key, { keepFor: 1 }, async () => "done")).toBe("done");
+  });
+
   test("a winner that cannot deliver hands over what it has, and says so", async () => {
     const errors: Error[] = [];
     const hang = Array<Fault>(40).fill({ answer: { status: 502, type: "text/html", body: "Bad gateway" } });
@@ -138,5 +158,21 @@ describe("what single flights cost", () => {
     expect(await spent(fly)).toEqual([2, 8]);
     expect(await spent(fly)).toEqual([1, 2]);
     expect(await spent(() => forget(locker, key))).toEqual([1, 1]);
+  });
+
+  test("one command more for who waits for a result that is too long for a message", async () => {
+    const locker = lockerAt(backend.server);
+    const key = freshKey();
+    const count = (name: string) => backend.server.meter().byCommand[name] ?? 0;
+    const [gets, scripts] = [count("get"), count("eval")];
+    let other: Promise<string> | undefined;
+    const result = await singleFlight(locker, key, { keepFor: 0 }, async () => {
+      other = singleFlight(locker, key, { keepFor: 0 }, async () => "of another");
+      // The winner's, the waiter's, and the waiter's once its stream is open.
+      await until(() => count("eval") >= scripts + 3);
+      return "x".repeat(20_000);
+    });
+    expect(await other).toBe(result);
+    expect(count("get")).toBe(gets + 1);
   });
 });
