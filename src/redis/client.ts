@@ -43,9 +43,3 @@ export function isFull(error: unknown): boolean {
     error instanceof RefusedError && /^OOM |: -?OOM |^ERR DB capacity quota exceeded/.test(error.message)
   );
 }
-
-/** Whether an answer to the request for a stream says that the server has none. A gateway's 429 or 5xx is over some day. */
-export function cannotStream({ status, headers }: Response): boolean {
-  const lasting = status !== 429 && (status < 500 || status === 501);
-  return lasting && !`${headers.get("content-type")}`.includes("event-stream");
-}

@@ -1,6 +1,6 @@
 import { LockOptionError, show } from "../errors.ts";
 import { forever, whenAborted } from "../runtime.ts";
-import { cannotStream, errorOf, type RedisClient, RefusedError } from "./client.ts";
+import { errorOf, type RedisClient, RefusedError } from "./client.ts";
 
 /** Next.js 13 and 14 keep what was fetched, POST included. `cache: "no-store"` is an error on older Workers. */
 const uncached = { next: { revalidate: 0 } };
@@ -74,6 +74,12 @@ export function restClient(url: unknown, token: unknown): RedisClient {
       streams = !silent;
     },
   };
+}
+
+/** Whether an answer to the request for a stream says that the server has none. A gateway's 429 or 5xx is over some day. */
+export function cannotStream({ status, headers }: Response): boolean {
+  const lasting = status !== 429 && (status < 500 || status === 501);
+  return lasting && !`${headers.get("content-type")}`.includes("event-stream");
 }
 
 function readUrl(given: unknown): string {

@@ -1,6 +1,7 @@
 import { LockOptionError, show } from "../errors.ts";
 import { forever, whenAborted } from "../runtime.ts";
-import { cannotStream, errorOf, type RedisClient, RefusedError } from "./client.ts";
+import { errorOf, type RedisClient, RefusedError } from "./client.ts";
+import { cannotStream } from "./rest.ts";
 
 /** The slice of a `Redis` of `@upstash/redis` (1.34.9 or later, any platform's build) that is used. */
 export interface UpstashRedis {

@@ -37,9 +37,9 @@ export function remoteBackend(server: RemoteServer): Backend {
       }),
     set: (...args: (string | number)[]) => ask(server, "SET", ...args.map(String)),
     ...Object.fromEntries(
-      ["get", "del", "pttl", "exists"].map((name) => [
+      ["get", "del", "pttl", "exists", "rpush", "hset", "lrange", "hgetall", "type"].map((name) => [
         name,
-        (key: string) => ask(server, name.toUpperCase(), key),
+        (...args: (string | number)[]) => ask(server, name.toUpperCase(), ...args.map(String)),
       ]),
     ),
   };
