@@ -204,8 +204,11 @@ export class Contender {
     const { ttl } = this.#part;
     const wanted = this.#part.extendTo;
     if (!wanted) return;
-    // An extension that a network repeats after a longer one was answered would shorten that one's lease.
-    const extendTo = Math.min(wanted, this.#around.repeats ? ttl : Number.POSITIVE_INFINITY);
+    // An extension that a network repeats after a longer one was answered would shorten that one's lease. By a handle the
+    // lease is `ttl` again.
+    const { repeats } = this.#around;
+    const least = repeats && this.#heir ? ttl : 0;
+    const extendTo = Math.max(least, Math.min(wanted, repeats ? ttl : Number.POSITIVE_INFINITY));
     const extended = await lock.extend(extendTo).catch((error) => this.#expectUnavailable(error));
     this.#around.log(`${this.name} extends it to ${extendTo} ms: ${extended}`);
     this.#around.tally.count("extensions");

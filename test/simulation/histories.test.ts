@@ -34,6 +34,7 @@ const happenings = [
   ...["lostRequests", "lostReplies", "repetitions", "delays", "lostMessages", "brokenStreams"],
   ...["crashes", "freezes", "is suspended", "loses its network"],
   ...["sets its clock forward", "sets its clock back", "the server sets its clock back"],
+  ...["ends a lock", "ends a lock now", "pauses a lock", "limits a lock", "toldOfTheOperator"],
   ...["the lock is deleted", "the server is down", "onModel", "onRealScripts"],
 ];
 
