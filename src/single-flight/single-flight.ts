@@ -4,11 +4,10 @@ import { withDoor } from "../door.ts";
 import { LockLostError, LockOptionError, show } from "../errors.ts";
 import { emit, tell } from "../events.ts";
 import { type Held, unheldLock } from "../lease/held-lock.ts";
-
 import { lossOf } from "../locker.ts";
 import { readOptions } from "../options/lock-options.ts";
 import { checkFunction, duration } from "../options/rules.ts";
-import { readKey } from "../options/targets.ts";
+import { readKey, whole } from "../options/targets.ts";
 import { type Attempt, type Claim, newAttempt } from "../protocol/attempt.ts";
 import { deliver, readResult } from "../protocol/deliver.ts";
 import { gone, resultKey } from "../protocol/protocol.ts";
@@ -183,8 +182,6 @@ export function readOwn(options: SingleFlightOptions): OwnOptions {
   if (keep === undefined) throw new LockOptionError("keepFor", show(keepFor), keepingTime.fits);
   if ("holdFor" in Object(options))
     throw new LockOptionError("holdFor", show(Object(options).holdFor), "none beside keepFor");
-  if (!Number.isInteger(maxBytes) || maxBytes < 1 || maxBytes > mostBytes)
-    throw new LockOptionError("maxBytes", show(maxBytes), `a whole number from 1 to ${mostBytes}`);
   checkFunction("onError", onError);
-  return { keepFor: keep, maxBytes, fingerprint, onError };
+  return { keepFor: keep, maxBytes: whole("maxBytes", maxBytes, mostBytes), fingerprint, onError };
 }
