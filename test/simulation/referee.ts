@@ -253,8 +253,10 @@ export class Referee {
   /** Whether somebody waited for it, or those who had it left no room. */
   #wasTaken(name: string, share: Share, asked: number): boolean {
     if (this.#server.isSteered(share.key, asked)) return true;
+    // One that was there and gone within a millisecond was there at that one.
+    const thereAt = ({ from, until }: Occupation, at: number) => from === at || (from < at && until > at);
     const others = this.#server.occupations.filter(
-      (each) => each.key === share.key && each.name !== name && each.until > asked,
+      (each) => each.key === share.key && each.name !== name && (each.from > asked || thereAt(each, asked)),
     );
     const queued = this.#queued.get(share.key) ?? [];
     if (queued.some((each) => each.name !== name && each.until >= asked)) return others.length > 0;
@@ -263,7 +265,7 @@ export class Referee {
       (at) =>
         !fits(
           share,
-          others.filter(({ from, until }) => from <= at && until > at),
+          others.filter((each) => thereAt(each, at)),
         ),
     );
   }
