@@ -63,6 +63,13 @@ export interface Claim {
   weight: number;
 }
 
+/** A pause, or how many permits there are. */
+export interface Steering {
+  key: string;
+  act: "pause" | "limit";
+  limit?: number | undefined;
+}
+
 export type Verdict = "busy" | "unknown" | "error";
 
 /** What the director did and saw. */
@@ -85,9 +92,29 @@ export type DirectorLine =
   | { what: "fired"; at: number; kind: string; count: number }
   /**
    * A lock was there from `at` to `to`; `id` as in a client's log, or its mark. `pttl` when first seen. When it was
-   * last asked, at `read`, it was to go at `end` at the latest.
+   * last asked, at `read`, it was to go at `end` at the latest. `ended`: since when it was marked as ended by an operator.
    */
-  | { what: "seen"; at: number; to: number; key: string; id: string; pttl: number; read: number; end: number }
+  | {
+      what: "seen";
+      at: number;
+      to: number;
+      key: string;
+      id: string;
+      pttl: number;
+      read: number;
+      end: number;
+      ended?: number | undefined;
+    }
+  /**
+   * An operator asked at `at` for a lock to be ended, safely or now, and had an answer at `to`. `released`: whether
+   * anybody's was; undefined if there was no answer.
+   */
+  | { what: "ended"; at: number; to: number; key: string; now: boolean; released?: boolean | undefined }
+  /**
+   * What an operator set for a lock. asked: it may hold from now on. holds: it does. lifting: it may be over from now on.
+   * over: it is, and no late request brings it back.
+   */
+  | ({ what: "steering"; at: number; step: "asked" | "holds" | "lifting" | "over" } & Steering)
   /** The resource was written to. `checked`: when the writer had last asked its lock. */
   | {
       what: "write";

@@ -64,6 +64,8 @@ export function resultsTable(outcomes: Outcome[]): string[][] {
     ["locks held past a lease and a request", kind("orphan")],
     ["s that locks were held by nobody, their clients alive", seconds("alive")],
     ["s that locks were held by nobody, their clients killed", seconds("killed")],
+    ["let in against an operator's word", kind("letin")],
+    ["ended by an operator, and not told so", kind("untold")],
     ["wrong verdicts", kind("verdict")],
     ["starved waiters", kind("starved")],
     ["fencing tokens out of order", fenced(kind("fence"))],

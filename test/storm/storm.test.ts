@@ -84,6 +84,8 @@ describe.skipIf(!hasRedisServer)("a storm (needs redis-server)", () => {
       ["--until", "doomsday"],
       ["--persistence", "some"],
       ["--kinds", "some"],
+      ["--operator", "some"],
+      ["--operator", "safe", "--library", "@upstash/lock"],
       ["--kinds", "permits", "--library", "@upstash/lock"],
       ["--minutes", "0"],
       ["--weather", "fine"],

@@ -47,12 +47,13 @@ export function startWatch(
     const there = new Set<string>();
     for (const [i, value] of replies.entries()) {
       const key = keys[i] as string;
-      for (const { id } of library.holders(value, time)) {
+      for (const { id, ended } of library.holders(value, time)) {
         const name = `${key} ${id}`;
         there.add(name);
         const before = current.get(name);
         if (before) {
           before.to = sent;
+          if (ended) before.ended ??= got;
           before.looks++;
           if (before.looks === 2 || before.looks % 8 === 0) unsure.add(key);
         } else {
@@ -65,6 +66,7 @@ export function startWatch(
             pttl: 0,
             read: 0,
             end: 0,
+            ended: ended ? got : undefined,
             looks: 1,
           });
           unsure.add(key);

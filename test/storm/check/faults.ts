@@ -11,6 +11,10 @@ export const processFaults = [
   "Redis killed",
 ];
 
+/** What an operator does; it limits permits alone. */
+export const operatorFaults = ["released by an operator", "paused by an operator", "told of the operator"];
+export const operatorLimits = "limited by an operator";
+
 /** How often each kind of fault was seen to happen, by what it met: a client killed while idle is none of these. */
 export function countFaults(story: Story): Map<string, number> {
   const counts = new Map<string, number>();
@@ -19,7 +23,12 @@ export function countFaults(story: Story): Map<string, number> {
     if (line.what === "fired") add(line.kind, line.count);
     if (line.what === "stepped") add("clock stepped");
     if (line.what === "down") add(`Redis ${line.why}`);
+    if (line.what === "ended" && line.released) add("released by an operator");
+    if (line.what === "steering" && line.step === "holds")
+      add(line.act === "pause" ? "paused by an operator" : operatorLimits);
   }
+  for (const { aborted } of story.attempts)
+    if (aborted?.why.includes("an operator ended it")) add("told of the operator");
   const byClient = Map.groupBy(story.attempts, ({ client }) => client);
   for (const { client, span } of story.stopped) {
     const past = byClient

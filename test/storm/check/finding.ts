@@ -11,6 +11,8 @@ export const findingKinds = {
   starved: "a waiter that waited in vain while many who came later got the lock",
   idle: "a lock that had room for all who waited, and let nobody in for long",
   vain: "one of several keys that was kept after the others were busy",
+  letin: "somebody let in against an operator's word",
+  untold: "a holder whose lock an operator had ended renewed it, or was told of another reason",
   verdict: "busy, held or unknown said where it cannot have been so",
   leak: "a key left behind",
   process: "a process that did not exit by itself, or failed",

@@ -1,4 +1,4 @@
-import type { Claim, ClientLine, DirectorLine, Logs } from "../log.ts";
+import type { Claim, ClientLine, DirectorLine, Logs, Steering } from "../log.ts";
 
 // What the logs tell, put together: each attempt at a lock with what its client believed, and all that may excuse it.
 
@@ -35,6 +35,14 @@ export interface Attempt {
   over: number;
 }
 
+/** What an operator set for a lock for a while. Infinity for what has not come yet. */
+export interface Spell extends Steering {
+  asked: number;
+  holds: number;
+  lifting: number;
+  over: number;
+}
+
 export interface Story {
   attempts: Attempt[];
   /** By its id, or by the mark that its client told. */
@@ -46,6 +54,8 @@ export interface Story {
   down: Span[];
   /** Those of these in which it lost its data, and every waiter its place. */
   forgot: Span[];
+  /** What an operator set for locks. */
+  spells: Spell[];
   /** What may have delayed or lost requests: everybody's, or those of one client. */
   troubles(client: string): Span[];
 }
@@ -80,6 +90,7 @@ export function tellStory({ clients, director }: Logs): Story {
     killed,
     stopped,
     down: outages.map(({ span }) => span),
+    spells: spellsOf(director),
     forgot: outages.filter(({ line }) => line.what === "down" && line.forgets).map(({ span }) => span),
     troubles(client) {
       let spans = own.get(client);
@@ -192,6 +203,33 @@ function pairs(director: DirectorLine[], begin: "stopped" | "down", end: "contin
     found.push({ client, span: { from: opened.at, to: line.at }, line: opened });
   }
   return found;
+}
+
+function spellsOf(director: DirectorLine[]): Spell[] {
+  const open = new Map<string, Spell>();
+  const spells: Spell[] = [];
+  const never = Number.POSITIVE_INFINITY;
+  for (const line of director) {
+    if (line.what !== "steering") continue;
+    const { key, act, limit, step, at } = line;
+    if (step === "asked") {
+      const spell = { key, act, limit, asked: at, holds: never, lifting: never, over: never };
+      spells.push(spell);
+      open.set(key, spell);
+    } else {
+      const spell = open.get(key);
+      if (spell) spell[step] = at;
+    }
+  }
+  return spells;
+}
+
+/** Whether an operator may have paused a lock at some time of a span. */
+export function wasPaused({ spells }: Story, key: string, span: Span): boolean {
+  return spells.some(
+    (spell) =>
+      spell.key === key && spell.act === "pause" && meet({ from: spell.asked, to: spell.over }, span),
+  );
 }
 
 /** Whether the spans have a moment in common. */

@@ -3,7 +3,7 @@ import type { Claim, Verdict } from "../log.ts";
 import type { Kinds } from "../settings.ts";
 
 /** Where everything is, for a client. */
-interface Place {
+export interface Place {
   /** Of the REST server; its URL and token. */
   url: string;
   token: string;
@@ -61,6 +61,18 @@ export interface Holder {
   id: string;
   /** Ms left of the lease, if that is told; else it is as long as the key lives. */
   left?: number | undefined;
+  /** Whether an operator ended it, and it goes with its lease. */
+  ended?: boolean | undefined;
+}
+
+/** What an operator can do to a lock. Each is one try, and undefined if it is not known what came of it. */
+export interface Desk {
+  /** Whether anybody's was ended. */
+  release(key: string, options: { now: boolean }): Promise<boolean | undefined>;
+  /** Sets a pause, or takes it back. */
+  pause(key: string, on: boolean): Promise<true | undefined>;
+  /** Sets how many permits there are, or takes that back. */
+  limit(key: string, limit: number | undefined): Promise<true | undefined>;
 }
 
 export interface Library {
@@ -85,6 +97,8 @@ export interface Library {
   /** How long Redis may keep a lock at most that was asked for like this and that nobody asks about any more, in ms. */
   lease(ttl: number, wait: number): number;
   open(place: Place, client: string): Promise<Session>;
+  /** For an operator, where the library knows one. */
+  operator?(place: Pick<Place, "url" | "token">): Promise<Desk>;
   /** The key of a lock in Redis. */
   redisKey(key: string): string;
   /** Asks for what is at a key. Default: its text. */

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { Redis } from "@upstash/redis";
+import * as admin from "../../../src/admin/index.ts";
 import { createLocker, LockBusyError, LockUnavailableError, type Target } from "../../../src/index.ts";
 import { decodePlain, decodeState } from "../../../src/protocol/state.ts";
 import type { Claim } from "../log.ts";
@@ -14,7 +15,17 @@ import {
   upstashGivesUp,
 } from "./library.ts";
 
+/** What the storm uses of this package, or of a variant. */
+const source = { createLocker, admin };
+
 const manifest = new URL("../../../package.json", import.meta.url);
+
+/** One of a variant may have nothing but `createLocker`. */
+async function load(variant: string | undefined): Promise<typeof source> {
+  return variant
+    ? { ...source, ...((await import(pathToFileURL(variant).href)) as Partial<typeof source>) }
+    : source;
+}
 
 /** This package; or a variant of it, by the path of a module that exports `createLocker`. */
 export function serverlessLock(variant?: string, title = "serverless-lock"): Library {
@@ -37,7 +48,11 @@ export function serverlessLock(variant?: string, title = "serverless-lock"): Lib
       const held = decodeState(value)?.holders.filter(({ until }) => until > now) ?? [];
       return plain
         ? [{ id: plain.owner }]
-        : held.map(({ owner, until }) => ({ id: owner, left: until - now }));
+        : held.map(({ owner, until, token }) => ({
+            id: owner,
+            left: until - now,
+            ended: token.endsWith(".ended"),
+          }));
     },
     lifetime(redisKey, longestTtl) {
       const [, kind = ""] = /^lock:\{[^}]*\}:?([a-z]*)/.exec(redisKey) ?? [];
@@ -47,16 +62,16 @@ export function serverlessLock(variant?: string, title = "serverless-lock"): Lib
         waiters: grantOf(25),
         gone: 4 * requestTimeout,
         fence: 86_400_000,
+        // Marks of holders that an operator ended at once.
+        operator: Math.max(longestTtl, grantOf(25)),
       };
       return redisKey.startsWith("lock:{") ? most[kind] : undefined;
     },
     async open({ url, token }, client) {
-      const create: typeof createLocker = variant
-        ? ((await import(pathToFileURL(variant).href)) as { createLocker: typeof createLocker }).createLocker
-        : createLocker;
+      const { createLocker } = await load(variant);
       const locker = throughUpstash(client)
-        ? create({ redis: new Redis({ url, token }), requestTimeout })
-        : create({ url, token, requestTimeout });
+        ? createLocker({ redis: new Redis({ url, token }), requestTimeout })
+        : createLocker({ url, token, requestTimeout });
 
       async function acquire(attempt: Attempt): Promise<Held | Refused> {
         const { id, claims, wait, ttl, renew, fenced } = attempt;
@@ -90,7 +105,25 @@ export function serverlessLock(variant?: string, title = "serverless-lock"): Lib
       }
       return { acquire, close: async () => {} };
     },
+    async operator({ url, token }) {
+      const { createLocker, admin } = await load(variant);
+      const locker = createLocker({ url, token, requestTimeout });
+      return {
+        release: (key, options) =>
+          ifKnown(admin.release(locker, key, options).then(({ released }) => released)),
+        pause: (key, on) => ifKnown((on ? admin.pause : admin.unpause)(locker, key).then(() => true)),
+        limit: (key, limit) => ifKnown(admin.setLimit(locker, key, limit).then(() => true)),
+      };
+    },
   };
+}
+
+/** Undefined if Redis could not be asked. */
+async function ifKnown<T>(answer: Promise<T>): Promise<T | undefined> {
+  return answer.catch((error) => {
+    if (error.name !== LockUnavailableError.name) throw error;
+    return undefined;
+  });
 }
 
 function targetOf({ key, mode, limit, weight }: Claim): Target {
