@@ -7,6 +7,7 @@ import { idle, idleSeconds } from "./check/idle.ts";
 import { keptInVain, leaks, orphanSeconds, orphans } from "./check/leftovers.ts";
 import { letIn, untold } from "./check/operator.ts";
 import { errors, processes } from "./check/processes.ts";
+import { lostResults, oldResults, workedAgain, wrongValues } from "./check/results.ts";
 import { tellStory } from "./check/story.ts";
 import type { Logs } from "./log.ts";
 
@@ -58,6 +59,10 @@ export function check(logs: Logs, expected: Expected): Verdicts {
       ...keptInVain(story),
       ...letIn(story),
       ...untold(story),
+      ...wrongValues(story),
+      ...lostResults(story),
+      ...oldResults(story),
+      ...workedAgain(story),
       ...wrongVerdicts(story),
       ...leaks(story),
       ...processes(story),

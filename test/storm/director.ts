@@ -50,7 +50,8 @@ export async function runStorm(options: StormOptions): Promise<Logs> {
   const socket = join(folder, "resource");
   const resource = await openResource(socket, record);
   const fired: Record<string, number> = {};
-  const watch = startWatch(redis.url, library, keysOf(kinds), record, () => {
+  const results = kinds === "results" ? library.results : undefined;
+  const watch = startWatch(redis.url, library, keysOf(kinds), results, record, () => {
     for (const [kind, total] of Object.entries(server.fired())) {
       const count = total - (fired[kind] ?? 0);
       fired[kind] = total;

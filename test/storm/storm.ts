@@ -14,7 +14,7 @@ import { REQUEST_KINDS, STREAM_KINDS } from "../../src/dev/faults.ts";
 import { buildVariant } from "../broken/build.ts";
 import { type VariantName, variants } from "../broken/variants.ts";
 import { hasRedisServer } from "../helpers/redis-server.ts";
-import { operatorFaults, operatorLimits, processFaults } from "./check/faults.ts";
+import { operatorFaults, operatorLimits, processFaults, resultFaults } from "./check/faults.ts";
 import { findingKinds } from "./check/finding.ts";
 import { check, type Verdicts } from "./checker.ts";
 import { runStorm } from "./director.ts";
@@ -41,7 +41,7 @@ Options:
                          .join("\n                       ")}
                        Several, one after the other, if given more than once (default: serverless-lock)
   --kinds <which>      ${kindNames.join(", ")}: permits have limits and weights; mixed are both, readers and
-                       writers, and several keys (default: mixed where all libraries know them, else exclusive)
+                       writers, and several keys; results are those of singleFlight (default: mixed where all libraries know them, else exclusive)
   --operator <how>     Somebody on call ends locks now and then, pauses some and limits permits. safe: ends them safely.
                        now: at once; what the old holder believes does not count then (default: nobody)
   --persistence <how>  aof: Redis keeps its data when it is killed (default). none: it forgets all; then two may hold a
@@ -100,7 +100,12 @@ for (const library of libraries)
 
 // Exiting, it ends the processes it started; some of them are stopped, and would stay.
 for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => process.exit(1));
-const titles = { exclusive: "exclusive locks", permits: "permits", mixed: "locks of all kinds" };
+const titles = {
+  exclusive: "exclusive locks",
+  permits: "permits",
+  mixed: "locks of all kinds",
+  results: "results",
+};
 const outcomes: Outcome[] = [];
 const leftOut: string[] = [];
 for (const library of libraries) {
@@ -140,6 +145,7 @@ async function storm(library: Library): Promise<Outcome> {
     ...(library.transport === "http" ? REQUEST_KINDS : []),
     // Nobody else listens to streams.
     ...(library.ours ? STREAM_KINDS : []),
+    ...(kinds === "results" ? resultFaults : []),
     ...(operator ? operatorFaults : []),
     ...(operator && keysOf(kinds).some((key) => key.startsWith("permits")) ? [operatorLimits] : []),
   ];

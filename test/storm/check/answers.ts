@@ -41,10 +41,11 @@ function wrongBusy(
 }
 
 /** Busy and held are what Redis said: not while there was none. */
-function fromNobody({ key, asked, acquired, refused }: Attempt, { down }: Story): string | undefined {
-  const end = refused?.verdict === "busy" ? refused.at : acquired?.at;
+function fromNobody({ key, asked, acquired, refused, given }: Attempt, { down }: Story): string | undefined {
+  const end = refused?.verdict === "busy" ? refused.at : (acquired ?? given)?.at;
   if (end === undefined || !down.some(({ from, to }) => from + 10 < asked.at && end < to)) return undefined;
-  return `was told that ${key} is ${acquired ? "its own" : "busy"}, while there was no Redis to say so`;
+  const what = acquired ? "is its own" : given ? "has a result" : "is busy";
+  return `was told that ${key} ${what}, while there was no Redis to say so`;
 }
 
 /** Nothing befell any request, nor the process, nor Redis. */

@@ -79,7 +79,8 @@ function spellsAt(
       const from = asked.at;
       const to = acquired?.at ?? refused?.at ?? over;
       const away = stopped.some((stop) => stop.client === client && meet(stop.span, { from, to }));
-      const waits = asked.wait > 0 && claims.length === 1 && Number.isFinite(to);
+      // Who is given a result needs no room.
+      const waits = asked.wait > 0 && !attempt.given && claims.length === 1 && Number.isFinite(to);
       return waits && !away ? span(waiting, attempt, from, to) : [];
     }),
     ...seen.flatMap((line) => span(holders, line, line.at, line.to)),

@@ -27,6 +27,8 @@ export interface Attempt {
   downgrading?: Line<"downgrading"> | undefined;
   releasing?: Line<"releasing"> | undefined;
   released?: Line<"released", ClientLine> | undefined;
+  given?: Line<"given"> | undefined;
+  unkept?: Line<"unkept"> | undefined;
   /** The longest that the server may keep the lock for it once it is not heard of any more. */
   lease: number;
   /** While its client believed to hold the lock, and no longer than it was sure of that when it last looked. */
@@ -162,6 +164,13 @@ function attemptsOf(client: string, lines: ClientLine[], killedAt: number): Atte
         break;
       case "releasing":
         attempt.releasing = line;
+        break;
+      case "unkept":
+        attempt.unkept = line;
+        break;
+      case "given":
+        attempt.given = line;
+        attempt.over = line.at;
         break;
       case "released":
         attempt.released = line;

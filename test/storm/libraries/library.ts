@@ -49,9 +49,29 @@ export interface Held {
   release(): Promise<boolean | undefined>;
 }
 
+/** What came of work. */
+export interface Made {
+  /** The attempt that worked. */
+  run: string;
+  value: number;
+  padding: string;
+}
+
+/** How it went with a result: whose one has, one's own or another's; or why one has none. */
+export type Landed = { made: Made } | { lost: string } | { failed: string } | Refused;
+
 /** A library in one client process. */
 interface Session {
   acquire(attempt: Attempt): Promise<Held | Refused>;
+  /**
+   * Works under the lock for all who ask meanwhile or within `keepFor` ms, or gives what another's work made.
+   * @param unkept told why nobody else gets what the work made
+   */
+  share?(
+    attempt: Attempt,
+    options: { keepFor: number; unkept(why: string): void },
+    work: (held: Held) => Promise<Made>,
+  ): Promise<Landed>;
   close(): Promise<void>;
 }
 
@@ -108,6 +128,8 @@ export interface Library {
    * @param now server time in ms
    */
   holders(value: unknown, now: number): Holder[];
+  /** Where the result of work under a lock is kept, and which attempt's it is, where the library keeps any. */
+  results?: { redisKey(key: string): string; run(value: string): string | undefined };
   /** How long a key may live at most, in ms; undefined for one it should never leave. */
   lifetime(redisKey: string, longestTtl: number): number | undefined;
 }
@@ -128,6 +150,6 @@ export function onlyKey({ claims }: Attempt): string {
   return (claims[0] as Claim).key;
 }
 
-export function isRefused(result: Held | Refused): result is Refused {
+export function isRefused(result: Held | Landed): result is Refused {
   return "verdict" in result;
 }
