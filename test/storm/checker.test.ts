@@ -41,6 +41,16 @@ describe("a storm is vacuous", () => {
     ["without a step of a clock", "clock stepped", logs(held), logs(held, [stepped(1, "a")])],
     ["without a kill of Redis", "Redis killed", logs(held, [paused(1)]), logs(held, [downFrom(1, 2)])],
     ["without a pause of Redis", "Redis paused", logs(held, [downFrom(1, 2)]), logs(held, [paused(1)])],
+    [
+      "where nobody was given another's result",
+      "given another's result",
+      logs([...held, asked(150, "b-1", { keepFor: 0 }), refused(160, "b-1", "busy")]),
+      logs([
+        ...held,
+        asked(150, "b-1", { keepFor: 0 }),
+        { what: "given", at: 160, id: "b-1", run: "a-1", value: 1 },
+      ]),
+    ],
     ["without a pause by an operator", "paused by an operator", logs(held), logs(held, [steered(1, 2)])],
     [
       "without a lock that an operator ended",
