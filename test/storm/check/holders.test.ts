@@ -77,7 +77,10 @@ describeFinding("overlap", {
     ],
     [
       "it was let in after an operator had ended the lock at once",
-      logs([asked(90, "a-1"), acquired(150, "a-1"), ...hold("b-1", 160, 200)], [endedNow(130, 140)]),
+      logs(
+        [asked(90, "a-1"), acquired(150, "a-1"), ...hold("b-1", 160, 200)],
+        [endedNow(130, 140), seen(135, 155, "a-1")],
+      ),
     ],
     [
       "more permits than an operator's limit, which was over when they were asked for",
@@ -91,6 +94,10 @@ describeFinding("overlap", {
     [
       "an operator ended the lock at once",
       logs([asked(90, "a-1"), acquired(100, "a-1"), ...hold("b-1", 160, 200)], [endedNow(130, 140)]),
+    ],
+    [
+      "an operator ended the lock at once, and its holder did not know yet that it had it",
+      logs([asked(90, "a-1"), acquired(150, "a-1"), ...hold("b-1", 160, 200)], [endedNow(130, 140)]),
     ],
     [
       "an operator had set a higher limit",

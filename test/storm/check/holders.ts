@@ -1,4 +1,4 @@
-import type { Claim } from "../log.ts";
+import type { Claim, DirectorLine } from "../log.ts";
 import { type Finding, gist } from "./finding.ts";
 import { type Attempt, byKey, type Line, meet, type Span, type Story } from "./story.ts";
 
@@ -48,17 +48,26 @@ export function beliefsAtKeys(attempt: Attempt): Belief[] {
   );
 }
 
-/** Whoever was there when an operator ended a lock at once believes in vain from then on. */
-function beforeItsEnd(belief: Belief, { director }: Story): Belief[] {
-  const ended = director.find(
-    (line) =>
-      line.what === "ended" &&
-      line.now &&
-      line.key === belief.key &&
-      meet({ from: line.at, to: line.to }, belief),
-  );
-  if (!ended) return [belief];
-  return belief.from < ended.at ? [{ ...belief, to: ended.at }] : [];
+/** A request that was given up may arrive so many ms later. */
+const allHasArrived = 5000;
+
+/**
+ * Whose lock an operator ended at once believes in vain from then on, also if it did not know yet that it had it. Who is
+ * seen to hold it afterwards was let in by then.
+ */
+export function beforeItsEnd(belief: Belief, { endedNow, director }: Story): Belief[] {
+  const { key, attempt } = belief;
+  const end = endedNow.find((line) => {
+    const until = line.released === undefined ? line.to + allHasArrived : line.to;
+    const around = meet({ from: line.at, to: until }, { from: attempt.asked.at, to: belief.to });
+    return line.key === key && around && !director.some((seen) => isSeen(seen, belief, until));
+  });
+  if (!end) return [belief];
+  return belief.from < end.at ? [{ ...belief, to: end.at }] : [];
+}
+
+function isSeen(seen: DirectorLine, { key, attempt }: Belief, after: number): boolean {
+  return seen.what === "seen" && seen.id === attempt.id && seen.key === key && seen.to > after;
 }
 
 /** The highest limit that an operator had set while one of these was let in; 0 for none. */

@@ -101,6 +101,13 @@ describeFinding("again", {
       "it was for those who wait",
       logs([...run("a-1", { keepFor: 0 }), ...hold("b-1", 400, 450, { keepFor: 500 })]),
     ],
+    [
+      "an operator ended the other's lock at once before it knew that it had it",
+      logs(
+        [...run("a-1"), asked(100, "b-1", { keepFor: 500 }), acquired(400, "b-1"), releasing(450, "b-1")],
+        [{ what: "ended", at: 110, to: 120, key: "k", now: true, released: true }],
+      ),
+    ],
     ["another key's", logs([...run("a-1"), ...hold("b-1", 400, 450, { keepFor: 500, key: "other" })])],
     ["the work had failed", logs([...failed("a-1"), ...hold("b-1", 400, 450, { keepFor: 500 })])],
     ["its maker had lost the lock", logs([...lost("a-1"), ...hold("b-1", 400, 450, { keepFor: 500 })])],

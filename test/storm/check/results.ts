@@ -1,4 +1,5 @@
 import { type Finding, gist } from "./finding.ts";
+import { beforeItsEnd, beliefsAtKeys } from "./holders.ts";
 import { type Attempt, byKey, type Line, meet, type Story } from "./story.ts";
 
 /** ms between what happens and what is told of it. */
@@ -92,7 +93,11 @@ export function oldResults(story: Story): Finding[] {
 /** Once a run was told that all went well, nobody works again until its result is over. */
 export function workedAgain(story: Story): Finding[] {
   return byKey(story.attempts).flatMap((attempts) => {
-    const began = attempts.filter(({ beliefs, asked }) => beliefs.length && asked.keepFor !== undefined);
+    const began = attempts.filter(
+      (attempt) =>
+        attempt.asked.keepFor !== undefined &&
+        beliefsAtKeys(attempt).flatMap((belief) => beforeItsEnd(belief, story)).length > 0,
+    );
     return attempts.flatMap((run) => {
       const kept = keptFrom(run, story);
       if (!kept) return [];

@@ -58,6 +58,8 @@ export interface Story {
   forgot: Span[];
   /** What an operator set for locks. */
   spells: Spell[];
+  /** Locks that an operator ended at once. */
+  endedNow: Line<"ended">[];
   /** What may have delayed or lost requests: everybody's, or those of one client. */
   troubles(client: string): Span[];
 }
@@ -93,6 +95,7 @@ export function tellStory({ clients, director }: Logs): Story {
     stopped,
     down: outages.map(({ span }) => span),
     spells: spellsOf(director),
+    endedNow: director.filter((line) => line.what === "ended").filter((line) => line.now),
     forgot: outages.filter(({ line }) => line.what === "down" && line.forgets).map(({ span }) => span),
     troubles(client) {
       let spans = own.get(client);
