@@ -3,14 +3,22 @@
 export { acquireHeld } from "./acquire/acquire.ts";
 export { withDoor } from "./door.ts";
 export { printable, show } from "./errors.ts";
-export { emit } from "./events.ts";
+export { emit, tell } from "./events.ts";
 export * from "./index.ts";
 export { handOver, timeLeft } from "./invocation.ts";
 export { unheldLock } from "./lease/held-lock.ts";
 export { connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
 export { leaseFor, milliseconds } from "./options/durations.ts";
 export { defaults, readOptions } from "./options/lock-options.ts";
-export { checkFunction, checkNames, duration, isFunction, isSignal, wellFormed } from "./options/rules.ts";
+export {
+  checkFunction,
+  checkNames,
+  checkOptional,
+  duration,
+  isFunction,
+  isSignal,
+  wellFormed,
+} from "./options/rules.ts";
 export { readKey, readTargets, redisKey, whole } from "./options/targets.ts";
 export { newAttempt } from "./protocol/attempt.ts";
 export { deliver, readResult } from "./protocol/deliver.ts";

@@ -10,7 +10,17 @@ interface Subject {
   claims: readonly Claim[];
 }
 
-/** Calls the listener; what it throws or rejects with changes nothing. */
+/** Tells a listener. What that throws or rejects with changes nothing. */
+export async function tell<Told extends unknown[]>(
+  listener: (...told: Told) => unknown,
+  ...told: Told
+): Promise<void> {
+  try {
+    await listener(...told);
+  } catch {}
+}
+
+/** Tells the settings' listener of an event. */
 export async function emit({ settings, id, key, claims }: Subject, happening: Happening): Promise<void> {
   const { onEvent, owner } = settings;
   if (!onEvent) return;
@@ -20,7 +30,5 @@ export async function emit({ settings, id, key, claims }: Subject, happening: Ha
     mode: others.length > 0 ? "mixed" : mode,
     weight: claims.reduce((sum, { weight }) => sum + weight, 0),
   } as const;
-  try {
-    await onEvent({ ...about, ...happening });
-  } catch {}
+  await tell(onEvent, { ...about, ...happening });
 }

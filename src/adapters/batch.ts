@@ -1,5 +1,7 @@
 import type { Lock, Targets } from "../api.ts";
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
+import { tell } from "../events.ts";
+import { checkFunction } from "../options/rules.ts";
 import { readTargets, type Wanted } from "../options/targets.ts";
 import { forever } from "../runtime.ts";
 import {
@@ -10,10 +12,8 @@ import {
   type LockTarget,
   locking,
   print,
-  readFunction,
   runUnder,
   type Taken,
-  tell,
 } from "./run.ts";
 
 /** What the adapters of queues take. Whatever could not be locked goes back to the queue. */
@@ -62,8 +62,8 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
     (take ? { ...options, ifBusy: unlessDone } : options) as AdapterOptions<[Item, ...Rest], unknown>,
     take ? [...batchOptions, "ifBusy"] : batchOptions,
   );
-  readFunction(processItem, "handler");
-  readFunction(onError, "onError");
+  checkFunction("handler", processItem);
+  checkFunction("onError", onError);
   if (!Number.isInteger(concurrency) || concurrency < 1)
     throw new LockOptionError("concurrency", show(concurrency), "a whole number from 1");
 

@@ -1,6 +1,7 @@
 import type { Lock } from "../api.ts";
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
 import { createLocker } from "../locker.ts";
+import { checkFunction } from "../options/rules.ts";
 import { type BatchOptions, batchProcessor } from "./batch.ts";
 import { ofRequest, type ResponseOptions, respondTo } from "./response.ts";
 import {
@@ -11,7 +12,6 @@ import {
   type LockSource,
   type LockTarget,
   locking,
-  readFunction,
   runUnder,
 } from "./run.ts";
 
@@ -63,7 +63,7 @@ export function lockFetch<R extends Request, Env extends object, Context extends
   options: FromEnv<ResponseOptions<[request: R, env: Env, ctx: Context]>, Env>,
   handler: (request: R & { lock: Lock }, env: Env, ctx: Context) => Response | Promise<Response>,
 ): (request: R, env: Env, ctx: Context) => Promise<Response> {
-  readFunction(handler, "handler");
+  checkFunction("handler", handler);
   const lockingOf = fromEnv(options, (own) => locking<[R, Env, Context], Response>(own));
   return async function lockedFetch(request, env, ctx) {
     return respondTo(options.ifBusy, lockingOf(env), handler, ofRequest(request, [ctx]), request, env, ctx);
@@ -83,7 +83,7 @@ export function lockScheduled<
   options: FromEnv<AdapterOptions<[controller: Schedule, env: Env, ctx: Context], unknown>, Env>,
   handler: (controller: Schedule & { lock: Lock }, env: Env, ctx: Context) => unknown,
 ): (controller: Schedule, env: Env, ctx: Context) => Promise<void> {
-  readFunction(handler, "handler");
+  checkFunction("handler", handler);
   const lockingOf = fromEnv(options, (own) => locking<[Schedule, Env, Context], unknown>(own));
   return async function lockedScheduled(controller, env, ctx) {
     if (Object(controller) !== controller)

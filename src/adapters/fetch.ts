@@ -1,6 +1,7 @@
 import type { Lock } from "../api.ts";
+import { checkFunction } from "../options/rules.ts";
 import { ofRequest, type ResponseOptions, respondTo } from "./response.ts";
-import { locking, readFunction } from "./run.ts";
+import { locking } from "./run.ts";
 
 export type LockFetchOptions<Input extends unknown[] = [request: Request]> = ResponseOptions<Input>;
 
@@ -39,7 +40,7 @@ export function lockFetch<R extends Request, Rest extends unknown[]>(
   handler: (request: R & { lock: Lock }, ...rest: Rest) => Response | Promise<Response>,
 ): (request: R, ...rest: Rest) => Promise<Response> {
   const locked = locking<[R, ...Rest], Response>(options);
-  readFunction(handler, "handler");
+  checkFunction("handler", handler);
   return async function lockedFetch(request, ...rest) {
     return respondTo(options.ifBusy, locked, handler, ofRequest(request, rest), request, ...rest);
   };

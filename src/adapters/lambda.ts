@@ -1,4 +1,5 @@
 import type { Lock } from "../api.ts";
+import { checkFunction } from "../options/rules.ts";
 import {
   invocation,
   type LambdaContext,
@@ -8,15 +9,7 @@ import {
   succeeded,
 } from "./lambda-context.ts";
 import { discard, heldToEnd } from "./node-stream.ts";
-import {
-  type AdapterOptions,
-  type IfBusy,
-  locking,
-  readFunction,
-  runUnder,
-  settle,
-  type Taken,
-} from "./run.ts";
+import { type AdapterOptions, type IfBusy, locking, runUnder, settle, type Taken } from "./run.ts";
 import { tie } from "./stream.ts";
 
 export type { LambdaContext } from "./lambda-context.ts";
@@ -98,7 +91,7 @@ export function lockHandler(
   handler: (...input: never[]) => unknown,
 ): (...input: unknown[]) => Promise<unknown> {
   const { enter } = locking(options);
-  readFunction(handler, "handler");
+  checkFunction("handler", handler);
   return async function lockedHandler(event, second, third) {
     // Lambda's own third argument, up to Node 22, is a callback. The lock has to hear of it, so it gets one of ours.
     const stream = isStream(second) ? second : undefined;

@@ -1,6 +1,7 @@
 import type { Lock } from "../api.ts";
-import { LockBusyError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
+import { LockBusyError, LockOptionError, LockUnavailableError } from "../errors.ts";
 import type { Finish } from "../locker.ts";
+import { checkFunction } from "../options/rules.ts";
 import {
   gaveUp,
   invocation,
@@ -89,7 +90,7 @@ function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddlew
   const { lock: make, ifBusy } = options;
   const others = Object.keys(options).filter((name) => name !== "lock" && name !== "ifBusy");
   if (others.length) throw new LockOptionError(others[0] as string, "beside `lock`", "in the lock made");
-  if (typeof make !== "function") throw new LockOptionError("lock", show(make), "a function");
+  checkFunction("lock", make);
   checkIfBusy(ifBusy);
 
   return hooks<Event, ReadyMadeLock>(async (event, context) => {

@@ -1,8 +1,9 @@
 import type { Lock } from "../api.ts";
 import { LockBusyError, LockError, LockOptionError, show } from "../errors.ts";
+import { tell } from "../events.ts";
 import { handOver } from "../invocation.ts";
 import { whenAborted } from "../runtime.ts";
-import { type AdapterOptions, asOwner, attach, type Locking, once, runUnder, settle, tell } from "./run.ts";
+import { type AdapterOptions, asOwner, attach, type Locking, once, runUnder, settle } from "./run.ts";
 import { webStream } from "./stream.ts";
 
 /** Options of the adapters whose handler answers a `Request` with a `Response`. */

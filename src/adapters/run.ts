@@ -16,11 +16,12 @@ import {
   printable,
   show,
 } from "../errors.ts";
+import { tell } from "../events.ts";
 import { timeLeft } from "../invocation.ts";
 import { connectionOptions, createLocker, type Finish, finisher, longestWindow, lossOf } from "../locker.ts";
 import { leaseFor } from "../options/durations.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
-import { checkFunction, isFunction, wellFormed } from "../options/rules.ts";
+import { checkFunction, checkOptional, isFunction, wellFormed } from "../options/rules.ts";
 import { readTargets } from "../options/targets.ts";
 import { forever, realRuntime } from "../runtime.ts";
 
@@ -134,8 +135,8 @@ export function locking<Input extends unknown[], Response>(
   const settings = readOptions(base, options, [...own, ...connection]);
   if (typeof key !== "function") readTargets(key);
   checkIfBusy(ifBusy);
-  readFunction(onError, "onError");
-  checkFunction("take", take);
+  checkFunction("onError", onError);
+  checkOptional("take", take);
   const { ttl, holdFor, renew = forever, onEvent } = settings;
   // As with ShedLock's lockAtLeastFor and lockAtMostFor.
   if (!renew && holdFor > ttl)
@@ -248,20 +249,10 @@ export function print(error: unknown, ..._input: unknown[]): void {
   console.error(error);
 }
 
-/** Tells a listener. What that throws or rejects with changes nothing. */
-export async function tell<Told extends unknown[]>(
-  listener: (...told: Told) => unknown,
-  ...told: Told
-): Promise<void> {
-  try {
-    await listener(...told);
-  } catch {}
-}
-
 /** @throws LockOptionError */
 export function checkIfBusy(ifBusy: unknown = "throw"): void {
   if (ifBusy !== "throw" && ifBusy !== "skip")
-    readFunction(ifBusy, "ifBusy", '"throw", "skip" or a function');
+    checkFunction("ifBusy", ifBusy, '"throw", "skip" or a function');
 }
 
 /** What to answer while another holds the lock. @throws LockBusyError where that is wanted */
@@ -321,11 +312,6 @@ export async function settle<T, L extends Partial<Lock>>(
     await taken.finish(false, error);
     throw error;
   }
-}
-
-/** @throws LockOptionError */
-export function readFunction(value: unknown, name: string, fits = "a function"): void {
-  if (typeof value !== "function") throw new LockOptionError(name, show(value), fits);
 }
 
 /**

@@ -30,8 +30,9 @@ type Show = (lock: Inspection) => void;
 function inPlace(): Show {
   let lines = 0;
   return (lock) => {
-    const rows = Math.max(5, (process.stdout.rows ?? 25) - 1);
-    const columns = process.stdout.columns ?? 80;
+    // A terminal that does not know its size says 0.
+    const rows = Math.max(5, (process.stdout.rows || 25) - 1);
+    const columns = process.stdout.columns || 80;
     // A line that the terminal breaks would not be counted.
     const text = describeLock(lock, Date.now()).slice(0, rows);
     const whole = text.map((line) => cutLine(line, columns));

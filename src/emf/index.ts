@@ -1,7 +1,7 @@
 // Metrics of locks in CloudWatch's embedded metric format: lines of a log that CloudWatch makes metrics of.
 import type { LockEvent } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
-import { checkFunction, checkNames } from "../options/rules.ts";
+import { checkNames, checkOptional } from "../options/rules.ts";
 
 export interface EmfOptions {
   /** Of CloudWatch, up to 255 characters. */
@@ -28,7 +28,7 @@ type Metrics = Record<string, [number, Unit]>;
 export function emf(options: EmfOptions): (event: LockEvent) => void {
   checkNames(options, ["namespace", "keyClass"]);
   const { namespace, keyClass } = options;
-  checkFunction("keyClass", keyClass);
+  checkOptional("keyClass", keyClass);
   if (typeof namespace !== "string" || !/^[\w./#:-][\w ./#:-]{0,254}$/.test(namespace))
     throw new LockOptionError("namespace", show(namespace), "1 to 255 letters, digits and . - _ / # :");
   return (event) => {

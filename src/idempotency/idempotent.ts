@@ -1,7 +1,8 @@
 import type { Take } from "../adapters/run.ts";
 import type { Duration, Lock, Locker, LockOptions } from "../api.ts";
 import { LockBusyError, type LockError, LockOptionError, show } from "../errors.ts";
-import { checkFunction, checkNames } from "../options/rules.ts";
+import { tell } from "../events.ts";
+import { checkNames, checkOptional } from "../options/rules.ts";
 import { ResultMismatchError } from "../single-flight/errors.ts";
 import { type OwnOptions, readOwn, takeFlight, unheldFlight } from "../single-flight/single-flight.ts";
 import { bodyOf, keyOf } from "./request.ts";
@@ -59,8 +60,8 @@ export function idempotent<Input extends unknown[] = unknown[]>(options: Idempot
   const { key, required = false, keepFor = "24h", wait = 0, keepIf } = options;
   const { headers = keptHeaders, maxBytes, onError } = options;
   const own = readOwn({ keepFor, maxBytes, onError });
-  checkFunction("key", key);
-  checkFunction("keepIf", keepIf);
+  checkOptional("key", key);
+  checkOptional("keepIf", keepIf);
   if (typeof required !== "boolean") throw new LockOptionError("required", show(required), "true or false");
   if (!Array.isArray(headers) || !headers.every((name) => typeof name === "string"))
     throw new LockOptionError("headers", show(headers), "a list of names");
@@ -155,10 +156,4 @@ function landAtRelease(lock: Lock, land: () => Promise<boolean>): void {
     landing ??= land();
     return landing;
   };
-}
-
-async function tell(listener: OwnOptions["onError"], error: Error): Promise<void> {
-  try {
-    await listener(error);
-  } catch {}
 }

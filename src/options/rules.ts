@@ -56,9 +56,14 @@ export function checkNames(options: unknown, names: readonly string[]): void {
       throw new LockOptionError(name, "an unknown option", `one of ${names.join(", ")}`);
 }
 
-/** Checks an option that may be left out. @throws LockOptionError */
-export function checkFunction(name: string, value: unknown): void {
-  if (value !== undefined && !isFunction(value)) throw new LockOptionError(name, show(value), "a function");
+/** @throws LockOptionError */
+export function checkFunction(name: string, value: unknown, fits = "a function"): void {
+  if (!isFunction(value)) throw new LockOptionError(name, show(value), fits);
+}
+
+/** Checks a function that may be left out. @throws LockOptionError */
+export function checkOptional(name: string, value: unknown): void {
+  if (value !== undefined) checkFunction(name, value);
 }
 
 export function isFunction(value: unknown): boolean {

@@ -11,7 +11,7 @@ import {
   trace,
 } from "@opentelemetry/api";
 import type { LockEvent } from "../api.ts";
-import { checkFunction, checkNames } from "../options/rules.ts";
+import { checkNames, checkOptional } from "../options/rules.ts";
 
 export interface OpenTelemetryOptions {
   /** @default the global provider's "serverless-lock" */
@@ -39,7 +39,7 @@ const name = "serverless-lock";
 export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockEvent) => void {
   checkNames(options, ["tracer", "meter", "keyClass"]);
   const { keyClass } = options;
-  checkFunction("keyClass", keyClass);
+  checkOptional("keyClass", keyClass);
   const tracer = options.tracer ?? trace.getTracer(name);
   const meter = options.meter ?? metrics.getMeter(name);
   const seconds = (metric: string, description: string) => {

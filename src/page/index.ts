@@ -3,7 +3,7 @@ import { type Inspection, list, pause, release, setLimit, unpause } from "../adm
 import type { Locker } from "../api.ts";
 import { withDoor } from "../door.ts";
 import { LockError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
-import { checkFunction, checkNames } from "../options/rules.ts";
+import { checkNames, checkOptional } from "../options/rules.ts";
 import { document } from "./document.ts";
 
 /** What somebody wants to do. */
@@ -40,7 +40,7 @@ export function lockPage(options: PageOptions): (request: Request) => Promise<Re
   checkNames(options, ["locker", "authorize", "prefix"]);
   const { locker, authorize, prefix } = options;
   withDoor(locker);
-  checkFunction("authorize", authorize);
+  checkOptional("authorize", authorize);
   if (prefix !== undefined && !(typeof prefix === "string" && prefix.startsWith("/")))
     throw new LockOptionError("prefix", show(prefix), 'a path that begins with "/"');
   const path = prefix?.replace(/\/+$/, "");

@@ -2,13 +2,12 @@ import { acquireHeld } from "../acquire/acquire.ts";
 import type { Duration, Lock, Locker, LockOptions, WithLockOptions, Work } from "../api.ts";
 import { withDoor } from "../door.ts";
 import { LockLostError, LockOptionError, show } from "../errors.ts";
-import { emit } from "../events.ts";
+import { emit, tell } from "../events.ts";
 import { type Held, unheldLock } from "../lease/held-lock.ts";
-
 import { lossOf } from "../locker.ts";
 import { readOptions } from "../options/lock-options.ts";
-import { duration } from "../options/rules.ts";
-import { readKey } from "../options/targets.ts";
+import { checkFunction, duration } from "../options/rules.ts";
+import { readKey, whole } from "../options/targets.ts";
 import { type Attempt, type Claim, newAttempt } from "../protocol/attempt.ts";
 import { deliver, readResult } from "../protocol/deliver.ts";
 import { gone, resultKey } from "../protocol/protocol.ts";
@@ -66,7 +65,7 @@ export async function singleFlight<T>(
   options: SingleFlightOptions,
   work: Work<T>,
 ): Promise<T> {
-  if (typeof work !== "function") throw new LockOptionError("work", show(work), "a function");
+  checkFunction("work", work);
   const flight = await takeFlight(locker, key, readOwn(options), options);
   if ("result" in flight) return flight.result as T;
   const { lock, land } = flight;
@@ -181,15 +180,8 @@ export function readOwn(options: SingleFlightOptions): OwnOptions {
   const { keepFor, maxBytes = 262_144, fingerprint, onError = console.error } = Object(options);
   const keep = keepingTime.read(keepFor);
   if (keep === undefined) throw new LockOptionError("keepFor", show(keepFor), keepingTime.fits);
-  if ("holdFor" in Object(options)) throw new LockOptionError("holdFor", "an option", "keepFor");
-  if (!Number.isInteger(maxBytes) || maxBytes < 1 || maxBytes > mostBytes)
-    throw new LockOptionError("maxBytes", show(maxBytes), `a whole number from 1 to ${mostBytes}`);
-  if (typeof onError !== "function") throw new LockOptionError("onError", show(onError), "a function");
-  return { keepFor: keep, maxBytes, fingerprint, onError };
-}
-
-async function tell(listener: OwnOptions["onError"], error: Error): Promise<void> {
-  try {
-    await listener(error);
-  } catch {}
+  if ("holdFor" in Object(options))
+    throw new LockOptionError("holdFor", show(Object(options).holdFor), "none beside keepFor");
+  checkFunction("onError", onError);
+  return { keepFor: keep, maxBytes: whole("maxBytes", maxBytes, mostBytes), fingerprint, onError };
 }
