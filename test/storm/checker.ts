@@ -5,7 +5,9 @@ import type { Finding } from "./check/finding.ts";
 import { accesses, overlaps, validity } from "./check/holders.ts";
 import { idle, idleSeconds } from "./check/idle.ts";
 import { keptInVain, leaks, orphanSeconds, orphans } from "./check/leftovers.ts";
+import { letIn, untold } from "./check/operator.ts";
 import { errors, processes } from "./check/processes.ts";
+import { lostResults, oldResults, workedAgain, wrongValues } from "./check/results.ts";
 import { tellStory } from "./check/story.ts";
 import type { Logs } from "./log.ts";
 
@@ -55,6 +57,12 @@ export function check(logs: Logs, expected: Expected): Verdicts {
       ...starved(story),
       ...idle(story),
       ...keptInVain(story),
+      ...letIn(story),
+      ...untold(story),
+      ...wrongValues(story),
+      ...lostResults(story),
+      ...oldResults(story),
+      ...workedAgain(story),
       ...wrongVerdicts(story),
       ...leaks(story),
       ...processes(story),

@@ -3,11 +3,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { followClock } from "./clock.ts";
 import { libraryOf } from "./libraries/index.ts";
-import { type Attempt, type Held, isRefused, type Refused } from "./libraries/library.ts";
+import { type Attempt, type Held, isRefused, type Made, type Refused } from "./libraries/library.ts";
 import { type ClientLine, now, openLog } from "./log.ts";
 import { type Random, randomOf } from "./random.ts";
 import { reachResource } from "./resource.ts";
-import { isFenced, type Kinds, leases, pickClaims } from "./settings.ts";
+import { isFenced, type Kinds, leases, longestKept, pickClaims } from "./settings.ts";
 
 export interface ClientSettings {
   client: string;
@@ -80,6 +80,7 @@ async function attempt(random: Random): Promise<void> {
   const { ttl, wait, renew, fenced } = asked;
   const plain = claims.length === 1 && claims[0]?.mode === "exclusive";
   const more = plain ? {} : { claims };
+  const keepFor = kinds === "results" ? pickKeepFor(random) : undefined;
   log({
     what: "asked",
     at: now(),
@@ -92,17 +93,19 @@ async function attempt(random: Random): Promise<void> {
     lease: lease(ttl, wait),
     limit,
     fenced,
+    keepFor,
   });
-  const result = await session
-    .acquire(asked)
-    .catch((error): Refused => ({ verdict: "error", why: `${error}` }));
-  if (isRefused(result)) return log({ what: "refused", at: now(), id, ...result });
-  held = result;
-  const { fence, mark } = held;
-  log({ what: "acquired", id, fence, mark, ...sureOf(held) });
-  held.onAbort((why) => log({ what: "aborted", at: now(), id, why }));
   const time = () => now() + (long ? random.between(300, 3500) : random.between(5, 30));
   const keys = claims.filter(({ mode }) => mode === "exclusive").map((claim) => claim.key);
+  if (keepFor !== undefined)
+    return share(asked, { keepFor, padding: random.chance(0.2) ? 6000 : 10 }, async (lock) => {
+      held = begin(lock, id);
+      await work(held, id, keys, time());
+      return random.chance(0.1) ? undefined : Math.floor(random.between(0, 1e9));
+    });
+  const result = await session.acquire(asked).catch(unexpected);
+  if (isRefused(result)) return log({ what: "refused", at: now(), id, ...result });
+  held = begin(result, id);
   await work(held, id, keys, time());
   if (held.downgrade && keys.length === claims.length && random.chance(0.2)) {
     log({ what: "downgrading", at: now(), id });
@@ -115,6 +118,50 @@ async function attempt(random: Random): Promise<void> {
   } catch (error) {
     log({ what: "released", at: now(), id, why: `${error}` });
   }
+}
+
+function pickKeepFor(random: Random): number {
+  return random.chance(0.4) ? 0 : Math.round(random.between(50, longestKept));
+}
+
+function begin(held: Held, id: string): Held {
+  const { fence, mark } = held;
+  log({ what: "acquired", id, fence, mark, ...sureOf(held) });
+  held.onAbort((why) => log({ what: "aborted", at: now(), id, why }));
+  return held;
+}
+
+function unexpected(error: unknown): Refused {
+  return { verdict: "error", why: `${error}` };
+}
+
+/**
+ * Asks for a result, and works for it if nobody else does.
+ * @param padding how many characters it has beside; long ones travel in another way
+ * @param work gives what is to be shared; undefined where it fails
+ */
+async function share(
+  asked: Attempt,
+  { keepFor, padding }: { keepFor: number; padding: number },
+  work: (held: Held) => Promise<number | undefined>,
+): Promise<void> {
+  const { id } = asked;
+  const unkept = (why: string) => log({ what: "unkept", at: now(), id, why });
+  const landed = await session
+    .share?.(asked, { keepFor, unkept }, async (held): Promise<Made> => {
+      const value = await work(held);
+      log({ what: "releasing", at: now(), id, value });
+      if (value === undefined) throw new Error("the work failed");
+      return { run: id, value, padding: "é".repeat(padding) };
+    })
+    .catch(unexpected);
+  const line = { at: now(), id };
+  if (!landed) throw new Error("no results");
+  if (isRefused(landed)) log({ what: "refused", ...line, ...landed });
+  else if ("lost" in landed) log({ what: "released", ...line, ours: false, why: landed.lost });
+  else if ("failed" in landed) log({ what: "released", ...line, why: landed.failed });
+  else if (landed.made.run === id) log({ what: "released", ...line, ours: true });
+  else log({ what: "given", ...line, run: landed.made.run, value: landed.made.value });
 }
 
 /**

@@ -4,6 +4,7 @@ import { startDevServer } from "../../src/dev/index.ts";
 import { clientLog, createFleet } from "./fleet.ts";
 import type { Library } from "./libraries/library.ts";
 import { type ClientLine, type DirectorLine, type Logs, now, openLog, readLog } from "./log.ts";
+import { operate } from "./operator.ts";
 import { randomOf } from "./random.ts";
 import { startStormyRedis } from "./redis.ts";
 import { openResource } from "./resource.ts";
@@ -17,6 +18,8 @@ export interface StormOptions {
   kinds: Kinds;
   /** Whether Redis keeps its data when it is killed. */
   persistence: boolean;
+  /** How an operator ends locks, who pauses and limits them, too. Undefined for no operator. */
+  operator?: "safe" | "now" | undefined;
   /** Client processes. */
   clients: number;
   /** Workers in each, all of which may wait for or hold a lock. */
@@ -47,7 +50,8 @@ export async function runStorm(options: StormOptions): Promise<Logs> {
   const socket = join(folder, "resource");
   const resource = await openResource(socket, record);
   const fired: Record<string, number> = {};
-  const watch = startWatch(redis.url, library, keysOf(kinds), record, () => {
+  const results = kinds === "results" ? library.results : undefined;
+  const watch = startWatch(redis.url, library, keysOf(kinds), results, record, () => {
     for (const [kind, total] of Object.entries(server.fired())) {
       const count = total - (fired[kind] ?? 0);
       fired[kind] = total;
@@ -79,6 +83,20 @@ export async function runStorm(options: StormOptions): Promise<Logs> {
   }, 1000);
   try {
     for (let i = 0; i < options.clients; i++) fleet.start();
+    const operating =
+      options.operator &&
+      operate(
+        {
+          desk: await (library.operator as NonNullable<typeof library.operator>)(server),
+          // What it does is not to change the weather.
+          random: randomOf(seed + 1),
+          keys: keysOf(kinds),
+          holders: watch.holders,
+          now: options.operator === "now",
+          record,
+        },
+        end.signal,
+      );
     await makeWeather(
       {
         random,
@@ -95,6 +113,7 @@ export async function runStorm(options: StormOptions): Promise<Logs> {
       },
       end.signal,
     );
+    await operating;
     await fleet.finish(finishLimit);
     await watch.leftovers(leases(kinds).longest);
   } finally {

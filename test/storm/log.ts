@@ -20,7 +20,7 @@ export type ClientLine =
   /**
    * `lease`: for how many ms Redis keeps the lock at most once nobody asks about it any more. `limit`: after how many
    * ms a request, repetitions included, has been given up. `claims`: what it asked for, where that is not one exclusive
-   * lock of the key.
+   * lock of the key. `keepFor`: for how many ms others get the result of its work, where it asks for one.
    */
   | {
       what: "asked";
@@ -34,6 +34,7 @@ export type ClientLine =
       lease: number;
       limit: number;
       fenced: boolean;
+      keepFor?: number | undefined;
     }
   /** It stands in a queue; granted in its absence, the lock would be its own for `lease` ms. */
   | { what: "waiting"; at: number; id: string; lease: number }
@@ -45,10 +46,15 @@ export type ClientLine =
   | { what: "aborted"; at: number; id: string; why: string }
   /** It asks for its exclusive lock to be a shared one from now on. */
   | { what: "downgrading"; at: number; id: string }
-  | { what: "releasing"; at: number; id: string }
+  /** `value`: what its work made, for those who ask for a result. */
+  | { what: "releasing"; at: number; id: string; value?: number | undefined }
   /** `ours`: what release() answered; undefined where it threw. */
   | { what: "released"; at: number; id: string; ours?: boolean | undefined; why?: string | undefined }
   | { what: "refused"; at: number; id: string; verdict: Verdict; owner?: string | undefined; why: string }
+  /** It was given the result of the work that `run` did. */
+  | { what: "given"; at: number; id: string; run: string; value: number }
+  /** It has the result of its own work, and nobody else will. */
+  | { what: "unkept"; at: number; id: string; why: string }
   /** The event loop was `ms` behind. */
   | { what: "late"; at: number; ms: number }
   | { what: "finished"; at: number };
@@ -61,6 +67,13 @@ export interface Claim {
   limit?: number | undefined;
   /** How many of them; 1 for the other modes. */
   weight: number;
+}
+
+/** A pause, or how many permits there are. */
+export interface Steering {
+  key: string;
+  act: "pause" | "limit";
+  limit?: number | undefined;
 }
 
 export type Verdict = "busy" | "unknown" | "error";
@@ -85,9 +98,33 @@ export type DirectorLine =
   | { what: "fired"; at: number; kind: string; count: number }
   /**
    * A lock was there from `at` to `to`; `id` as in a client's log, or its mark. `pttl` when first seen. When it was
-   * last asked, at `read`, it was to go at `end` at the latest.
+   * last asked, at `read`, it was to go at `end` at the latest. `gone`: when it was found gone. `ended`: since when it was
+   * marked as ended by an operator.
    */
-  | { what: "seen"; at: number; to: number; key: string; id: string; pttl: number; read: number; end: number }
+  | {
+      what: "seen";
+      at: number;
+      to: number;
+      key: string;
+      id: string;
+      pttl: number;
+      read: number;
+      end: number;
+      gone?: number | undefined;
+      ended?: number | undefined;
+    }
+  /**
+   * An operator asked at `at` for a lock to be ended, safely or now, and had an answer at `to`. `released`: whether
+   * anybody's was; undefined if there was no answer.
+   */
+  | { what: "ended"; at: number; to: number; key: string; now: boolean; released?: boolean | undefined }
+  /**
+   * What an operator set for a lock. asked: it may hold from now on. holds: it does. lifting: it may be over from now on.
+   * over: it is, and no late request brings it back.
+   */
+  | ({ what: "steering"; at: number; step: "asked" | "holds" | "lifting" | "over" } & Steering)
+  /** The result of an attempt's work was found at `at`, and was not there yet at `before`. */
+  | { what: "stored"; at: number; before: number; key: string; id: string }
   /** The resource was written to. `checked`: when the writer had last asked its lock. */
   | {
       what: "write";

@@ -1,8 +1,11 @@
 import type { Claim } from "./log.ts";
 import type { Random } from "./random.ts";
 
-/** What the locks of a storm are: exclusive ones; permits; all kinds, several keys at once among them. */
-export const kindNames = ["exclusive", "permits", "mixed"] as const;
+/**
+ * What the locks of a storm are: exclusive ones; permits; all kinds, several keys at once among them; those of work whose
+ * result others get.
+ */
+export const kindNames = ["exclusive", "permits", "mixed", "results"] as const;
 export type Kinds = (typeof kindNames)[number];
 
 /** The leases that are asked for, in ms: short, so that a storm sees many end. Others' permits differ in theirs. */
@@ -16,9 +19,14 @@ const exclusive = [...named("plain", 10), ...named("fenced", 10)];
 const permits = named("permits", 6);
 const mixed = [...named("plain", 4), ...named("fenced", 5), ...named("shared", 4), ...permits.slice(0, 4)];
 
+const results = [...named("result", 4), ...named("fenced", 4)];
+
+/** The longest that a result is kept, in ms. */
+export const longestKept = 1500;
+
 /** All keys of a storm. */
 export function keysOf(kinds: Kinds): string[] {
-  return { exclusive, permits, mixed }[kinds];
+  return { exclusive, permits, mixed, results }[kinds];
 }
 
 /** What one attempt asks for: one key, or of mixed kinds now and then two or three. */

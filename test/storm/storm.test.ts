@@ -33,16 +33,34 @@ describe.skipIf(!hasRedisServer)("a storm (needs redis-server)", () => {
     expect(code, output).toBe(0);
   });
 
+  test("of results, with an operator, finds nothing wrong", { timeout: limit }, async () => {
+    const { output, code } = await storm(
+      "--minutes",
+      "0.5",
+      "--kinds",
+      "results",
+      "--operator",
+      "safe",
+      "--least",
+      "100",
+    );
+    expect(output).not.toContain("MISS");
+    expect(output).toMatch(/released by an operator +[1-9]/);
+    expect(code, output).toBe(0);
+  });
+
   test.each([
-    ["release without comparison", "overlap"],
-    ["non-idempotent take", "verdict"],
-    ["validity counted from the reply", "validity"],
+    ["release without comparison", "overlap", "--kinds exclusive"],
+    ["non-idempotent take", "verdict", "--kinds exclusive"],
+    ["validity counted from the reply", "validity", "--kinds exclusive"],
+    ["a safe release that frees at once", "overlap", "--operator safe"],
+    ["a result stored by a holder that lost its lock", "lost", "--kinds results"],
   ])(
     "finds what is wrong with a lock that has the defect: %s",
     { timeout: limit },
-    async (defect, finding) => {
+    async (defect, finding, which) => {
       const until = ["--until", finding, "--minutes", "2"];
-      const { output, code } = await storm("--library", defect, "--kinds", "exclusive", ...until);
+      const { output, code } = await storm("--library", defect, ...which.split(" "), ...until);
       expect(output).toContain(`  ${finding}: `);
       expect(output).toContain('{"what":"asked",');
       expect(code).toBe(1);
@@ -84,6 +102,9 @@ describe.skipIf(!hasRedisServer)("a storm (needs redis-server)", () => {
       ["--until", "doomsday"],
       ["--persistence", "some"],
       ["--kinds", "some"],
+      ["--operator", "some"],
+      ["--operator", "safe", "--library", "@upstash/lock"],
+      ["--kinds", "results", "--library", "redlock"],
       ["--kinds", "permits", "--library", "@upstash/lock"],
       ["--minutes", "0"],
       ["--weather", "fine"],

@@ -14,7 +14,7 @@ import { REQUEST_KINDS, STREAM_KINDS } from "../../src/dev/faults.ts";
 import { buildVariant } from "../broken/build.ts";
 import { type VariantName, variants } from "../broken/variants.ts";
 import { hasRedisServer } from "../helpers/redis-server.ts";
-import { processFaults } from "./check/faults.ts";
+import { operatorFaults, operatorLimits, processFaults, resultFaults } from "./check/faults.ts";
 import { findingKinds } from "./check/finding.ts";
 import { check, type Verdicts } from "./checker.ts";
 import { runStorm } from "./director.ts";
@@ -22,7 +22,7 @@ import { libraryNames, libraryOf } from "./libraries/index.ts";
 import type { Library } from "./libraries/library.ts";
 import type { Logs } from "./log.ts";
 import { evidenceOf, faultsTable, type Outcome, redisVersion, resultsTable, wanted } from "./report.ts";
-import { kindNames } from "./settings.ts";
+import { keysOf, kindNames } from "./settings.ts";
 
 const help = `Usage: npm run storm -- [options]
 
@@ -41,7 +41,9 @@ Options:
                          .join("\n                       ")}
                        Several, one after the other, if given more than once (default: serverless-lock)
   --kinds <which>      ${kindNames.join(", ")}: permits have limits and weights; mixed are both, readers and
-                       writers, and several keys (default: mixed where all libraries know them, else exclusive)
+                       writers, and several keys; results are those of singleFlight (default: mixed where all libraries know them, else exclusive)
+  --operator <how>     Somebody on call ends locks now and then, pauses some and limits permits. safe: ends them safely.
+                       now: at once; what the old holder believes does not count then (default: nobody)
   --persistence <how>  aof: Redis keeps its data when it is killed (default). none: it forgets all; then two may hold a
                        lock, and the storm fails unless that is seen and fencing refuses every stale write.
   --clients <n>        Client processes (default: 6)
@@ -59,6 +61,7 @@ const args = readArgs(help, {
   until: { type: "string" },
   library: { type: "string", multiple: true, default: ["serverless-lock"] },
   kinds: { type: "string" },
+  operator: { type: "string" },
   persistence: { type: "string", default: "aof" },
   clients: { type: "string", default: "6" },
   workers: { type: "string", default: "5" },
@@ -76,6 +79,8 @@ if (until && !(until in findingKinds)) fail(`--until is ${until}: there is no su
 const forgets = args.persistence === "none";
 if (!forgets && args.persistence !== "aof")
   fail(`--persistence is ${args.persistence}, but must be aof or none`);
+const operator = (["safe", "now"] as const).find((how) => how === args.operator);
+if (args.operator && !operator) fail(`--operator is ${args.operator}, but must be safe or now`);
 if (!hasRedisServer) fail("There is no redis-server on the PATH, and no storm without one.");
 const libraries = await Promise.all(
   args.library.map(async (name) => {
@@ -90,10 +95,17 @@ const kinds =
   fail(`--kinds is ${args.kinds}, but must be one of ${kindNames.join(", ")}`);
 for (const library of libraries)
   if (!library.kinds.includes(kinds)) fail(`--kinds is ${kinds}, which ${library.title} does not know`);
+for (const library of libraries)
+  if (operator && !library.operator) fail(`--operator: ${library.title} has none`);
 
 // Exiting, it ends the processes it started; some of them are stopped, and would stay.
 for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => process.exit(1));
-const titles = { exclusive: "exclusive locks", permits: "permits", mixed: "locks of all kinds" };
+const titles = {
+  exclusive: "exclusive locks",
+  permits: "permits",
+  mixed: "locks of all kinds",
+  results: "results",
+};
 const outcomes: Outcome[] = [];
 const leftOut: string[] = [];
 for (const library of libraries) {
@@ -104,7 +116,7 @@ if (!outcomes.length) fail(`Not installed: ${leftOut.join(", ")}. npm ci --prefi
 const note = leftOut.length ? `Left out, not installed: ${leftOut.join(", ")}.` : "";
 publish(
   {
-    title: `A storm of ${minutes} min, seed ${seed}: ${titles[kinds]}`,
+    title: `A storm of ${minutes} min, seed ${seed}: ${titles[kinds]}${operator ? ", and an operator" : ""}`,
     command: commandLine("test/storm/storm.ts"),
     date: today(),
     made: {
@@ -133,6 +145,9 @@ async function storm(library: Library): Promise<Outcome> {
     ...(library.transport === "http" ? REQUEST_KINDS : []),
     // Nobody else listens to streams.
     ...(library.ours ? STREAM_KINDS : []),
+    ...(kinds === "results" ? resultFaults : []),
+    ...(operator ? operatorFaults : []),
+    ...(operator && keysOf(kinds).some((key) => key.startsWith("permits")) ? [operatorLimits] : []),
   ];
   const checked = (logs: Logs) => check(logs, { acquisitions: least, faults, tells: library.tells });
   const has = ({ findings }: Verdicts, kind: string) => findings.some((finding) => finding.kind === kind);
@@ -144,7 +159,18 @@ async function storm(library: Library): Promise<Outcome> {
     if (has(seen, "vacuous")) return false;
     return !forgets || (has(seen, "overlap") && seen.figures.lateWrites.refused > 0);
   };
-  const options = { seed, library, kinds, persistence: !forgets, clients, workers, folder, progress, enough };
+  const options = {
+    seed,
+    library,
+    kinds,
+    operator,
+    persistence: !forgets,
+    clients,
+    workers,
+    folder,
+    progress,
+    enough,
+  };
   const outcome = { library, faults, ...checked(await runStorm(options)) };
   if (outcome.findings.length) process.stdout.write(`${evidenceOf(outcome)}\nLogs: ${folder}\n\n`);
   else if (!args.logs) rmSync(folder, { recursive: true });

@@ -15,11 +15,15 @@ export interface Watch {
   close(): Promise<void>;
 }
 
-/** @param also called at each look, to record what else there is */
+/**
+ * @param results where to look for results, too
+ * @param also called at each look, to record what else there is
+ */
 export function startWatch(
   url: string,
   library: Library,
   keys: string[],
+  results: Library["results"],
   record: (line: DirectorLine) => void,
   also: () => void,
 ): Watch {
@@ -34,25 +38,32 @@ export function startWatch(
   /** By key and holder. */
   const current = new Map<string, Current>();
   const read = library.read ?? ((commands, name) => commands.get(name));
+  /** Whose result each key has. */
+  const stored = new Map<string, string | undefined>();
+  let lookedAt = 0;
   let closing = false;
 
   async function look(): Promise<void> {
     const sent = now();
     const all = redis.multi();
     for (const key of keys) read(all, library.redisKey(key));
-    const replies = results(await all.time().exec());
+    if (results) for (const key of keys) all.get(results.redisKey(key));
+    const replies = repliesOf(await all.time().exec());
     const time = serverTime(replies.pop());
     const got = now();
+    if (results) noteResults(replies.splice(keys.length), results, got);
+    lookedAt = got;
     const unsure = new Set<string>();
     const there = new Set<string>();
     for (const [i, value] of replies.entries()) {
       const key = keys[i] as string;
-      for (const { id } of library.holders(value, time)) {
+      for (const { id, ended } of library.holders(value, time)) {
         const name = `${key} ${id}`;
         there.add(name);
         const before = current.get(name);
         if (before) {
           before.to = sent;
+          if (ended) before.ended ??= got;
           before.looks++;
           if (before.looks === 2 || before.looks % 8 === 0) unsure.add(key);
         } else {
@@ -65,6 +76,7 @@ export function startWatch(
             pttl: 0,
             read: 0,
             end: 0,
+            ended: ended ? got : undefined,
             looks: 1,
           });
           unsure.add(key);
@@ -73,10 +85,19 @@ export function startWatch(
     }
     for (const [name, seen] of current) {
       if (there.has(name)) continue;
-      write(seen);
+      write({ ...seen, gone: got });
       current.delete(name);
     }
     await Promise.all([...unsure].map(readEnds));
+  }
+
+  function noteResults(values: unknown[], { run }: NonNullable<Library["results"]>, at: number): void {
+    for (const [i, key] of keys.entries()) {
+      const value = values[i];
+      const id = typeof value === "string" ? run(value) : undefined;
+      if (id && id !== stored.get(key)) record({ what: "stored", at, before: lookedAt, key, id });
+      stored.set(key, id);
+    }
   }
 
   /** How long its holders will be there, as far as is known. */
@@ -85,7 +106,7 @@ export function startWatch(
     const name = library.redisKey(key);
     const all = redis.multi();
     read(all, name);
-    const [value, life, time] = results(await all.pttl(name).time().exec());
+    const [value, life, time] = repliesOf(await all.pttl(name).time().exec());
     for (const { id, left } of library.holders(value, serverTime(time))) {
       const seen = current.get(`${key} ${id}`);
       // Another may have it by now.
@@ -132,7 +153,7 @@ export function startWatch(
   };
 }
 
-function results(replies: [error: Error | null, result: unknown][] | null): unknown[] {
+function repliesOf(replies: [error: Error | null, result: unknown][] | null): unknown[] {
   return (replies ?? []).map(([, result]) => result);
 }
 

@@ -111,6 +111,6 @@ async function outages(
 }
 
 /** Whether the time passed before the signal aborted. */
-function pause(ms: number, signal: AbortSignal): Promise<boolean> {
+export function pause(ms: number, signal: AbortSignal): Promise<boolean> {
   return sleep(ms, true, { signal }).catch(() => false);
 }

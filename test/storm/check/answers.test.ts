@@ -12,6 +12,8 @@ import {
   released,
   releasing,
   seen,
+  seenEnded,
+  steered,
   stepped,
   stoppedFrom,
 } from "./handwritten.ts";
@@ -39,6 +41,10 @@ describeFinding("verdict", {
     ],
   ],
   near: [
+    [
+      "its own lock had been ended by an operator before it knew of it",
+      logs([asked(0, "a-1"), refused(10, "a-1", "busy", "a-1")], [seenEnded(8, 5, 900, "a-1")]),
+    ],
     [
       "busy, with an owner that holds it",
       logs([...hold("b-1", 100, 900), asked(200, "a-1"), refused(210, "a-1", "busy", "b-1")]),
@@ -122,6 +128,7 @@ describeFinding("starved", {
     ["those ten had come before", logs(waitedInVain(10, -50))],
     ["it was stopped meanwhile", logs(waitedInVain(10), [stoppedFrom(200, 300, "a")])],
     ["Redis forgot its place", logs(waitedInVain(10), [downFrom(200, 210, { forgets: true })])],
+    ["an operator had paused the lock meanwhile", logs(waitedInVain(10), [steered(160, 170)])],
     ["it did not wait to the end", logs(waitedInVain(10, 0, 600))],
   ],
 });

@@ -1,5 +1,5 @@
 import { type Finding, gist } from "./finding.ts";
-import { type Attempt, byClaim, type Line, meet, type Story } from "./story.ts";
+import { type Attempt, byClaim, type Line, meet, type Story, wasPaused } from "./story.ts";
 
 /** ms around an attempt in which a lock may have been there without being seen: looks are that far apart at worst. */
 const unseen = 3000;
@@ -26,6 +26,8 @@ function wrongBusy(
   seenOf: (id: string) => Line<"seen">[],
 ): string | undefined {
   if (refused?.verdict !== "busy") return undefined;
+  // It did not know that it had the lock, and an operator ended that: it is its own until its lease is over, and no more.
+  if (seenOf(id).some(({ ended }) => ended !== undefined)) return undefined;
   if (refused.owner === id) return `was told that ${key} is busy, with itself as its owner`;
   const owner = story.attemptOf(refused.owner ?? "");
   const near = { from: asked.at - unseen, to: refused.at + unseen };
@@ -39,10 +41,11 @@ function wrongBusy(
 }
 
 /** Busy and held are what Redis said: not while there was none. */
-function fromNobody({ key, asked, acquired, refused }: Attempt, { down }: Story): string | undefined {
-  const end = refused?.verdict === "busy" ? refused.at : acquired?.at;
+function fromNobody({ key, asked, acquired, refused, given }: Attempt, { down }: Story): string | undefined {
+  const end = refused?.verdict === "busy" ? refused.at : (acquired ?? given)?.at;
   if (end === undefined || !down.some(({ from, to }) => from + 10 < asked.at && end < to)) return undefined;
-  return `was told that ${key} is ${acquired ? "its own" : "busy"}, while there was no Redis to say so`;
+  const what = acquired ? "is its own" : given ? "has a result" : "is busy";
+  return `was told that ${key} ${what}, while there was no Redis to say so`;
 }
 
 /** Nothing befell any request, nor the process, nor Redis. */
@@ -63,7 +66,7 @@ export function countUntroubled(story: Story): number {
 
 /**
  * Waiters that had a place for all of their wait, and saw so many who had come later get the lock, whatever of it either
- * wanted. Who waits for several keys stands in one queue after the other, and is not looked at.
+ * wanted. An operator's pause makes all wait. Who waits for several keys stands in one queue after the other, and is not looked at.
  */
 export function starved(story: Story, most = 10): Finding[] {
   return byClaim(story.attempts).flatMap((all) => {
@@ -83,7 +86,11 @@ export function starved(story: Story, most = 10): Finding[] {
   });
 }
 
-function overtakers({ client, asked, refused, waiting }: Attempt, group: Attempt[], story: Story): Attempt[] {
+function overtakers(
+  { client, key, asked, refused, waiting }: Attempt,
+  group: Attempt[],
+  story: Story,
+): Attempt[] {
   if (refused?.verdict !== "busy" || asked.wait === 0) return [];
   const since = waiting?.at ?? asked.at;
   // Stopped, it could not keep its place; a clock that was moved ends a wait early.
@@ -91,6 +98,7 @@ function overtakers({ client, asked, refused, waiting }: Attempt, group: Attempt
     (stop) => stop.client === client && meet(stop.span, { from: since, to: refused.at }),
   );
   const forgotten = story.forgot.some((span) => meet(span, { from: asked.at, to: refused.at }));
-  if (away || forgotten || refused.at - asked.at < 0.9 * asked.wait) return [];
+  const paused = wasPaused(story, key, { from: asked.at, to: refused.at });
+  if (away || forgotten || paused || refused.at - asked.at < 0.9 * asked.wait) return [];
   return group.filter((other) => other.asked.at > since && other.acquired && other.acquired.at < refused.at);
 }

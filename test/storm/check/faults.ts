@@ -11,6 +11,13 @@ export const processFaults = [
   "Redis killed",
 ];
 
+/** What an operator does; it limits permits alone. */
+export const operatorFaults = ["released by an operator", "paused by an operator", "told of the operator"];
+export const operatorLimits = "limited by an operator";
+
+/** What becomes of those who ask for a result. */
+export const resultFaults = ["given another's result", "work that failed", "lock lost during the work"];
+
 /** How often each kind of fault was seen to happen, by what it met: a client killed while idle is none of these. */
 export function countFaults(story: Story): Map<string, number> {
   const counts = new Map<string, number>();
@@ -19,6 +26,15 @@ export function countFaults(story: Story): Map<string, number> {
     if (line.what === "fired") add(line.kind, line.count);
     if (line.what === "stepped") add("clock stepped");
     if (line.what === "down") add(`Redis ${line.why}`);
+    if (line.what === "ended" && line.released) add("released by an operator");
+    if (line.what === "steering" && line.step === "holds")
+      add(line.act === "pause" ? "paused by an operator" : operatorLimits);
+  }
+  for (const { aborted, asked, given, released } of story.attempts) {
+    if (aborted?.why.includes("an operator ended it")) add("told of the operator");
+    if (given) add("given another's result");
+    if (asked.keepFor === undefined || !released || released.ours) continue;
+    add(released.ours === false ? "lock lost during the work" : "work that failed");
   }
   const byClient = Map.groupBy(story.attempts, ({ client }) => client);
   for (const { client, span } of story.stopped) {
@@ -30,10 +46,10 @@ export function countFaults(story: Story): Map<string, number> {
     if (past) add("stopped past its lease");
   }
   for (const { client, at } of story.killed.values()) {
-    for (const { beliefs, acquired, refused, asked } of byClient.get(client) ?? []) {
+    for (const { beliefs, acquired, refused, given, asked } of byClient.get(client) ?? []) {
       // Killed, its belief ends there.
       if (beliefs.at(-1)?.to === at) add("killed holding");
-      else if (!acquired && !refused && asked.wait > 0) add("killed waiting");
+      else if (!acquired && !refused && !given && asked.wait > 0) add("killed waiting");
     }
   }
   return counts;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { check } from "../checker.ts";
-import type { Claim, ClientLine, DirectorLine, Logs } from "../log.ts";
+import type { Claim, ClientLine, DirectorLine, Logs, Steering } from "../log.ts";
 import type { FindingKind } from "./finding.ts";
 
 // Logs written by hand, to check the checks. A client is named by the ids of its lines; times are in ms.
@@ -70,6 +70,44 @@ export const seen = (at: number, to: number, id: string, pttl = 1000, end = 9e9)
   pttl,
   read: to,
   end,
+});
+/** A lock that an operator ended safely at a time, as it was seen. */
+export const seenEnded = (ended: number, at: number, to: number, id: string): DirectorLine => ({
+  ...(seen(at, to, id) as Extract<DirectorLine, { what: "seen" }>),
+  ended,
+});
+/** An operator ended a lock at once. */
+export const endedNow = (at: number, to: number): Extract<DirectorLine, { what: "ended" }> => ({
+  what: "ended",
+  at,
+  to,
+  key: "k",
+  now: true,
+  released: true,
+});
+/** An operator set something that held from one time to another, and was over 50 ms later. */
+export const steered = (
+  holds: number,
+  lifting: number,
+  what: Omit<Steering, "key"> = { act: "pause" },
+): DirectorLine[] =>
+  Object.entries({ asked: holds - 10, holds, lifting, over: lifting + 50 }).map(([step, at]) => ({
+    what: "steering",
+    at,
+    step: step as "asked" | "holds" | "lifting" | "over",
+    key: "k",
+    ...what,
+  }));
+export const renewed = (at: number, id: string, ms = 900): ClientLine => ({
+  what: "renewed",
+  id,
+  ...sure(at, ms),
+});
+export const aborted = (at: number, id: string, why: string): ClientLine => ({
+  what: "aborted",
+  at,
+  id,
+  why,
 });
 export const write = (at: number, id: string, fence: number | undefined, accepted = true): DirectorLine => ({
   what: "write",

@@ -4,6 +4,7 @@ import {
   acquired,
   asked,
   describeFinding,
+  endedNow,
   exclusive,
   hold,
   killed,
@@ -12,6 +13,7 @@ import {
   releasing,
   seen,
   shared,
+  steered,
   sure,
 } from "./handwritten.ts";
 
@@ -73,8 +75,37 @@ describeFinding("overlap", {
         ...hold("b-1", 140, 200),
       ]),
     ],
+    [
+      "it was let in after an operator had ended the lock at once",
+      logs(
+        [asked(90, "a-1"), acquired(150, "a-1"), ...hold("b-1", 160, 200)],
+        [endedNow(130, 140), seen(135, 155, "a-1")],
+      ),
+    ],
+    [
+      "more permits than an operator's limit, which was over when they were asked for",
+      logs(
+        [permit(2, 3), permit(2, 3)].flatMap((claim, i) => held(`a-${i}`, [claim])),
+        [steered(20, 30, { act: "limit", limit: 4 })],
+      ),
+    ],
   ],
   near: [
+    [
+      "an operator ended the lock at once",
+      logs([asked(90, "a-1"), acquired(100, "a-1"), ...hold("b-1", 160, 200)], [endedNow(130, 140)]),
+    ],
+    [
+      "an operator ended the lock at once, and its holder did not know yet that it had it",
+      logs([asked(90, "a-1"), acquired(150, "a-1"), ...hold("b-1", 160, 200)], [endedNow(130, 140)]),
+    ],
+    [
+      "an operator had set a higher limit",
+      logs(
+        [permit(2, 3), permit(2, 3)].flatMap((claim, i) => held(`a-${i}`, [claim])),
+        [steered(60, 500, { act: "limit", limit: 4 })],
+      ),
+    ],
     [
       "all permits were held",
       logs([permit(2, 3), permit(1, 3)].flatMap((claim, i) => held(`a-${i}`, [claim]))),

@@ -1,9 +1,9 @@
-import type { Claim } from "../log.ts";
+import type { Claim, DirectorLine } from "../log.ts";
 import { type Finding, gist } from "./finding.ts";
-import { type Attempt, byKey, type Line, type Span, type Story } from "./story.ts";
+import { type Attempt, byKey, type Line, meet, type Span, type Story } from "./story.ts";
 
 /** What somebody believed to hold at a key, and from when until when. */
-interface Belief extends Span {
+export interface Belief extends Span {
   key: string;
   claim: Claim;
   attempt: Attempt;
@@ -13,13 +13,15 @@ interface Belief extends Span {
  * More that believed to hold a key at the same time than may, each within what it was sure of: another beside an exclusive
  * holder, a permit beside a reader, more permits than there are.
  */
-export function overlaps({ attempts }: Story): Finding[] {
-  return byKey(attempts.flatMap(beliefsAtKeys)).flatMap((group) => {
+export function overlaps(story: Story): Finding[] {
+  const beliefs = story.attempts.flatMap(beliefsAtKeys).flatMap((belief) => beforeItsEnd(belief, story));
+  return byKey(beliefs).flatMap((group) => {
     const found: Finding[] = [];
     let holding: Belief[] = [];
     for (const belief of group.sort((a, b) => a.from - b.from)) {
       holding = [...holding.filter(({ to }) => belief.from < to), belief];
-      if (mayHoldTogether(holding.map(({ claim }) => claim))) continue;
+      const claims = holding.map(({ claim }) => claim);
+      if (mayHoldTogether(claims, operatorsLimit(holding, story))) continue;
       const ms = Math.min(...holding.map(({ to }) => to)) - belief.from;
       const names = holding.map(({ attempt, claim }) => `${attempt.id}${nameOf(claim)}`).join(" and ");
       found.push({
@@ -33,7 +35,7 @@ export function overlaps({ attempts }: Story): Finding[] {
 }
 
 /** Whoever asks to share its lock is only sure of that from then on, whatever the answer. */
-function beliefsAtKeys(attempt: Attempt): Belief[] {
+export function beliefsAtKeys(attempt: Attempt): Belief[] {
   const shares = attempt.downgrading?.at ?? Number.POSITIVE_INFINITY;
   return attempt.claims.flatMap((claim) =>
     attempt.beliefs
@@ -46,16 +48,51 @@ function beliefsAtKeys(attempt: Attempt): Belief[] {
   );
 }
 
+/** A request that was given up may arrive so many ms later. */
+const allHasArrived = 5000;
+
+/**
+ * Whose lock an operator ended at once believes in vain from then on, also if it did not know yet that it had it. Who is
+ * seen to hold it afterwards was let in by then.
+ */
+export function beforeItsEnd(belief: Belief, { endedNow, director }: Story): Belief[] {
+  const { key, attempt } = belief;
+  const end = endedNow.find((line) => {
+    const until = line.released === undefined ? line.to + allHasArrived : line.to;
+    const around = meet({ from: line.at, to: until }, { from: attempt.asked.at, to: belief.to });
+    return line.key === key && around && !director.some((seen) => isSeen(seen, belief, until));
+  });
+  if (!end) return [belief];
+  return belief.from < end.at ? [{ ...belief, to: end.at }] : [];
+}
+
+function isSeen(seen: DirectorLine, { key, attempt }: Belief, after: number): boolean {
+  return seen.what === "seen" && seen.id === attempt.id && seen.key === key && seen.to > after;
+}
+
+/** The highest limit that an operator had set while one of these was let in; 0 for none. */
+function operatorsLimit(holding: Belief[], { spells }: Story): number {
+  const limits = spells.filter(({ key, asked, over }) =>
+    holding.some(
+      (belief) =>
+        belief.key === key &&
+        meet({ from: belief.attempt.asked.at, to: belief.from }, { from: asked, to: over }),
+    ),
+  );
+  return Math.max(0, ...limits.map(({ limit = 0 }) => limit));
+}
+
 /**
  * Whether all of these may hold a key at the same time. Of permits the highest limit counts: who has a lower one may have
  * come first.
+ * @param operators the highest limit that an operator has set
  */
-export function mayHoldTogether(claims: Claim[]): boolean {
+export function mayHoldTogether(claims: Claim[], operators = 0): boolean {
   const modes = new Set(claims.map(({ mode }) => mode));
   if (claims.length <= 1) return true;
   if (modes.size > 1 || modes.has("exclusive")) return false;
   const taken = claims.reduce((sum, { weight }) => sum + weight, 0);
-  return modes.has("shared") || taken <= Math.max(...claims.map(({ limit = 1 }) => limit));
+  return modes.has("shared") || taken <= Math.max(operators, ...claims.map(({ limit = 1 }) => limit));
 }
 
 function nameOf({ mode, limit, weight }: Claim): string {

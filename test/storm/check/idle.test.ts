@@ -10,6 +10,7 @@ import {
   permit,
   refused,
   seen,
+  steered,
   stoppedFrom,
 } from "./handwritten.ts";
 import { idleSeconds } from "./idle.ts";
@@ -33,6 +34,7 @@ describeFinding("idle", {
     ],
   ],
   near: [
+    ["an operator had paused it for some of that time", logs(waits(3), [steered(5000, 6000)])],
     ["there were not enough permits for who waited", logs([holder, ...waits(2)], [held])],
     [
       "one who waited with others had no room, and may have been before them",

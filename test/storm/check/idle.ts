@@ -30,7 +30,8 @@ export function idleSeconds(story: Story): number {
 /**
  * When a key was held by so few that each of its waiters had room beside them, so that none can have stood in the way of
  * another. Only those count that wait for this key
- * alone, from their asking on, in processes that are not stopped, and only while Redis answers.
+ * alone, from their asking on, in processes that are not stopped, and only while Redis answers and no operator has set
+ * anything for the key.
  */
 function spells(story: Story): Idle[] {
   const seen = Map.groupBy(
@@ -59,7 +60,7 @@ function spellsAt(
   key: string,
   attempts: Attempt[],
   seen: Line<"seen">[],
-  { down, stopped }: Story,
+  { down, stopped, spells }: Story,
   claimOf: (id: string) => Claim | undefined,
 ): Idle[] {
   const waiting = new Set<Attempt>();
@@ -69,17 +70,21 @@ function spellsAt(
     { at: from, change: () => set.add(item) },
     { at: to, change: () => set.delete(item) },
   ];
+  const steered = spells
+    .filter((spell) => spell.key === key)
+    .map(({ asked, over }): Span => ({ from: asked, to: over }));
   const changes: Change[] = [
     ...attempts.flatMap((attempt) => {
       const { asked, claims, acquired, refused, client, over } = attempt;
       const from = asked.at;
       const to = acquired?.at ?? refused?.at ?? over;
       const away = stopped.some((stop) => stop.client === client && meet(stop.span, { from, to }));
-      const waits = asked.wait > 0 && claims.length === 1 && Number.isFinite(to);
+      // Who is given a result needs no room.
+      const waits = asked.wait > 0 && !attempt.given && claims.length === 1 && Number.isFinite(to);
       return waits && !away ? span(waiting, attempt, from, to) : [];
     }),
     ...seen.flatMap((line) => span(holders, line, line.at, line.to)),
-    ...down.flatMap(({ from, to }): Change[] => [
+    ...[...down, ...steered].flatMap(({ from, to }): Change[] => [
       { at: from, change: () => isDown++ },
       { at: to, change: () => isDown-- },
     ]),

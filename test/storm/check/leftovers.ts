@@ -53,7 +53,11 @@ export function orphanSeconds(story: Story): { killed: number; alive: number } {
   for (const seen of seenOf(story)) {
     const attempt = story.attemptOf(seen.id);
     const killed =
-      attempt !== undefined && !attempt.refused && !attempt.released && story.killed.has(attempt.client);
+      attempt !== undefined &&
+      !attempt.refused &&
+      !attempt.released &&
+      !attempt.given &&
+      story.killed.has(attempt.client);
     const since = Math.max(seen.at, attempt ? (killed ? lastBelief(attempt) : attempt.over) : 0);
     seconds[killed ? "killed" : "alive"] += Math.max(0, seen.to - since) / 1000;
   }

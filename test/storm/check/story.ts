@@ -1,4 +1,4 @@
-import type { Claim, ClientLine, DirectorLine, Logs } from "../log.ts";
+import type { Claim, ClientLine, DirectorLine, Logs, Steering } from "../log.ts";
 
 // What the logs tell, put together: each attempt at a lock with what its client believed, and all that may excuse it.
 
@@ -27,11 +27,21 @@ export interface Attempt {
   downgrading?: Line<"downgrading"> | undefined;
   releasing?: Line<"releasing"> | undefined;
   released?: Line<"released", ClientLine> | undefined;
+  given?: Line<"given"> | undefined;
+  unkept?: Line<"unkept"> | undefined;
   /** The longest that the server may keep the lock for it once it is not heard of any more. */
   lease: number;
   /** While its client believed to hold the lock, and no longer than it was sure of that when it last looked. */
   beliefs: Span[];
   /** When its client was done with it, one way or the other; Infinity where it never was. */
+  over: number;
+}
+
+/** What an operator set for a lock for a while. Infinity for what has not come yet. */
+export interface Spell extends Steering {
+  asked: number;
+  holds: number;
+  lifting: number;
   over: number;
 }
 
@@ -46,6 +56,10 @@ export interface Story {
   down: Span[];
   /** Those of these in which it lost its data, and every waiter its place. */
   forgot: Span[];
+  /** What an operator set for locks. */
+  spells: Spell[];
+  /** Locks that an operator ended at once. */
+  endedNow: Line<"ended">[];
   /** What may have delayed or lost requests: everybody's, or those of one client. */
   troubles(client: string): Span[];
 }
@@ -80,6 +94,8 @@ export function tellStory({ clients, director }: Logs): Story {
     killed,
     stopped,
     down: outages.map(({ span }) => span),
+    spells: spellsOf(director),
+    endedNow: director.filter((line) => line.what === "ended").filter((line) => line.now),
     forgot: outages.filter(({ line }) => line.what === "down" && line.forgets).map(({ span }) => span),
     troubles(client) {
       let spans = own.get(client);
@@ -152,6 +168,13 @@ function attemptsOf(client: string, lines: ClientLine[], killedAt: number): Atte
       case "releasing":
         attempt.releasing = line;
         break;
+      case "unkept":
+        attempt.unkept = line;
+        break;
+      case "given":
+        attempt.given = line;
+        attempt.over = line.at;
+        break;
       case "released":
         attempt.released = line;
         attempt.over = line.at;
@@ -192,6 +215,33 @@ function pairs(director: DirectorLine[], begin: "stopped" | "down", end: "contin
     found.push({ client, span: { from: opened.at, to: line.at }, line: opened });
   }
   return found;
+}
+
+function spellsOf(director: DirectorLine[]): Spell[] {
+  const open = new Map<string, Spell>();
+  const spells: Spell[] = [];
+  const never = Number.POSITIVE_INFINITY;
+  for (const line of director) {
+    if (line.what !== "steering") continue;
+    const { key, act, limit, step, at } = line;
+    if (step === "asked") {
+      const spell = { key, act, limit, asked: at, holds: never, lifting: never, over: never };
+      spells.push(spell);
+      open.set(key, spell);
+    } else {
+      const spell = open.get(key);
+      if (spell) spell[step] = at;
+    }
+  }
+  return spells;
+}
+
+/** Whether an operator may have paused a lock at some time of a span. */
+export function wasPaused({ spells }: Story, key: string, span: Span): boolean {
+  return spells.some(
+    (spell) =>
+      spell.key === key && spell.act === "pause" && meet({ from: spell.asked, to: spell.over }, span),
+  );
 }
 
 /** Whether the spans have a moment in common. */

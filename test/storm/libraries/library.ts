@@ -3,7 +3,7 @@ import type { Claim, Verdict } from "../log.ts";
 import type { Kinds } from "../settings.ts";
 
 /** Where everything is, for a client. */
-interface Place {
+export interface Place {
   /** Of the REST server; its URL and token. */
   url: string;
   token: string;
@@ -49,9 +49,29 @@ export interface Held {
   release(): Promise<boolean | undefined>;
 }
 
+/** What came of work. */
+export interface Made {
+  /** The attempt that worked. */
+  run: string;
+  value: number;
+  padding: string;
+}
+
+/** How it went with a result: whose one has, one's own or another's; or why one has none. */
+export type Landed = { made: Made } | { lost: string } | { failed: string } | Refused;
+
 /** A library in one client process. */
 interface Session {
   acquire(attempt: Attempt): Promise<Held | Refused>;
+  /**
+   * Works under the lock for all who ask meanwhile or within `keepFor` ms, or gives what another's work made.
+   * @param unkept told why nobody else gets what the work made
+   */
+  share?(
+    attempt: Attempt,
+    options: { keepFor: number; unkept(why: string): void },
+    work: (held: Held) => Promise<Made>,
+  ): Promise<Landed>;
   close(): Promise<void>;
 }
 
@@ -61,6 +81,18 @@ export interface Holder {
   id: string;
   /** Ms left of the lease, if that is told; else it is as long as the key lives. */
   left?: number | undefined;
+  /** Whether an operator ended it, and it goes with its lease. */
+  ended?: boolean | undefined;
+}
+
+/** What an operator can do to a lock. Each is one try, and undefined if it is not known what came of it. */
+export interface Desk {
+  /** Whether anybody's was ended. */
+  release(key: string, options: { now: boolean }): Promise<boolean | undefined>;
+  /** Sets a pause, or takes it back. */
+  pause(key: string, on: boolean): Promise<true | undefined>;
+  /** Sets how many permits there are, or takes that back. */
+  limit(key: string, limit: number | undefined): Promise<true | undefined>;
 }
 
 export interface Library {
@@ -85,6 +117,8 @@ export interface Library {
   /** How long Redis may keep a lock at most that was asked for like this and that nobody asks about any more, in ms. */
   lease(ttl: number, wait: number): number;
   open(place: Place, client: string): Promise<Session>;
+  /** For an operator, where the library knows one. */
+  operator?(place: Pick<Place, "url" | "token">): Promise<Desk>;
   /** The key of a lock in Redis. */
   redisKey(key: string): string;
   /** Asks for what is at a key. Default: its text. */
@@ -94,6 +128,8 @@ export interface Library {
    * @param now server time in ms
    */
   holders(value: unknown, now: number): Holder[];
+  /** Where the result of work under a lock is kept, and which attempt's it is, where the library keeps any. */
+  results?: { redisKey(key: string): string; run(value: string): string | undefined };
   /** How long a key may live at most, in ms; undefined for one it should never leave. */
   lifetime(redisKey: string, longestTtl: number): number | undefined;
 }
@@ -114,6 +150,6 @@ export function onlyKey({ claims }: Attempt): string {
   return (claims[0] as Claim).key;
 }
 
-export function isRefused(result: Held | Refused): result is Refused {
+export function isRefused(result: Held | Landed): result is Refused {
   return "verdict" in result;
 }
