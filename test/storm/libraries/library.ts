@@ -3,7 +3,7 @@ import type { Claim, Verdict } from "../log.ts";
 import type { Kinds } from "../settings.ts";
 
 /** Where everything is, for a client. */
-export interface Place {
+interface Place {
   /** Of the REST server; its URL and token. */
   url: string;
   token: string;
