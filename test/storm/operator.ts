@@ -68,19 +68,25 @@ async function steer(
   const set = () => (act === "pause" ? desk.pause(key, true) : desk.limit(key, limit));
   const lift = () => (act === "pause" ? desk.pause(key, false) : desk.limit(key, undefined));
   note("asked");
-  await insist(set);
+  await insist(set, signal);
   note("holds");
   await pause(ms, signal);
   note("lifting");
-  await insist(lift);
+  await insist(lift, signal);
   await sleep(allHasArrived);
-  await insist(lift);
+  await insist(lift, signal);
   note("over");
   // Nor may this one arrive while the next is to hold.
   await pause(allHasArrived, signal);
 }
 
-/** Asks until it is answered. */
-async function insist(ask: () => Promise<true | undefined>): Promise<void> {
-  while (!(await ask())) await sleep(200);
+/**
+ * Asks until it is answered. Once the storm is over, it tries ten times more: a machine that is too busy to answer is not
+ * to keep the storm from its end. What is left then is a key without an end, which is a finding.
+ */
+async function insist(ask: () => Promise<true | undefined>, signal: AbortSignal): Promise<void> {
+  for (let tries = 0; tries < 10; tries += Number(signal.aborted)) {
+    if (await ask()) return;
+    await sleep(200);
+  }
 }

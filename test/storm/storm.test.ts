@@ -96,7 +96,7 @@ describe.skipIf(!hasRedisServer)("a storm (needs redis-server)", () => {
     await rm(folder, { recursive: true });
   });
 
-  test("says what is wrong with its options", async () => {
+  test("says what is wrong with its options", { timeout: limit }, async () => {
     const wrong = [
       ["--library", "nobody's"],
       ["--until", "doomsday"],
