@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Redis, RedisOptions } from "ioredis";
+import type { Redis } from "ioredis";
 import type { Command } from "./command.ts";
 import { configCommand } from "./config-command.ts";
 import { startEmbedded } from "./embedded.ts";
@@ -13,7 +13,7 @@ import {
   singleAnswers,
 } from "./extensions.ts";
 import { functionTwins } from "./functions.ts";
-import { isMonitoring, type Monitor, monitorOf, monitorOfEmbedded } from "./monitor.ts";
+import { monitorOfEmbedded, openMonitor } from "./monitor.ts";
 import type { OptionalPackages } from "./optional-packages.ts";
 import { createReplicaWait, type ReplicaWait, waitsForReplicas } from "./replication.ts";
 import type { RedisValue, Reply } from "./reply.ts";
@@ -70,8 +70,11 @@ export async function openEngine(
   try {
     const main = await connect(packages, url);
     closers.push(() => main.disconnect());
+    // Where MONITOR is refused, a script is billed as one command.
     const watch = openedOnce(async () => {
-      const monitor = embedded ? monitorOfEmbedded(embedded.monitorFeed) : await openMonitor(packages, url);
+      const monitor = embedded
+        ? monitorOfEmbedded(embedded.monitorFeed)
+        : await openMonitor(await connect(packages, url));
       return monitor && watchScripts(main, monitor, randomUUID());
     });
     closers.push(watch.close);
@@ -228,7 +231,7 @@ function isRedisError(error: unknown): error is Error {
   return error instanceof Error && error.name === "ReplyError";
 }
 
-async function connect(packages: OptionalPackages, url: string, options: RedisOptions = {}): Promise<Redis> {
+async function connect(packages: OptionalPackages, url: string): Promise<Redis> {
   const redis = new packages.Redis(url, {
     lazyConnect: true,
     // Integers as their digits: above 2^53 a number would be another one. Strings come as Buffers.
@@ -241,7 +244,6 @@ async function connect(packages: OptionalPackages, url: string, options: RedisOp
     connectTimeout: 5_000,
     retryStrategy: (attempt) => Math.min(50 * attempt, 1_000),
     disableClientInfo: true,
-    ...options,
   });
   let last: Error | undefined;
   // Without a listener, ioredis prints each error; a request that meets one is answered with it.
@@ -250,7 +252,7 @@ async function connect(packages: OptionalPackages, url: string, options: RedisOp
   });
   try {
     await redis.connect();
-    if (!options.monitor) await redis.ping();
+    await redis.ping();
     return redis;
   } catch (error) {
     redis.disconnect();
@@ -263,19 +265,6 @@ async function connect(packages: OptionalPackages, url: string, options: RedisOp
 function addressIn(url: string): string {
   const { protocol, hostname, port, pathname } = new URL(url);
   return protocol === "unix:" ? pathname : `${hostname || "localhost"}:${port || 6379}`;
-}
-
-/** Undefined where MONITOR is refused, by an ACL for instance: then a script is billed as one command. */
-async function openMonitor(packages: OptionalPackages, url: string): Promise<Monitor | undefined> {
-  const monitor = await connect(packages, url, { monitor: true, enableReadyCheck: false });
-  const allowed = await new Promise<boolean>((resolve) => {
-    monitor.once("monitoring", () => resolve(true));
-    monitor.once("error", () => resolve(false));
-    if (isMonitoring(monitor)) resolve(true);
-  });
-  if (allowed) return monitorOf(monitor);
-  monitor.disconnect();
-  return undefined;
 }
 
 const asItIs = (text: string) => text;

@@ -26,15 +26,54 @@ export interface Monitor {
 /** Enough for an address, a name and the beginning of an argument. */
 const KEPT = 512;
 
-/** @param redis a connection that is monitoring already. */
-export function monitorOf(redis: Redis): Monitor {
+/**
+ * MONITOR on a connection of its own. Undefined where it is refused, by an ACL for instance.
+ *
+ * ioredis has a mode for it, which ends with an error where others keep Redis busy: their lines come with the reply to
+ * MONITOR, and it takes them for replies. So it is sent, and all that comes is read, in ioredis's place.
+ */
+export async function openMonitor(redis: Redis): Promise<Monitor | undefined> {
+  let running = false;
+  let onLine: (line: MonitorLine) => void = () => {};
+  let onRestart = () => {};
+
+  async function begin(): Promise<void> {
+    // Whatever was asked before has its reply by then.
+    await redis.ping();
+    const allowed = new Promise<boolean>((resolve, reject) => {
+      redis.once("close", () => reject(new Error("the connection of MONITOR was lost")));
+      readLines(redis, (text) => {
+        const line = parse(text);
+        if (line) onLine(line);
+        else resolve(text.startsWith("+OK"));
+      });
+    });
+    redis.stream.write("MONITOR\r\n");
+    running = await allowed;
+  }
+
+  await begin();
+  if (!running) {
+    redis.disconnect();
+    return undefined;
+  }
+  redis.on("close", () => {
+    running = false;
+  });
+  redis.on("ready", () => {
+    begin().then(
+      () => running && onRestart(),
+      () => {},
+    );
+  });
   return {
-    running: () => isMonitoring(redis),
+    running: () => running,
     onLine(listener) {
-      readLines(redis, listener);
-      redis.on("monitoring", () => readLines(redis, listener));
+      onLine = listener;
     },
-    onRestart: (listener) => redis.on("monitoring", listener),
+    onRestart(listener) {
+      onRestart = listener;
+    },
     onStop: (listener) => redis.on("close", listener),
     close: () => redis.disconnect(),
   };
@@ -63,26 +102,21 @@ export function monitorOfEmbedded(feed: Embedded["monitorFeed"]): Monitor {
   };
 }
 
-export function isMonitoring(redis: Redis): boolean {
-  // ioredis has this status, and leaves it out of its types.
-  return (redis.status as string) === "monitoring";
-}
-
 /**
  * Reads the lines from the connection's stream in ioredis's place. It would collect each as a whole, starting over
  * with each chunk: seconds for a value of 10 MB. Here a line's beginning is enough:
  * `+1700000000.123456 [0 127.0.0.1:50000] "PING" "first argument" …`.
  */
-function readLines({ stream }: Redis, onLine: (line: MonitorLine) => void): void {
+function readLines({ stream }: Redis, onText: (line: string) => void): void {
   let start = "";
   stream.removeAllListeners("data");
   stream.on("data", (chunk: Buffer) => {
     let from = 0;
     for (let end = chunk.indexOf("\n"); end !== -1; end = chunk.indexOf("\n", from)) {
-      const line = parse(start + beginning(chunk, from, end, start.length));
+      const line = start + beginning(chunk, from, end, start.length);
       start = "";
       from = end + 1;
-      if (line) onLine(line);
+      onText(line);
     }
     start += beginning(chunk, from, chunk.length, start.length);
   });

@@ -1,5 +1,6 @@
 import { Redis as IORedis } from "ioredis";
 import { describe, expect, test } from "vitest";
+import { startDevServer } from "../../src/dev/index.ts";
 import { engines } from "./engines.ts";
 import { useDevServer } from "./suite.ts";
 
@@ -123,6 +124,26 @@ describe.each(engines)("the meter, on $name", ({ available, open }) => {
       await Promise.all([...theirs, ...ours]);
       other.disconnect();
       expect(suite.server.meter()).toEqual({ requests: 20, commands: 40, byCommand: { eval: 20, get: 20 } });
+    });
+
+    test("counts the first script's calls, too, while others keep the engine busy", async () => {
+      const other = new IORedis(suite.server.redisUrl);
+      let busy = true;
+      const theirs = Array.from({ length: 20 }, async () => {
+        while (busy) await Promise.all(Array.from({ length: 20 }, () => other.ping()));
+      });
+      // Each server opens its own MONITOR at its first script.
+      for (let servers = 0; servers < 5; servers++) {
+        const server = await startDevServer({ redis: suite.server.redisUrl });
+        const headers = { authorization: `Bearer ${server.token}` };
+        const body = JSON.stringify(["EVAL", "return redis.call('GET', 'n')", "0"]);
+        await (await fetch(server.url, { method: "POST", headers, body })).text();
+        expect(server.meter()).toEqual({ requests: 1, commands: 2, byCommand: { eval: 1, get: 1 } });
+        await server.close();
+      }
+      busy = false;
+      await Promise.all(theirs);
+      other.disconnect();
     });
 
     test("is read and reset over HTTP with the token, and does not count that", async () => {
