@@ -48,6 +48,14 @@ export function unheldLock(attempt: Attempt): Held {
   return newLock(attempt, undefined, false);
 }
 
+let releasedReason: DOMException | undefined;
+
+/** Why the signal of a released lock is aborted. Made once: its stack says nothing, and takes a tenth of a lock's time. */
+function onReleased(): DOMException {
+  releasedReason ??= new DOMException("The lock was released", "AbortError");
+  return releasedReason;
+}
+
 /** @param taken undefined for a lock that is never held */
 function newLock(
   attempt: Attempt,
@@ -117,7 +125,7 @@ function newLock(
     if (ours) fate = "released";
     stop();
     // Whoever heeds it has stopped by the time another gets the lock.
-    abort.abort(new DOMException("The lock was released", "AbortError"));
+    abort.abort(onReleased());
     if (!taken) return false;
     if (!ours) {
       lose(new LockLostError(key, "its lease ended"));
