@@ -33,13 +33,18 @@ export type Take = (
   locker: LockSource,
   asked: LockOptions,
   input: readonly unknown[],
+  key: Targets,
 ) => Promise<{ lock: Lock; keep?: Keep }>;
 
 /**
- * Told of each result before its lock ends. Returns what is handed on in its place; `whole` if nothing of it is to be
+ * Told of each result before its lock ends, which is renewed meanwhile only while `progress` is called. Returns what is handed on in its place; `whole` if nothing of it is to be
  * made any more, so that the lock may end at once.
  */
-type Keep = (result: unknown, success: boolean) => Promise<{ result: unknown; whole: boolean }>;
+type Keep = (
+  result: unknown,
+  success: boolean,
+  progress: () => void,
+) => Promise<{ result: unknown; whole: boolean }>;
 
 /** What every adapter takes beside the options of `createLocker`. */
 export interface LockTarget<Input extends unknown[]> extends LockerOptions, WithLockOptions {
@@ -137,6 +142,9 @@ export function locking<Input extends unknown[], Response>(
   checkIfBusy(ifBusy);
   checkFunction("onError", onError);
   checkOptional("take", take);
+  // Nothing else would tell that it has no effect.
+  if (take && all.holdFor !== undefined)
+    throw new LockOptionError("holdFor", show(all.holdFor), "none beside keepFor");
   const { ttl, holdFor, renew = forever, onEvent } = settings;
   // As with ShedLock's lockAtLeastFor and lockAtMostFor.
   if (!renew && holdFor > ttl)
@@ -163,7 +171,7 @@ export function locking<Input extends unknown[], Response>(
     let lock: Lock;
     let keep: Keep | undefined;
     try {
-      if (take) ({ lock, keep } = await take(locker, asked, input));
+      if (take) ({ lock, keep } = await take(locker, asked, input, key));
       else lock = await locker.acquire(key, asked);
     } catch (error) {
       if (error instanceof LockBusyError) return answerBusy(error, ifBusy, input);
@@ -294,7 +302,8 @@ export async function settle<T, L extends Partial<Lock>>(
   try {
     const success = succeeded(result);
     if (taken.keep && !lossOf(taken.lock)) {
-      const kept = await taken.keep(result, success);
+      taken.pace();
+      const kept = await taken.keep(result, success, taken.progress);
       result = kept.result as T;
       if (kept.whole) {
         await taken.finish(true);

@@ -26,10 +26,16 @@ export function answersResponse(input: unknown): boolean {
   return isHono(input) || typeof Object(input).headers?.get === "function";
 }
 
-/** Method, path and the header; undefined without the header. Of a message in a queue its id. */
+/** Method, path and the header; undefined without the header. Of a message or a record its id. */
 export function keyOf(input: unknown): string | undefined {
-  const { messageId, eventSourceARN = "", id, ack } = Object(input) as Record<string, unknown>;
-  if (typeof messageId === "string") return `${eventSourceARN} ${messageId}`;
+  const {
+    messageId,
+    eventID = messageId,
+    eventSourceARN = "",
+    id,
+    ack,
+  } = Object(input) as Record<string, unknown>;
+  if (typeof eventID === "string") return `${eventSourceARN} ${eventID}`;
   if (typeof ack === "function") return `${id}`;
   const name = "idempotency-key";
   if (answersResponse(input)) {
