@@ -19,7 +19,6 @@ import {
 import { tell } from "../events.ts";
 import { timeLeft } from "../invocation.ts";
 import { connectionOptions, createLocker, type Finish, finisher, longestWindow, lossOf } from "../locker.ts";
-import { leaseFor } from "../options/durations.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
 import { checkFunction, checkOptional, isFunction, wellFormed } from "../options/rules.ts";
 import { readTargets } from "../options/targets.ts";
@@ -198,7 +197,7 @@ function without<T extends object>(names: readonly string[], options: T): T {
  * Steers a lock's renewal by what a locker asks before each: the time that is left. None is left for a lock that is
  * paced and whose work did not get on since it was asked last.
  */
-function renewing({ deadline, ttl }: LockSettings, { lifetime }: Invocation) {
+function renewing({ deadline }: LockSettings, { lifetime }: Invocation) {
   const since = realRuntime.sinceNow();
   const remainingTime = () => Math.min(timeLeft(deadline, since), timeLeft(lifetime, since));
   let paced = false;
@@ -218,8 +217,7 @@ function renewing({ deadline, ttl }: LockSettings, { lifetime }: Invocation) {
       due = true;
       if (!leftOut) return;
       leftOut = false;
-      const left = remainingTime();
-      lock.extend(left < forever ? Math.min(ttl, leaseFor(left)) : undefined).catch(() => {
+      lock.extend().catch(() => {
         leftOut = true;
       });
     },

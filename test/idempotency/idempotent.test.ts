@@ -141,22 +141,24 @@ describe.each(adapters)("idempotent with %s", (_, handlerOf) => {
     expect((await strict.handle(post("x".repeat(2000)))).status).toBe(400);
   });
 
-  test.each(["undefined", "a NaN", "[object Object]", "x".repeat(1100)])(
-    "400 for a header that cannot be a key: %s",
-    async (key) => {
-      const errors: unknown[] = [];
-      const handle = handlerOf(
-        { ...idempotent(), locker: memoryLocker(), onError: (error: unknown) => errors.push(error) },
-        () => new Response("ran"),
-      );
-      const response = await handle(post(key));
-      expect([response.status, await response.json(), errors]).toEqual([
-        400,
-        { code: "LOCK_OPTION", message: expect.stringMatching(/^Idempotency-Key: got one that cannot be/) },
-        [],
-      ]);
-    },
-  );
+  test.each([
+    ["undefined", "undefined"],
+    ["NaN", "a NaN"],
+    ["[object Object]", "[object Object]"],
+    ["1,100 characters", "x".repeat(1100)],
+  ])("400 for a header that cannot be a key: %s", async (_, key) => {
+    const errors: unknown[] = [];
+    const handle = handlerOf(
+      { ...idempotent(), locker: memoryLocker(), onError: (error: unknown) => errors.push(error) },
+      () => new Response("ran"),
+    );
+    const response = await handle(post(key));
+    expect([response.status, await response.json(), errors]).toEqual([
+      400,
+      { code: "LOCK_OPTION", message: expect.stringMatching(/^Idempotency-Key: got one that cannot be/) },
+      [],
+    ]);
+  });
 
   test("the adapter's own key, given behind, is the one that counts", async () => {
     let runs = 0;
@@ -176,18 +178,18 @@ describe.each(adapters)("idempotent with %s", (_, handlerOf) => {
   });
 
   test("a body that gets on is kept, however long it takes", async () => {
-    const locker = memoryLocker({ ttl: "60ms" });
+    const locker = memoryLocker({ ttl: "600ms" });
     let pulls = 0;
     const slow = () =>
       new ReadableStream({
         async pull(controller) {
-          await new Promise((resolve) => setTimeout(resolve, 10));
-          if (++pulls > 20) return controller.close();
+          await new Promise((resolve) => setTimeout(resolve, 60));
+          if (++pulls > 12) return controller.close();
           controller.enqueue(Uint8Array.of(pulls));
         },
       });
     const handle = handlerOf({ ...idempotent(), locker }, () => new Response(slow()));
-    const bytes = Uint8Array.from({ length: 20 }, (_, i) => i + 1);
+    const bytes = Uint8Array.from({ length: 12 }, (_, i) => i + 1);
     expect(await (await handle(post("a"))).bytes()).toEqual(bytes);
     expect(await (await handle(post("a"))).bytes()).toEqual(bytes);
   });
