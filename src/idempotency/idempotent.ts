@@ -78,25 +78,25 @@ export function idempotent<Input extends unknown[] = unknown[]>(options: Idempot
       const made = key ? await key(...input) : keyOf(input[0]);
       if (!made) return none;
       // A key that is made of the request alone is its sender's, whatever is wrong with it.
-      return made.length > 1024 || (!key && !isKey(made)) ? unfit : made;
+      return key && !(made.length > 1024) ? made : usable(made);
     },
     wait,
     ifBusy: (error: LockBusyError, ...input: unknown[]) =>
       // biome-ignore lint/suspicious/noExplicitAny: an answer is what the adapter's own handler gives
-      (error instanceof Answered ? error.answer : refusal(409, error, input)) as any,
+      ("answer" in error ? error.answer : refusal(409, error, input)) as any,
     take: ((locker, asked, input, key) => takeRequest(locker as Locker, asked, input, key, settings)) as Take,
   };
 }
 
 /** What stands for the key of a request that has none, or one that cannot be used. */
 const none = { key: "without a key" };
-const unfit = { key: "with an unfit key" };
+const unfit = { key: "unfit" };
 
-function isKey(made: string): boolean {
+function usable(made: string): string | typeof unfit {
   try {
-    return readKey(made) === made;
+    return readKey(made);
   } catch {
-    return false;
+    return unfit;
   }
 }
 
@@ -106,17 +106,12 @@ interface Settings {
   keep: Kept;
 }
 
-/** There is an answer already: how it comes to the adapter. */
-class Answered extends LockBusyError {
-  readonly answer: unknown;
-  /** Why the request was refused, if it was. A batch has nobody to answer: its message comes again. */
-  readonly refused: LockError | undefined;
-
-  constructor(key: string, answer: unknown, refused?: LockError) {
-    super(key, {});
-    this.answer = answer;
-    this.refused = refused;
-  }
+/**
+ * There is an answer already: how it comes to the adapter.
+ * @param refused why the request was refused, if it was. A batch has nobody to answer: its message comes again
+ */
+function answered(key: string, answer: unknown, refused?: LockError) {
+  return Object.assign(new LockBusyError(key, {}), { answer, refused });
 }
 
 async function takeRequest(
@@ -128,9 +123,8 @@ async function takeRequest(
 ) {
   if (key === unfit || (key === none && required)) {
     const given = key === none ? "none" : "one that cannot be used";
-    const fits = "1 to 1024 characters, without undefined, NaN or [object Object]";
-    const error = new LockOptionError("Idempotency-Key", given, fits);
-    throw new Answered("", refusal(400, error, input), error);
+    const error = new LockOptionError("Idempotency-Key", given, "1 to 1024 characters");
+    throw answered("", refusal(400, error, input), error);
   }
   if (key === none) return { lock: unheldFlight(locker, none.key, asked) };
   const fingerprint = await bodyOf(input);
@@ -138,11 +132,10 @@ async function takeRequest(
   try {
     flight = await takeFlight(locker, key as string, { ...own, fingerprint }, asked);
   } catch (error) {
-    if (error instanceof ResultMismatchError)
-      throw new Answered(error.key, refusal(422, error, input), error);
+    if (error instanceof ResultMismatchError) throw answered(error.key, refusal(422, error, input), error);
     throw error;
   }
-  if ("result" in flight) throw new Answered(key as string, readReply(flight.result, input));
+  if ("result" in flight) throw answered(key as string, readReply(flight.result, input));
   const { lock, land } = flight;
   return {
     lock,

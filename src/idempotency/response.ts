@@ -55,61 +55,55 @@ async function keepResponse(
 ): Promise<Keeping> {
   const { status } = response;
   if (!keepIf(status)) return { answer: response };
-  const read = await readUpTo(response, maxBytes, reading);
-  if ("rest" in read) return { answer: new Response(read.rest, response), ...read.why };
+  const { body, error } = await readUpTo(response, maxBytes, reading);
+  const answer = new Response(body, response);
+  if (error) return { answer, error };
   const headers = [...response.headers].filter(([name]) => allowed.includes(name));
-  const body = read.bytes && toBase64(read.bytes);
-  return { answer: new Response(read.bytes, response), text: { response: { status, headers, body } } };
+  return { answer, text: { response: { status, headers, body: body && toBase64(body as Uint8Array) } } };
 }
 
-/**
- * A body's bytes, null for none; or all of it as a stream, if it is longer, fails, or its lock ends meanwhile, and why.
- */
-async function readUpTo({ body }: Response, most: number, { progress, signal }: Reading) {
-  if (!body) return { bytes: null };
+/** A body's bytes, null for none; or all of it as a stream, and why: it is longer, it fails, or its lock ends. */
+async function readUpTo(
+  { body }: Response,
+  most: number,
+  { progress, signal }: Reading,
+): Promise<{ body: Uint8Array<ArrayBuffer> | ReadableStream | null; error?: Error }> {
+  if (!body) return { body };
   const reader = body.getReader();
-  const chunks: Uint8Array[] = [];
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
   let length = 0;
-  let next = reader.read();
+  let next: ReturnType<typeof reader.read> | undefined = reader.read();
   let forget = () => {};
-  const ended = new Promise<"ended">((resolve) => {
-    forget = whenAborted(signal, () => resolve("ended"));
+  const ended = new Promise<never>((_, reject) => {
+    forget = whenAborted(signal, () => reject(signal.reason));
   });
-  let why: { error?: Error } = {};
   try {
-    for (;;) {
-      const read = await Promise.race([next, ended]);
-      if (read === "ended") break;
-      if (read.done) return { bytes: new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer()) };
+    while (length <= most) {
+      const { done, value } = await Promise.race([next, ended]);
+      if (done) return { body: new Uint8Array(await new Blob(chunks).arrayBuffer()) };
       progress();
-      chunks.push(read.value);
-      length += read.value.length;
+      chunks.push(value);
+      length += value.length;
       next = reader.read();
-      if (length <= most) continue;
-      const fits = `at most maxBytes (${most})`;
-      why = { error: new LockOptionError("result", `more than ${most} bytes`, fits) };
-      break;
     }
+    throw new LockOptionError("result", `more than ${most} bytes`, `at most maxBytes (${most})`);
   } catch (error) {
-    why = { error: error as Error };
+    // If it fails, that is told to whoever reads on.
+    next?.catch(() => {});
+    const rest = new ReadableStream({
+      async pull(controller) {
+        const chunk = chunks.shift();
+        const { done, value } = chunk ? { value: chunk } : await (next ?? reader.read());
+        if (!chunk) next = undefined;
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: (reason) => reader.cancel(reason),
+    });
+    return { body: rest, error: error as Error };
   } finally {
     forget();
   }
-  // If it fails, that is told to whoever reads on.
-  next.catch(() => {});
-  const rest = new ReadableStream<Uint8Array<ArrayBuffer>>({
-    async pull(controller) {
-      const chunk = chunks.shift();
-      if (chunk) return controller.enqueue(chunk as Uint8Array<ArrayBuffer>);
-      const { done, value } = await next;
-      if (done) return controller.close();
-      next = reader.read();
-      next.catch(() => {});
-      controller.enqueue(value);
-    },
-    cancel: (reason) => reader.cancel(reason),
-  });
-  return { rest, why };
 }
 
 /** A kept answer for another request. */
@@ -122,18 +116,15 @@ export function readReply(stored: unknown, [input]: readonly unknown[]): unknown
     return new Response(body, { status: response.status, headers });
   }
   if (!event) return result;
-  const name = listsHeaders(input) ? "multiValueHeaders" : "headers";
-  return { ...event, [name]: { ...event[name], ...headersFor(input, { [replayed]: "true" }) } };
+  return { ...event, ...headersFor(input, { [replayed]: "true" }, event) };
 }
 
-/** Whether it is an event of a load balancer that sends lists of headers: it reads lists alone. */
-function listsHeaders(input: unknown): boolean {
-  return Object(input).multiValueHeaders && !Object(input).headers;
-}
-
-function headersFor(input: unknown, headers: Record<string, string>): Record<string, string | string[]> {
-  if (!listsHeaders(input)) return headers;
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, [value]]));
+/** Headers behind those of an answer. A load balancer that sends lists of headers reads lists alone. */
+function headersFor(input: unknown, added: Record<string, string>, answer: { [name: string]: object } = {}) {
+  const { headers, multiValueHeaders } = Object(input);
+  if (headers || !multiValueHeaders) return { headers: { ...answer.headers, ...added } };
+  const lists = Object.fromEntries(Object.entries(added).map(([name, value]) => [name, [value]]));
+  return { multiValueHeaders: { ...answer.multiValueHeaders, ...lists } };
 }
 
 /** An answer in the handler's place, as JSON. */
@@ -149,6 +140,5 @@ export function refusal(
     "Content-Type": "application/json",
   };
   if (answersResponse(input)) return new Response(body, { status: statusCode, headers: all });
-  const name = listsHeaders(input) ? "multiValueHeaders" : "headers";
-  return { statusCode, [name]: headersFor(input, all), body };
+  return { statusCode, ...headersFor(input, all), body };
 }
