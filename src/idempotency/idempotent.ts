@@ -56,7 +56,10 @@ const optionNames = ["key", "required", "keepFor", "wait", "keepIf", "headers", 
  *
  * @throws LockOptionError
  */
-export function idempotent<Input extends unknown[] = unknown[]>(options: IdempotentOptions<Input> = {}) {
+// biome-ignore lint/suspicious/noExplicitAny: without a key of its own it takes the input of any handler
+export function idempotent<Input extends unknown[] = [any, ...unknown[]]>(
+  options: IdempotentOptions<Input> = {},
+) {
   checkNames(options, optionNames);
   const { key, required = false, keepFor = "24h", wait = 0, keepIf } = options;
   const { headers = keptHeaders, maxBytes, onError } = options;
