@@ -414,11 +414,11 @@ describe("idempotent with messages", () => {
     expect(seen).toEqual(["a true", "bad true", "b true", "bad true"]);
   });
 
-  test("a message of a Worker's queue is processed once", async () => {
+  test("a message of a Worker's queue is processed once, also one that JSON cannot say", async () => {
     let runs = 0;
     const handle = lockQueue({ ...idempotent(), locker: memoryLocker() }, async () => void runs++);
     const acked: string[] = [];
-    const message = { id: "m", body: {}, ack: () => void acked.push("m"), retry() {} };
+    const message = { id: "m", body: { amount: 1n }, ack: () => void acked.push("m"), retry() {} };
     for (let times = 0; times < 2; times++)
       await handle({ queue: "q", messages: [message] }, {}, { waitUntil() {} });
     expect([runs, acked]).toEqual([1, ["m", "m"]]);
