@@ -42,8 +42,8 @@ export function lockPage(options: PageOptions): (request: Request) => Promise<Re
   withDoor(locker);
   checkOptional("authorize", authorize);
   if (prefix !== undefined && !(typeof prefix === "string" && /^\/[^?#]*$/.test(prefix)))
-    throw new LockOptionError("prefix", show(prefix), 'a path that begins with "/", without query');
-  const path = prefix && pathOf(new URL(`http://host${prefix}`));
+    throw new LockOptionError("prefix", show(prefix), 'a path such as "/locks"');
+  const path = prefix && pathOf(new URL(`http://a${prefix}`));
   const may = async (request: Request, asked: PageAction) => (await authorize?.(request, asked)) === true;
 
   return async (request) => {
@@ -74,7 +74,7 @@ export function lockPage(options: PageOptions): (request: Request) => Promise<Re
           return told(405, "GET or POST", { allow: "GET, HEAD, POST" });
       }
     } catch (error) {
-      // The locker's own options may be wrong, too: that is nobody's business who sees the page.
+      // The locker's own options may be wrong, too: that is not for whoever sees the page.
       if (error instanceof LockOptionError && ["key", "limit"].includes(error.option))
         return told(400, error.message);
       console.error(error);
