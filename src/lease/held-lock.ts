@@ -73,7 +73,9 @@ function newLock(
   };
   const { connection, key, settings } = attempt;
   const { ttl, owner, signal: outer, renew = 0 } = settings;
-  const { parts = [], lease: firstLease = 0, since: sinceAcquired = attempt.age, fence } = taken ?? {};
+  const { parts = [], lease: firstLease = 0, since: sinceLease = attempt.age, fence } = taken ?? {};
+  // Windows count from here, where work can begin. A lease began earlier: who waited may have asked for it long ago.
+  const sinceAcquired = connection.runtime.sinceNow();
   /** The lease it is renewed to. */
   let wanted = ttl;
   let forgetOuter = () => {};
@@ -86,7 +88,7 @@ function newLock(
   const lease = createLease(attempt, {
     status: taken ? (attempt.resumed ? "resumed" : "held") : "over",
     parts,
-    belief: newBelief(firstLease, sinceAcquired, taken?.unsettled),
+    belief: newBelief(firstLease, sinceLease, taken?.unsettled),
     renewFor: renew,
     renewal: extend,
     onLost: lose,
