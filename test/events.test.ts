@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 import { release } from "../src/admin/index.ts";
-import type { LockEvent, LockOptions, Targets } from "../src/index.ts";
+import { LockBusyError, type LockEvent, type LockOptions, type Targets } from "../src/index.ts";
 import { memoryLocker } from "../src/testing/index.ts";
 
 function listen() {
@@ -63,6 +63,26 @@ test("an acquire that its signal ends is aborted", async () => {
   await waiting;
   expect(types()).toEqual(["asked", "waiting", "aborted"]);
   expect(events.at(-1)).toMatchObject({ took: expect.any(Number) });
+  await holder.release();
+});
+
+test("an acquire whose signal is aborted already is aborted, and asks for nothing", async () => {
+  const { onEvent, types } = listen();
+  const locker = memoryLocker();
+  const reason = new Error("too late");
+  await expect(locker.acquire("a", { signal: AbortSignal.abort(reason), onEvent })).rejects.toBe(reason);
+  expect(types()).toEqual(["asked", "aborted"]);
+  const lock = await locker.acquire("a");
+  await lock.release();
+});
+
+test("who waited in vain is told how long the holder's lease may last from then on", async () => {
+  const locker = memoryLocker();
+  const holder = await locker.acquire("a", { ttl: "10s" });
+  const error = await locker.acquire("a", { wait: 400 }).catch((error) => error);
+  expect(error).toBeInstanceOf(LockBusyError);
+  expect(error.retryAfter).toBeGreaterThan(0);
+  expect(error.retryAfter + error.waited).toBeLessThanOrEqual(10_001);
   await holder.release();
 });
 

@@ -34,7 +34,7 @@ const others = {
   page: { module: "page/index", name: "*", wanted: 30_000, reached: 9_300 },
   otel: { module: "otel/index", name: "*", wanted: 1_000, reached: 1_100 },
   emf: { module: "emf/index", name: "*", wanted: 800, reached: 650 },
-  testing: { module: "testing/index", name: "*", wanted: 10_000, reached: 5_100 },
+  testing: { module: "testing/index", name: "*", wanted: 10_000, reached: 5_200 },
 } as const satisfies Record<string, Entry>;
 
 const entries: Record<string, Entry> = { ...adapters, ...others };
@@ -46,7 +46,7 @@ const figure = (of: "wanted" | "reached") =>
   Object.fromEntries(Object.entries(entries).map(([part, entry]) => [part, entry[of]]));
 
 export const wanted = { core: 8_500, ...figure("wanted") } as Record<Part, number>;
-export const reached = { core: 16_500, ...figure("reached") } as Record<Part, number>;
+export const reached = { core: 16_600, ...figure("reached") } as Record<Part, number>;
 
 export interface Sizes {
   bytes: Record<Part, number>;

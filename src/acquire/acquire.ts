@@ -27,8 +27,12 @@ export async function acquire(attempt: Attempt): Promise<Lock> {
 export async function acquireHeld(attempt: Attempt): Promise<Held | { result: string }> {
   const { age, settings } = attempt;
   const { signal, wait } = settings;
-  signal?.throwIfAborted();
   emit(attempt, { type: "asked" });
+  const onAborted = () => {
+    emit(attempt, { type: "aborted", took: age() });
+    throw signal?.reason;
+  };
+  if (signal?.aborted) onAborted();
   const waited = () => (wait > 0 ? age() : 0);
   /** Whether we may stand in a queue. */
   let queued = wait > 0 && attempt.claims.some(takesResult);
@@ -57,10 +61,7 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
     // It may have been taken all the same, now or later, even by a script that was refused half-way.
     attempt.background(giveUp(attempt, queued));
     followAbandoned(attempt, queued);
-    if (signal?.aborted) {
-      emit(attempt, { type: "aborted", took: age() });
-      throw signal.reason;
-    }
+    if (signal?.aborted) onAborted();
     const failure = unavailable(attempt, error, "acquire", age);
     if (settings.ifUnavailable === "proceed") return unheldLock(attempt);
     throw failure;
@@ -73,7 +74,9 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
   // Whoever waits behind us should not wait for us; a grant that came too late is passed on.
   if (queued) await leaveQueue(attempt).catch(() => {});
   followAbandoned(attempt, queued);
-  const details = { ...outcome.holder, place: outcome.queued?.place, waited: waited() };
+  const { holder, queued: stay } = outcome;
+  const retryAfter = holder.retryAfter && Math.ceil(Math.max(1, holder.retryAfter - (stay?.since() ?? 0)));
+  const details = { ...holder, retryAfter, place: stay?.place, waited: waited() };
   emit(attempt, { type: "busy", ...details, took: age() });
   throw new LockBusyError(outcome.claim.key, details);
 }
