@@ -81,14 +81,16 @@ export async function openEngine(
     // Conditions are made up for as a whole, so that all of them are of one kind.
     const native = await hasConditions(main);
     const conditions = extensions && !native;
-    const guard = rewriteScripts(createGuard({ embedded: embedded !== undefined, conditions }));
+    // The embedded engine's own FCALL_RO needs no twins, and its functions may have any flag.
+    const twins = extensions && !embedded;
+    const guard = rewriteScripts(createGuard({ embedded: embedded !== undefined, conditions, twins }));
     const prepare = [
       answers,
       configCommand,
       // First of those that change scripts: what comes after it adds scripts of its own, which need no guard.
       guard,
       ...(extensions ? [upstashAnswers] : []),
-      ...(extensions && !embedded ? [functionTwins] : []),
+      ...(twins ? [functionTwins] : []),
       ...(conditions ? [conditionalCommands] : []),
       ...(native ? [singleAnswers] : []),
       ...(extensions ? [await scriptFlags(main, embedded !== undefined)] : []),

@@ -29,7 +29,7 @@ const mark = (name: string) => `redis.pcall("ECHO","${EXTENSION_MARK} "${name})`
  * `guarded("call")` is a `redis.call` that refuses what requests may not run. MULTI stands in for it: Redis refuses that
  * to every script, in its own words. Globals are looked up when it is called: while a library is loaded there are none.
  */
-function guardedCall({ conditions, embedded }: GuardOptions): string {
+function guardedCall({ conditions, embedded }: Pick<GuardOptions, "conditions" | "embedded">): string {
   return [
     `local refused={${embedded ? "" : refused}}`,
     conditions ? onOneLine(CONDITIONAL_LUA) : "local function conditional() end",
@@ -49,26 +49,39 @@ const IN_SCRIPT = `setmetatable({${CALLS}},{__index=redis,__newindex=redis,__met
 
 /** Behind a function's name: the same function, with the flag `no-writes`. FCALL_RO runs it (functions.ts). */
 export const TWIN_SUFFIX = "__no_writes";
+/** Behind the name of a function that has the flag `allow-key-locking`, which Redis refuses: a mark for FUNCTION LIST. */
+export const LOCKING_SUFFIX = "__key_locking";
 
-/** A `redis.register_function` that registers each function's twin too. While a library is loaded, Lua's own functions are missing. */
+/**
+ * A `redis.register_function` that registers each function's twin too, and takes Upstash's own flag. While a library is
+ * loaded, Lua's own functions are missing.
+ */
 const REGISTER = onOneLine(`
 function(...)
   local given, callback = ...
-  local spec = callback == nil and given or {function_name = given, callback = callback}
-  redis.register_function(...)
-  local flags, own = {"no-writes"}, spec.flags or {}
+  if callback ~= nil then given = {function_name = given, callback = callback} end
+  if given == nil or given.function_name == nil then return redis.register_function(...) end
+  local own, flags, twin, locking = given.flags or {}, {}, {"no-writes"}, false
   for index = 1, #own do
-    if own[index] ~= "no-writes" then flags[#flags + 1] = own[index] end
+    local flag = own[index]
+    if flag == "allow-key-locking" then locking = true else flags[#flags + 1] = flag end
+    if flag ~= "allow-key-locking" and flag ~= "no-writes" then twin[#twin + 1] = flag end
   end
-  redis.register_function({
-    function_name = spec.function_name .. "${TWIN_SUFFIX}", callback = spec.callback, flags = flags
-  })
+  if locking then given.flags = flags end
+  if locking or callback == nil then redis.register_function(given) else redis.register_function(...) end
+  local function add(suffix, with)
+    redis.register_function({
+      function_name = given.function_name .. suffix, callback = given.callback, flags = with
+    })
+  end
+  add("${TWIN_SUFFIX}", twin)
+  if locking then add("${LOCKING_SUFFIX}", flags) given.flags = own end
 end`);
 
 /** The same in a library, where some of `redis` is there while it is loaded, and the rest when its functions run. */
-const IN_LIBRARY = `{${[
+const inLibrary = (register: string) => `{${[
   CALLS,
-  `register_function=${REGISTER}`,
+  `register_function=${register}`,
   ...["log", "REDIS_VERSION", "REDIS_VERSION_NUM"].map((name) => `${name}=redis.${name}`),
   ...["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].map((name) => `${name}=redis.${name}`),
   "REPL_NONE=0,REPL_AOF=1,REPL_SLAVE=2,REPL_REPLICA=2,REPL_ALL=3",
@@ -83,6 +96,8 @@ export interface GuardOptions {
   embedded: boolean;
   /** Makes up for DELEX, DIGEST and `SET` on a condition in scripts that name them. */
   conditions: boolean;
+  /** Registers each function's twin, and takes the flag `allow-key-locking` (functions.ts). */
+  twins: boolean;
 }
 
 /**
@@ -90,14 +105,14 @@ export interface GuardOptions {
  * and `server` refuse, and no other way to the functions behind is left. An error that Redis raises in a guarded script
  * has the guard's line, and `load`, `loadstring` and `_G` are nil in it.
  */
-export function createGuard({ embedded, conditions }: GuardOptions): Rewrite {
+export function createGuard({ embedded, conditions, twins }: GuardOptions): Rewrite {
   const refuse = !embedded;
   const prelude = (redis: string, conditional: boolean) =>
     `local redis=(function() ${guardedCall({ embedded, conditions: conditional })} return ${redis} end)() ` +
     `${refuse ? "local server,_G,getfenv,setfenv,load,loadstring=redis" : "local server=redis"}; `;
   const preludes = [false, true].map((conditional) => ({
     script: prelude(IN_SCRIPT, conditional),
-    library: prelude(IN_LIBRARY, conditional),
+    library: prelude(inLibrary(twins ? REGISTER : "redis.register_function"), conditional),
   }));
   const wanted = (text: string) => conditions && CONDITIONAL.test(text);
 
@@ -110,7 +125,7 @@ export function createGuard({ embedded, conditions }: GuardOptions): Rewrite {
   return {
     script: (text) => ((refuse && !isPlain(text)) || wanted(text) ? guarded(text, "script") : text),
     // Every library of a real Redis: its functions need their twins.
-    library: (text) => (refuse ? guarded(text, "library") : text),
+    library: (text) => (refuse || wanted(text) ? guarded(text, "library") : text),
     undo: (text) =>
       preludes.reduce((whole, { script, library }) => whole.replace(script, "").replace(library, ""), text),
   };
