@@ -299,14 +299,14 @@ async function scriptFlags(main: Redis, embedded: boolean): Promise<Extensions> 
 /** Those that COMMAND says so of, and those that it does not know, or has no flag for. */
 async function readOnlyCommands(main: Redis): Promise<Set<string>> {
   const names = new Set([
-    ...["ping", "echo", "time", "dbsize", "digest", "memory usage", "object encoding", "object freq"],
-    ...["object idletime", "object refcount", "xinfo stream", "xinfo groups", "xinfo consumers"],
-    ...["pubsub channels", "pubsub numsub", "pubsub numpat"],
+    ...["ping", "echo", "time", "dbsize", "digest", "memory usage", "xinfo stream", "xinfo groups"],
+    ...["xinfo consumers", "pubsub channels", "pubsub numsub", "pubsub numpat"],
   ]);
   const all = await main.call("COMMAND").catch(() => []);
   for (const [name, , flags] of all as [string, number, string[]][]) {
-    // A script that may not write may still publish, and be kept.
-    if (flags.includes("readonly") && !RUNS_CODE.test(name)) names.add(name.toLowerCase());
+    // A script that may not write may still publish, and be kept. The embedded engine says of INFO that it reads.
+    const reads = flags.includes("readonly") && !flags.includes("admin");
+    if (reads && !RUNS_CODE.test(name)) names.add(name.toLowerCase());
   }
   return names;
 }

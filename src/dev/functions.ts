@@ -69,9 +69,7 @@ function nameOf(entry: RedisValue): string {
 function withLockingFlag(entry: RedisValue): RedisValue {
   if (!Array.isArray(entry)) return entry;
   return entry.map((item, i) =>
-    `${entry[i - 1]}` === "flags" && Array.isArray(item)
-      ? [...item, Buffer.from("allow-key-locking")]
-      : item,
+    `${entry[i - 1]}` === "flags" && Array.isArray(item) ? [...item, Buffer.from("allow-key-locking")] : item,
   );
 }
 

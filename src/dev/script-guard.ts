@@ -79,16 +79,17 @@ function(...)
 end`);
 
 /** The same in a library, where some of `redis` is there while it is loaded, and the rest when its functions run. */
-const inLibrary = (register: string) => `{${[
-  CALLS,
-  `register_function=${register}`,
-  ...["log", "REDIS_VERSION", "REDIS_VERSION_NUM"].map((name) => `${name}=redis.${name}`),
-  ...["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].map((name) => `${name}=redis.${name}`),
-  "REPL_NONE=0,REPL_AOF=1,REPL_SLAVE=2,REPL_REPLICA=2,REPL_ALL=3",
-  ...["error_reply", "status_reply", "sha1hex", "setresp", "set_repl", "acl_check_cmd"].map(
-    (name) => `${name}=function(...) return redis.${name}(...) end`,
-  ),
-].join(",")}}`;
+const inLibrary = (register: string) =>
+  `{${[
+    CALLS,
+    `register_function=${register}`,
+    ...["log", "REDIS_VERSION", "REDIS_VERSION_NUM"].map((name) => `${name}=redis.${name}`),
+    ...["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].map((name) => `${name}=redis.${name}`),
+    "REPL_NONE=0,REPL_AOF=1,REPL_SLAVE=2,REPL_REPLICA=2,REPL_ALL=3",
+    ...["error_reply", "status_reply", "sha1hex", "setresp", "set_repl", "acl_check_cmd"].map(
+      (name) => `${name}=function(...) return redis.${name}(...) end`,
+    ),
+  ].join(",")}}`;
 
 /** Which scripts are given another `redis`, and why. */
 export interface GuardOptions {

@@ -98,9 +98,7 @@ describe.each(engines)("what requests may not run, on $name", ({ available, open
     });
 
     test.each([
-      ["SCRIPT", "KILL"],
       ["SCRIPT", "DEBUG", "YES"],
-      ["FUNCTION", "KILL"],
       ["FUNCTION", "DUMP"],
       ["function", "restore", "x"],
       ["ACL", "SETUSER", "x", "on"],
@@ -162,7 +160,7 @@ describe.skipIf(!engines[1]?.available)("a Redis of the user's own (needs redis-
 });
 
 describe("the guard", () => {
-  const guard = createGuard({ embedded: false, conditions: false });
+  const guard = createGuard({ embedded: false, conditions: false, twins: true });
 
   test.each([
     [
