@@ -106,6 +106,12 @@ describe.each(clients)("%s", (_name, connect) => {
     [401, '{"message":"who are you?"}'],
     [403, "<html>"],
     [403, '{"error":"ERR no"}'],
+    [403, '{"error":"READONLY this token may not write."}'],
+    [401, '{"error":"BUSY try again later"}'],
+    [401, '{"error":"ERR max requests limit exceeded"}'],
+    [401, '{"error":{"code":"unauthorized"}}'],
+    [403, '{"result":null}'],
+    [403, "[]"],
     [401, ""],
   ])("asks once with a token that is refused with %i, whatever the words: %s", async (status, body) => {
     const { url, seen } = await answering(status, json, body);
@@ -290,7 +296,7 @@ describe("a lock and the replicas in one request", () => {
   ];
   test.each(unavailable)("is unavailable for %s: %s", async (_, body, message) => {
     const { url } = await answering(200, json, body);
-    const locker = createLocker({ url, token: "rest-secret", replicas: 1, requestTimeout: 100 });
+    const locker = createLocker({ url, token: "rest-secret", replicas: 1, requestTimeout: 500 });
     const error = await locker.acquire("k").catch((error) => error);
     expect(error).toBeInstanceOf(LockUnavailableError);
     expect(error.message).toMatch(message);
