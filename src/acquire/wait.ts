@@ -12,7 +12,7 @@ import {
   type Queued,
   takesResult,
 } from "../protocol/protocol.ts";
-import { shortOwner, stateMark } from "../protocol/state.ts";
+import { kindOf, shortOwner, stateMark } from "../protocol/state.ts";
 import {
   fastestHandOver,
   lostRequestMargin,
@@ -76,10 +76,7 @@ export async function waitForTurn(attempt: Attempt, claim: Claim, first?: Outcom
       const { holder, queued } = outcome;
       emit(attempt, { type: "waiting", ...holder, place: queued.place, waited: age() });
       // One that listened before it stood in the queue has heard every grant.
-      // Those that share the lock may all be let in at once, whoever stands before us.
-      const alone = claim.mode === "x" || takesResult(claim);
-      const turns = alone ? queued.place : Math.min(queued.place, 1);
-      const mayMissAfter = subscribed ? forever : turns * fastestHandOver;
+      const mayMissAfter = subscribed ? forever : turnsBefore(claim, queued.place) * fastestHandOver;
       const told = await awaitMessage(attempt, claim, { ...queued, ...holder }, inbox, mayMissAfter);
       if (told) return told;
       if (left() <= 0) return outcome;
@@ -88,6 +85,13 @@ export async function waitForTurn(attempt: Attempt, claim: Claim, first?: Outcom
     // Ending a stream takes fetch up to a millisecond, which the work does not wait for.
     runtime.later(() => unsubscribe?.(), 0);
   }
+}
+
+/** How many hand-overs there have to be before ours, at the least. */
+function turnsBefore({ mode }: Claim, place: number): number {
+  if (kindOf(mode) === "exclusive") return place;
+  // One release lets in all readers at the head, and may let in several permits that are behind it.
+  return mode === "s" ? 0 : Math.min(place, 1);
 }
 
 /**

@@ -139,7 +139,7 @@ for i = 1, locks do
     held = takeOut(state, 'h', token)
     leaseEnd, since = 0, now()
   end
-  if not held and (state.blocked or not fits(state, mode, weight) or isFull(state)) then
+  if not held and (state.blocked or not fits(state, token, mode, weight) or isFull(state)) then
     if ticket or #state.granted > 0 then keep(i) end
     local soonest, theirs = math.huge, ''
     for ends, owner in state.h:gmatch('\nh %S+ %S+ %d+ (%d+) %d+ %d+ ([^\n]*)') do

@@ -67,8 +67,10 @@ local function count(state, mode, weight)
 end
 
 -- Whether one may join the holders that were counted. A permit's mode is its limit; an operator's limit goes before.
--- 'f' is as 'x'.
-local function fits(state, mode, weight)
+-- 'f' is as 'x'. Whom an operator ended is let in again once its lease is over: it may work until then, and a request of
+-- it be late.
+local function fits(state, token, mode, weight)
+  if state.h:find(token .. '.ended ', 1, true) then return false end
   if state.paused or not state.kind then return not state.paused end
   local limit = tonumber(mode) and (state.limit or tonumber(mode))
   return state.kind == (limit and 'permit' or mode) and mode ~= 'x' and mode ~= 'f' and
@@ -92,7 +94,7 @@ local function pass(state)
   for token, mode, weight, alive, _, ticket, owner, behind in state.w:gmatch(entry) do
     place = place + 1
     if tonumber(alive) > now() then
-      state.blocked = not fits(state, mode, weight)
+      state.blocked = not fits(state, token, mode, weight)
       if state.blocked then break end
       hold(state, token, mode, weight, alive, now(), owner)
       count(state, mode, weight)

@@ -20,9 +20,7 @@ for i = 1, locks do
   else
     local lock = there and open(KEYS[first], there, values[first + 1])
     local state = lock or open(KEYS[first + 2], #KEYS > 2 * locks and values[first + 2])
-    local held = state and takeOut(state, 'h', token)
-    -- One that an operator ended before it knew of it may have come back beside that.
-    while state and takeOut(state, 'h', token .. '.ended') do held = true end
+    local held = state and (takeOut(state, 'h', token) or takeOut(state, 'h', token .. '.ended'))
     if held then ours = ours + 1 end
     if state and takeOut(state, 'w', token) or held then
       if lock then pass(state) end

@@ -184,12 +184,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       } else {
         const lock = data.get(key) === undefined ? undefined : open(key);
         const desk = lock ? openDesk(key, lock, data.get(operator)) : openDesk(beside, open(beside));
-        let held = desk.takeOut("holders", token);
-        let ended = desk.takeOut("holders", `${token}.ended`);
-        while (ended) {
-          held ??= ended;
-          ended = desk.takeOut("holders", `${token}.ended`);
-        }
+        const held = desk.takeOut("holders", token) ?? desk.takeOut("holders", `${token}.ended`);
         if (held) ours++;
         if (desk.takeOut("waiters", token) || held) {
           if (lock) desk.pass();
@@ -337,8 +332,9 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       /** Whether a waiter that is alive does not fit. */
       blocked: false,
 
-      fits({ mode, weight }: Pick<Entry, "mode" | "weight">): boolean {
+      fits({ token, mode, weight }: Pick<Entry, "token" | "mode" | "weight">): boolean {
         const [first] = state.holders;
+        if (state.holders.some((holder) => holder.token === `${token}.ended`)) return false;
         if (paused || !first) return !paused;
         if (mode === "x" || mode === "f" || kindOf(mode) !== kindOf(first.mode)) return false;
         const limit = Number(limitSet || mode);

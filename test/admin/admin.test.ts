@@ -1,5 +1,7 @@
+import { Redis } from "@upstash/redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { inspect, list, pause, release, setLimit, unpause } from "../../src/admin/index.ts";
+import { startDevServer } from "../../src/dev/index.ts";
 import {
   createLocker,
   type Lock,
@@ -337,6 +339,29 @@ test("a Redis that cannot be asked is unavailable, and why is said as it came", 
     expect(error.cause.message).toMatch(/^[a-z ]+$/);
   }
   await expect(list(locker)).rejects.toBeInstanceOf(LockUnavailableError);
+});
+
+test("a request for a lock that arrives once more, late, does not undo its end", async () => {
+  const server = await startDevServer();
+  const redis = new Redis({ url: server.url, token: server.token });
+  const exec = redis.exec.bind(redis);
+  const asked: Parameters<typeof exec>[0][] = [];
+  redis.exec = async (command) => {
+    asked.push(command);
+    return exec(command);
+  };
+  const locker = createLocker({ url: server.url, token: server.token, ttl: "1m" });
+  const target = { key: freshKey(), limit: 2 };
+  const others = [await locker.acquire(target), await locker.acquire(target)];
+  const waiter = wait(createLocker({ redis, ttl: "1m" }), target);
+  await waiter.standing;
+  for (const lock of others) await lock.release();
+  const lock = await waiter.lock;
+  await release(locker, target.key);
+  for (const command of asked.filter(([name]) => name === "EVAL")) await exec(command);
+  expect(await lock.extend()).toBe(false);
+  expect(lock.signal.reason).toMatchObject({ message: expect.stringContaining("an operator") });
+  await server.close();
 });
 
 test("memoryLocker can be looked at and steered", async () => {

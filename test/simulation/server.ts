@@ -288,7 +288,7 @@ export class Server {
     if (typeof value !== "string") return [];
     if (state)
       return state.holders.map((holder) => {
-        const name = nameOf(holder, state.holders);
+        const name = nameOf(holder);
         names.set(holder.token, name);
         const { mode, weight, since } = holder;
         return {
@@ -330,19 +330,14 @@ interface Standing {
 
 /**
  * A contender goes by its owner; a foreigner's value is its name. A lock that is kept is no holder's any more. One that an
- * operator ended is its holder's until its lease ends, unless that has asked for it anew.
+ * operator ended is its holder's until its lease ends.
  */
-function nameOf(
-  { token, owner }: { token: string; owner: string },
-  others: readonly { token: string; owner: string }[] = [],
-): string {
-  if (/\.kept(\.ended)?$/.test(token)) return `${owner}, kept`;
-  const anew = others.some((other) => other.owner === owner && !other.token.includes("."));
-  return token.endsWith(".ended") && anew ? `${owner}, ended` : owner;
+function nameOf({ token, owner }: { token: string; owner: string }): string {
+  return /\.kept(\.ended)?$/.test(token) ? `${owner}, kept` : owner;
 }
 
 function wholeName({ name }: Standing): string {
-  return name.replace(/, (kept|ended)$/, "");
+  return name.replace(/, kept$/, "");
 }
 
 function describe([name, ...words]: Command): string {

@@ -1,3 +1,4 @@
+import { Redis } from "@upstash/redis";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { createLocker } from "../../src/index.ts";
 import { type Backend, clients, engines, freshKey, lockerAt } from "../helpers/backends.ts";
@@ -309,4 +310,39 @@ describe("the stream of the built-in REST client", () => {
       await vanished(backend.raw, key);
     },
   );
+});
+
+test("the stream of a reader that opens as it comes to stand in the queue may have missed a grant to all readers", async () => {
+  const target = { key: freshKey(), mode: "shared" } as const;
+  const holder = await lockerAt(backend.server).acquire(target.key, { ttl: "1m" });
+  const before = lockerAt(backend.server).acquire(target, { wait: "1m" });
+  await until(async () => (await channels(target.key)).length === 1);
+
+  const redis = new Redis({ url: backend.server.url, token: backend.server.token });
+  let open = () => {};
+  const stream = {
+    on(event: string, listener: () => void) {
+      if (event === "subscribe") open = listener;
+    },
+    unsubscribe: async () => {},
+  };
+  redis.subscribe = () => stream as never;
+  const exec = redis.exec.bind(redis);
+  let released = false;
+  redis.exec = async (command) => {
+    const reply: unknown = await exec(command);
+    const stands = Array.isArray(reply) && reply.length > 5;
+    if (stands && !released) {
+      released = true;
+      // Both readers are let in. Nobody hears that it is the second one's turn.
+      await holder.release();
+      open();
+    }
+    return reply as never;
+  };
+  const lock = await createLocker({ redis, ttl: "1m" }).acquire(target, { wait: "800ms" });
+  expect(lock.held).toBe(true);
+  await lock.release();
+  await (await before).release();
+  await vanished(backend.raw, target.key);
 });
