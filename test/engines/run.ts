@@ -10,11 +10,14 @@ Unpacks newer engines into .engines (needs apt-get with Debian's sources), and r
 faults and the dev server on them too.
 
 Options:
-  --unpack  Unpack them, and run nothing
-  --help    Show this
+  --unpack       Unpack them, and run nothing
+  --only <name>  Run the tests of one of them, such as "valkey 9.1.2"
+  --help         Show this
 `;
 
-const { values } = parseArgs({ options: { unpack: { type: "boolean" }, help: { type: "boolean" } } });
+const { values } = parseArgs({
+  options: { unpack: { type: "boolean" }, only: { type: "string" }, help: { type: "boolean" } },
+});
 if (values.help) {
   process.stdout.write(HELP);
 } else {
@@ -23,7 +26,9 @@ if (values.help) {
   console.log(failure ? `Newer engines are left out: ${failure}` : `Newer engines: ${engines.join(", ")}`);
   if (!values.unpack && engines.length > 0) {
     const suites = ["test/contract", "test/waiting", "test/faults", "test/dev"];
-    const { status } = spawnSync("vitest", ["run", ...suites], {
+    const { only } = values;
+    const named = only === undefined ? [] : ["--testNamePattern", only.replaceAll(".", "\\.")];
+    const { status } = spawnSync("vitest", ["run", ...suites, ...named], {
       stdio: "inherit",
       env: { ...process.env, NEWER_ENGINES: "1" },
     });

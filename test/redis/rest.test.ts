@@ -164,9 +164,11 @@ describe("a subscription", () => {
   });
 
   test.each<[string, (response: ServerResponse) => void]>([
+    ["400", (response) => response.writeHead(400, json).end('{"error":"ERR unknown command"}')],
     ["404", (response) => response.writeHead(404, json).end('{"error":"no such path"}')],
     ["405", (response) => response.writeHead(405).end()],
     ["501", (response) => response.writeHead(501).end("not here")],
+    ["a text", (response) => response.writeHead(200, { "content-type": "text/plain" }).end("data: no\n\n")],
     ["JSON", (response) => response.writeHead(200, json).end('{"result":["subscribe","c",1]}')],
   ])("that a server answers with %s is not asked for again: it cannot stream", async (_what, answer) => {
     const { asked, listen } = await subscribed(answer);
@@ -204,7 +206,7 @@ describe("a stream that an @upstash/redis instance asks for", () => {
   };
   const never = () => new AbortController().signal;
 
-  test.each([404, 405, 501])("is asked for once where the server has none: %i", async (status) => {
+  test.each([400, 404, 405, 501])("is asked for once where the server has none: %i", async (status) => {
     const { seen, listen } = await listener(status);
     await expect(listen("c", () => {}, never())).rejects.toThrow();
     // Once by the instance, which hides the status, and once to see that.
