@@ -2,6 +2,7 @@ import { dump, encode, undump } from "./embedded-data.ts";
 import { readTrim, type Trim } from "./embedded-trim.ts";
 import { globMatches } from "./glob.ts";
 import type { EmbeddedEngine } from "./optional-packages.ts";
+import { KNOWN_FLAGS } from "./script-flags.ts";
 
 // What the embedded engine (js-redis-server 0.3.0) lacks, or does otherwise than Redis 8.6.3 was seen to do. Added to
 // the engine itself, so that scripts have it too.
@@ -354,10 +355,11 @@ export function embeddedCommands(
     },
   }));
 
-  /** FUNCTION LIST takes a pattern, and tells each function's description. */
+  /** FUNCTION LIST takes a pattern, and tells each function's description. FUNCTION LOAD knows the flags. */
   const functions = changed("function", (own) => ({
     execute(args, ctx) {
       const { subcommand, rest } = args as { subcommand: string; rest: Buffer[] };
+      if (subcommand.toLowerCase() === "load") return loadLibrary(() => own.execute(args, ctx), ctx);
       if (subcommand.toLowerCase() !== "list") return own.execute(args, ctx);
       const { pattern, others } = readListOptions(rest);
       const reply = own.execute({ subcommand, rest: others }, ctx);
@@ -371,6 +373,17 @@ export function embeddedCommands(
       return RedisResult.create(withDescriptions(RedisValue.array(wanted), described));
     },
   }));
+  /** @throws and leaves all as it was, if a function has a flag that Redis and Upstash do not know. */
+  function loadLibrary(load: () => ReturnType<Definition["execute"]>, { server }: Context) {
+    const { functionRegistry } = server;
+    const before = functionRegistry.list();
+    const reply = load();
+    const flags = functionRegistry.list().flatMap(({ functions }) => functions.flatMap((one) => one.flags));
+    if (flags.every((flag) => KNOWN_FLAGS.has(flag))) return reply;
+    functionRegistry.clear();
+    for (const library of before) functionRegistry.load(library);
+    throw new RedisCommandError("Error registering functions: ERR unknown flag given");
+  }
   function readListOptions(rest: Buffer[]): { pattern: string; others: Buffer[] } {
     const words = rest.map((arg) => `${arg}`.toUpperCase());
     const at = words.indexOf("LIBRARYNAME");

@@ -199,6 +199,10 @@ const TABLE: Record<string, Row[]> = {
     [["FCALL", "writes", "1", "k"], result("OK")],
     [["FCALL_RO", "writes", "1", "k"], error("READONLY")],
     [
+      ["FUNCTION", "LOAD", "REPLACE", lockingLibrary.replaceAll("allow-key-locking", "allow-nonsense")],
+      error("unknown flag given"),
+    ],
+    [
       ["FUNCTION", "LIST", "WITHCODE"],
       result([
         [
