@@ -10,7 +10,7 @@ Unpacks newer engines into .engines (needs apt-get with Debian's sources), and r
 faults and the dev server on them too.
 
 Options:
-  --unpack       Unpack them, and run nothing
+  --unpack       Unpack those that are not there yet, and run nothing
   --only <name>  Run the tests of one of them, such as "valkey 9.1.2"
   --help         Show this
 
@@ -32,9 +32,11 @@ function main(): number {
     process.stdout.write(HELP);
     return 0;
   }
-  const failure = unpacked().length > 0 ? undefined : unpackEngines();
+  // Those that are there already stay: an attempt that broke off is taken up again.
+  const failure = values.unpack || unpacked().length === 0 ? unpackEngines() : undefined;
   const engines = unpacked().map(({ name }) => name);
-  console.log(failure ? `Newer engines are left out: ${failure}` : `Newer engines: ${engines.join(", ")}`);
+  if (failure !== undefined) console.log(`Newer engines are left out: ${failure}`);
+  if (engines.length > 0) console.log(`Newer engines: ${engines.join(", ")}`);
   const { only } = values;
   if (values.unpack || engines.length === 0) return 0;
   if (only !== undefined && !engines.includes(only)) {
