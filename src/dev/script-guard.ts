@@ -1,3 +1,4 @@
+import type { Command } from "./command.ts";
 import { CONDITIONAL_LUA, EXTENSION_MARK } from "./conditional-commands.ts";
 import type { Rewrite } from "./scripts.ts";
 import { unsupportedNames } from "./unsupported-commands.ts";
@@ -18,6 +19,8 @@ const refused = [...unsupportedNames].map((name) => `["${name}"]=1`).join(",");
 
 /** A name that the text has to say for a script to be able to call a command on a condition. */
 const CONDITIONAL = /delex|digest|ifd?(?:eq|ne)/i;
+/** The same as what a script is run with: `redis.call(unpack(ARGV))`. */
+const CONDITIONAL_WORD = /^(?:delex|digest|ifd?(?:eq|ne))$/i;
 
 /** Lua on one line: a script's lines keep their numbers. */
 const onOneLine = (lua: string) => lua.trim().replace(/\s*\n\s*/g, " ");
@@ -115,18 +118,25 @@ export function createGuard({ embedded, conditions, twins }: GuardOptions): Rewr
     script: prelude(IN_SCRIPT, conditional),
     library: prelude(inLibrary(twins ? REGISTER : "redis.register_function"), conditional),
   }));
-  const wanted = (text: string) => conditions && CONDITIONAL.test(text);
+  const wanted = (text: string, args: Command[number][]) =>
+    conditions && (CONDITIONAL.test(text) || args.some((arg) => CONDITIONAL_WORD.test(arg.toString())));
 
-  function guarded(text: string, kind: "script" | "library"): string {
+  function guarded(text: string, kind: "script" | "library", conditional: boolean): string {
     const [shebang = ""] = /^#![^\n]*\n?/.exec(text) ?? [];
-    const { [kind]: added } = preludes[Number(wanted(text))] as (typeof preludes)[number];
+    const { [kind]: added } = preludes[Number(conditional)] as (typeof preludes)[number];
     return shebang + added + text.slice(shebang.length);
   }
 
   return {
-    script: (text) => ((refuse && !isPlain(text)) || wanted(text) ? guarded(text, "script") : text),
+    script(text, args) {
+      const conditional = wanted(text, args);
+      return conditional || (refuse && !isPlain(text)) ? guarded(text, "script", conditional) : text;
+    },
     // Every library of a real Redis: its functions need their twins.
-    library: (text) => (refuse || wanted(text) ? guarded(text, "library") : text),
+    library(text) {
+      const conditional = wanted(text, []);
+      return refuse || conditional ? guarded(text, "library", conditional) : text;
+    },
     undo: (text) =>
       preludes.reduce((whole, { script, library }) => whole.replace(script, "").replace(library, ""), text),
   };

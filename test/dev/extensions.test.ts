@@ -151,6 +151,37 @@ describe.each(engines)("what the engine lacks, on $name", ({ available, open }) 
         expect(await run(["EVALSHA", sha, "1", "none"])).toEqual({ result: 0 });
       });
 
+      test("a script may be told what to run by its arguments", async () => {
+        const script = "return redis.call(unpack(ARGV))";
+        const sha = createHash("sha1").update(script).digest("hex");
+        const runs = async (verb: string, what: string, ...command: string[]) =>
+          ((await run([verb, what, "0", ...command])) as { result: unknown }).result;
+        await run(["SCRIPT", "FLUSH"]);
+        await run(["SET", "a", "1"]);
+        expect(await runs("EVAL", script, "SET", "a", "2", "IFEQ", "1")).toBe("OK");
+        expect(await runs("EVAL", script, "GET", "a")).toBe("2");
+        expect(await runs("EVALSHA", sha, "GET", "a")).toBe("2");
+        expect(await runs("EVALSHA", sha, "SET", "a", "3", "ifne", "1")).toBe("OK");
+        expect(await runs("EVALSHA_RO", sha, "DIGEST", "a")).toMatch(/^[0-9a-f]{16}$/);
+        expect(await runs("EVALSHA", sha, "DELEX", "a", "IFEQ", "2")).toBe(0);
+        await run(["SCRIPT", "FLUSH"]);
+        for (const words of [
+          ["DELEX", "a"],
+          ["GET", "a"],
+        ])
+          expect(await run(["EVALSHA", sha, "0", ...words])).toEqual({
+            error: expect.stringMatching(/^NOSCRIPT/),
+          });
+        expect(await run(["SCRIPT", "LOAD", script])).toEqual({ result: sha });
+        expect(await runs("EVALSHA", sha, "GET", "a")).toBe("3");
+        expect(await runs("EVALSHA", sha, "DELEX", "a", "IFEQ", "3")).toBe(1);
+        expect(await run(["EVALSHA", sha, "0", "DELEX", "a", "NOPE", "3"])).toEqual({ result: 0 });
+        await run(["SET", "a", "3"]);
+        expect(await run(["EVALSHA", sha, "0", "DELEX", "a", "NOPE", "3"])).toEqual({
+          error: expect.stringContaining(`script: ${sha}, on @user_script`),
+        });
+      });
+
       test("a function may run them too", async () => {
         const library = `#!lua name=lib
           redis.register_function("release", function(keys, args) return redis.call("DELEX", keys[1], "IFEQ", args[1]) end)

@@ -174,7 +174,7 @@ describe("the guard", () => {
     ],
     ["no command at all", "return 1"],
   ])("leaves %s as they are", (_what, script) => {
-    expect(guard.script(script)).toBe(script);
+    expect(guard.script(script, [])).toBe(script);
   });
 
   test.each([
@@ -189,7 +189,7 @@ describe("the guard", () => {
     'redis.log = 1 return redis.call("GET", redis)',
     "return [[\n-- ]] .. redis.call(ARGV[1])",
   ])("is put before %j, on its line", (script) => {
-    const guarded = guard.script(script);
+    const guarded = guard.script(script, []);
     expect(guarded).not.toBe(script);
     expect(guarded.split("\n").length).toBe(script.split("\n").length);
     expect(guarded.startsWith("#!lua flags")).toBe(script.startsWith("#!lua flags"));
