@@ -195,13 +195,14 @@ export interface Lock {
    */
   readonly signal: AbortSignal;
   /**
-   * Starts the lease anew, `ttl` long from now (default: as long as before). False when the lock was lost.
+   * Starts the lease anew, `ttl` long from now (default: as long as before), but not past `deadline`. False when the
+   * lock was lost.
    * @throws LockUnavailableError when Redis could not be asked; the lock is held on while `remaining` lasts
    */
   extend(ttl?: Duration): Promise<boolean>;
   /**
    * Makes an exclusive lock a shared one, at once and without letting go. Readers that wait next in the queue come in.
-   * Starts the lease anew. False when the lock was lost.
+   * Starts the lease anew. False when the lock was lost. From then on it is a shared one, also in its events and handle.
    * @throws LockOptionError unless all targets are exclusive
    * @throws LockUnavailableError when Redis could not be asked; it may be asked again
    */

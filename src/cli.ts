@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { endWhenOutputFails, print } from "./cli/output.ts";
 import { operate, operatorCommands } from "./cli/program.ts";
 import { envLines, writeEnvFile } from "./dev/env-file.ts";
 import { FAULT_KINDS } from "./dev/faults.ts";
@@ -224,10 +225,7 @@ function version(): string {
   return (JSON.parse(file) as { version: string }).version;
 }
 
-function print(text: string): void {
-  process.stdout.write(text);
-}
-
+endWhenOutputFails();
 main(process.argv.slice(2)).catch((error: unknown) => {
   const usage = error instanceof UsageError;
   const message = error instanceof Error ? error.message : String(error);

@@ -39,8 +39,8 @@ export const realRuntime: Runtime = {
   },
   random: () => Math.random(),
   token() {
-    const bytes = crypto.getRandomValues(new Uint8Array(16));
-    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const words = crypto.getRandomValues(new Uint32Array(4));
+    return Array.from(words, (word) => word.toString(16).padStart(8, "0")).join("");
   },
 };
 
@@ -75,19 +75,20 @@ export function whenAborted(signal: AbortSignal | undefined, act: () => void): (
 }
 
 /**
- * Settles as `promise` does, if there is one, unless `ms` pass before, when it rejects with `late`, or resolves without;
- * or `signal` aborts, when it rejects with its reason. Leaves no timer and no listener behind.
+ * Settles as `promise` does, if there is one, unless `ms` pass before, when it rejects with what `late` makes, or resolves
+ * without; or `signal` aborts, when it rejects with its reason. Leaves no timer and no listener behind. An error is made
+ * only where it is needed: its stack takes longer than all else here.
  */
 export function within<T>(
   runtime: Runtime,
   promise: Promise<T> | undefined,
   ms: number,
-  late?: Error,
+  late?: () => Error,
   signal?: AbortSignal,
 ): Promise<T | undefined> {
   let end = () => {};
   return new Promise<T | undefined>((resolve, reject) => {
-    const cancel = runtime.later(() => (late ? reject(late) : resolve(undefined)), ms);
+    const cancel = runtime.later(() => (late ? reject(late()) : resolve(undefined)), ms);
     const forget = whenAborted(signal, () => reject(signal?.reason));
     end = () => {
       cancel();

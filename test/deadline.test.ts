@@ -14,6 +14,15 @@ test("a deadline caps the lease and the wait", async () => {
   await lock.release();
 });
 
+test("neither an extension nor a downgrade asks for a lease past the deadline", async () => {
+  const lock = await memoryLocker().acquire("k", { ttl: 200, deadline: 5000 });
+  expect(await lock.extend("1h")).toBe(true);
+  expect(lock.remaining).toBeGreaterThan(1000);
+  expect(lock.remaining).toBeLessThanOrEqual(5001);
+  expect(await lock.downgrade()).toBe(true);
+  expect(lock.remaining).toBeLessThanOrEqual(5001);
+});
+
 test("no lease is renewed past a deadline, which is asked for each time", async () => {
   let left = 10_000;
   const renewed: number[] = [];

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { release } from "../src/admin/index.ts";
 import type { LockEvent, LockOptions, Targets } from "../src/index.ts";
 import { memoryLocker } from "../src/testing/index.ts";
@@ -74,4 +74,21 @@ test("a lock that an operator ended is lost once", async () => {
   await lock.extend();
   await lock.release();
   expect(types()).toEqual(["asked", "acquired", "lost"]);
+});
+
+test("heldFor counts from acquire, also after a wait", async () => {
+  const { events, onEvent } = listen();
+  const locker = memoryLocker({ wait: "1m", onEvent });
+  const holder = await locker.acquire("a", { onEvent: () => {} });
+  const waiting = locker.acquire("a");
+  await vi.waitFor(() => expect(events.at(-1)?.type).toBe("waiting"));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await holder.release();
+  const since = performance.now();
+  await (await waiting).release();
+  const most = performance.now() - since;
+  const [acquired, released] = events.slice(-2);
+  expect(acquired).toMatchObject({ type: "acquired", granted: true });
+  expect(released).toMatchObject({ type: "released" });
+  expect((released as { heldFor: number }).heldFor).toBeLessThanOrEqual(most + 1);
 });

@@ -124,6 +124,30 @@ describe("a lock with holdFor", () => {
     expect(await value(c)).toBe(null);
   });
 
+  test("is kept for the whole window after work that waited for it: no rate is exceeded", async () => {
+    const key = freshKey();
+    const locker = lockerAt(backend.server, { wait: "1m" });
+    const holder = await locker.acquire({ key, limit: 1 });
+    const window = 60_000;
+    let [standing, started] = [0, 0];
+    const waiter = locker.withLock(
+      { key, limit: 1, holdFor: window },
+      {
+        onEvent: ({ type }) => {
+          if (type === "waiting") standing++;
+        },
+      },
+      () => {
+        started = performance.now();
+      },
+    );
+    await until(async () => standing > 1);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await holder.release();
+    await waiter;
+    expect((await left(key)) + performance.now()).toBeGreaterThanOrEqual(started + window - 1);
+  });
+
   test("is kept after a success, however long Redis is away while the lease lasts", async () => {
     const key = freshKey();
     const locker = createLocker({ ...at(), holdFor: "1h", ttl: "10s", requestTimeout: 100 });

@@ -27,13 +27,13 @@ const adapters = {
 
 const others = {
   singleFlight: { module: "single-flight/index", name: "*", wanted: 1_500, reached: 1_600 },
-  idempotency: { module: "idempotency/index", name: "*", wanted: 3_500, reached: 3_400 },
-  fence: { module: "fence/index", name: "*", wanted: 700, reached: 1_250 },
+  idempotency: { module: "idempotency/index", name: "*", wanted: 3_500, reached: 3_520 },
+  fence: { module: "fence/index", name: "*", wanted: 700, reached: 1_300 },
   webLocks: { module: "web-locks/index", name: "*", wanted: 2_000, reached: 4_200 },
   admin: { module: "admin/index", name: "*", wanted: 1_200, reached: 2_400 },
-  page: { module: "page/index", name: "*", wanted: 30_000, reached: 9_200 },
+  page: { module: "page/index", name: "*", wanted: 30_000, reached: 9_300 },
   otel: { module: "otel/index", name: "*", wanted: 1_000, reached: 1_100 },
-  emf: { module: "emf/index", name: "*", wanted: 800, reached: 550 },
+  emf: { module: "emf/index", name: "*", wanted: 800, reached: 650 },
   testing: { module: "testing/index", name: "*", wanted: 10_000, reached: 5_100 },
 } as const satisfies Record<string, Entry>;
 
@@ -46,7 +46,7 @@ const figure = (of: "wanted" | "reached") =>
   Object.fromEntries(Object.entries(entries).map(([part, entry]) => [part, entry[of]]));
 
 export const wanted = { core: 8_500, ...figure("wanted") } as Record<Part, number>;
-export const reached = { core: 16_400, ...figure("reached") } as Record<Part, number>;
+export const reached = { core: 16_500, ...figure("reached") } as Record<Part, number>;
 
 export interface Sizes {
   bytes: Record<Part, number>;

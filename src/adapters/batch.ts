@@ -91,7 +91,7 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
                 started?.(item, taken);
                 return processItem(attach(item, lock), ...rest);
               });
-              await taken.keep?.(null, true);
+              await taken.keep?.(null, true, taken.progress);
               await taken.finish(true);
               succeeded(item);
             } catch (error) {
@@ -105,10 +105,10 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
   };
 }
 
-/** What was done before, as `idempotent` found, is done. Anything else that is busy is to come again. */
-function unlessDone(error: LockBusyError): null {
-  if ("answer" in error) return null;
-  throw error;
+/** What was done before, as `idempotent` found, is done. What it refused, and anything that is busy, is to come again. */
+export function unlessDone(error: LockBusyError & { answer?: unknown; refused?: unknown }): null {
+  if ("answer" in error && !error.refused) return null;
+  throw error.refused ?? error;
 }
 
 function logged(error: unknown): void {

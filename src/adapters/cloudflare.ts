@@ -2,7 +2,7 @@ import type { Lock } from "../api.ts";
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
 import { createLocker } from "../locker.ts";
 import { checkFunction } from "../options/rules.ts";
-import { type BatchOptions, batchProcessor } from "./batch.ts";
+import { type BatchOptions, batchProcessor, unlessDone } from "./batch.ts";
 import { ofRequest, type ResponseOptions, respondTo } from "./response.ts";
 import {
   type AdapterOptions,
@@ -84,7 +84,9 @@ export function lockScheduled<
   handler: (controller: Schedule & { lock: Lock }, env: Env, ctx: Context) => unknown,
 ): (controller: Schedule, env: Env, ctx: Context) => Promise<void> {
   checkFunction("handler", handler);
-  const lockingOf = fromEnv(options, (own) => locking<[Schedule, Env, Context], unknown>(own));
+  const lockingOf = fromEnv(options, (own) =>
+    locking<[Schedule, Env, Context], unknown>(own.take ? { ...own, ifBusy: unlessDone } : own),
+  );
   return async function lockedScheduled(controller, env, ctx) {
     if (Object(controller) !== controller)
       throw new LockOptionError("controller", show(controller), "what `scheduled` gets");
@@ -92,6 +94,7 @@ export function lockScheduled<
     const entry = await lockingOf(env).enter([controller, env, ctx], about);
     if (!entry.lock) return;
     await runUnder(entry, (lock) => handler(attach(controller, lock), env, ctx));
+    await entry.keep?.(null, true, entry.progress);
     await entry.finish(true);
   };
 }

@@ -64,7 +64,13 @@ export interface LockMiddleware<Event, L> {
  *
  * @throws LockOptionError here, when an option is wrong
  */
+// First and last: a target that a function of the first overload returns keeps its literal types, and an error is that
+// of the last one.
 // biome-ignore lint/suspicious/noExplicitAny: an event nobody described is any, as with middy itself
+export default function lockMiddleware<Event = any>(
+  options: LockMiddlewareOptions<Event>,
+): LockMiddleware<Event, Lock>;
+// biome-ignore lint/suspicious/noExplicitAny: as above
 export default function lockMiddleware<Event = any, L extends ReadyMadeLock = ReadyMadeLock>(
   options: ReadyMadeLockOptions<Event, L>,
 ): LockMiddleware<Event, L>;

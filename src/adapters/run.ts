@@ -19,7 +19,6 @@ import {
 import { tell } from "../events.ts";
 import { timeLeft } from "../invocation.ts";
 import { connectionOptions, createLocker, type Finish, finisher, longestWindow, lossOf } from "../locker.ts";
-import { leaseFor } from "../options/durations.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
 import { checkFunction, checkOptional, isFunction, wellFormed } from "../options/rules.ts";
 import { readTargets } from "../options/targets.ts";
@@ -33,13 +32,18 @@ export type Take = (
   locker: LockSource,
   asked: LockOptions,
   input: readonly unknown[],
+  key: Targets,
 ) => Promise<{ lock: Lock; keep?: Keep }>;
 
 /**
- * Told of each result before its lock ends. Returns what is handed on in its place; `whole` if nothing of it is to be
+ * Told of each result before its lock ends, which is renewed meanwhile only while `progress` is called. Returns what is handed on in its place; `whole` if nothing of it is to be
  * made any more, so that the lock may end at once.
  */
-type Keep = (result: unknown, success: boolean) => Promise<{ result: unknown; whole: boolean }>;
+type Keep = (
+  result: unknown,
+  success: boolean,
+  progress: () => void,
+) => Promise<{ result: unknown; whole: boolean }>;
 
 /** What every adapter takes beside the options of `createLocker`. */
 export interface LockTarget<Input extends unknown[]> extends LockerOptions, WithLockOptions {
@@ -137,6 +141,9 @@ export function locking<Input extends unknown[], Response>(
   checkIfBusy(ifBusy);
   checkFunction("onError", onError);
   checkOptional("take", take);
+  // Nothing else would tell that it has no effect.
+  if (take && all.holdFor !== undefined)
+    throw new LockOptionError("holdFor", show(all.holdFor), "none beside keepFor");
   const { ttl, holdFor, renew = forever, onEvent } = settings;
   // As with ShedLock's lockAtLeastFor and lockAtMostFor.
   if (!renew && holdFor > ttl)
@@ -163,7 +170,7 @@ export function locking<Input extends unknown[], Response>(
     let lock: Lock;
     let keep: Keep | undefined;
     try {
-      if (take) ({ lock, keep } = await take(locker, asked, input));
+      if (take) ({ lock, keep } = await take(locker, asked, input, key));
       else lock = await locker.acquire(key, asked);
     } catch (error) {
       if (error instanceof LockBusyError) return answerBusy(error, ifBusy, input);
@@ -190,7 +197,7 @@ function without<T extends object>(names: readonly string[], options: T): T {
  * Steers a lock's renewal by what a locker asks before each: the time that is left. None is left for a lock that is
  * paced and whose work did not get on since it was asked last.
  */
-function renewing({ deadline, ttl }: LockSettings, { lifetime }: Invocation) {
+function renewing({ deadline }: LockSettings, { lifetime }: Invocation) {
   const since = realRuntime.sinceNow();
   const remainingTime = () => Math.min(timeLeft(deadline, since), timeLeft(lifetime, since));
   let paced = false;
@@ -210,8 +217,7 @@ function renewing({ deadline, ttl }: LockSettings, { lifetime }: Invocation) {
       due = true;
       if (!leftOut) return;
       leftOut = false;
-      const left = remainingTime();
-      lock.extend(left < forever ? Math.min(ttl, leaseFor(left)) : undefined).catch(() => {
+      lock.extend().catch(() => {
         leftOut = true;
       });
     },
@@ -294,7 +300,8 @@ export async function settle<T, L extends Partial<Lock>>(
   try {
     const success = succeeded(result);
     if (taken.keep && !lossOf(taken.lock)) {
-      const kept = await taken.keep(result, success);
+      taken.pace();
+      const kept = await taken.keep(result, success, taken.progress);
       result = kept.result as T;
       if (kept.whole) {
         await taken.finish(true);

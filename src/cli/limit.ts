@@ -7,8 +7,8 @@ import { print, printJson } from "./output.ts";
 export function addLimit(add: Add): void {
   add("limit <key> <n>", 'Set how many permits there are until it is taken back by "none"').action(
     async (key: string, n: string, options: Common) => {
-      if (!/^(\d{1,6}|none)$/.test(n))
-        throw new WrongUse(`limit: got "${printable(n)}", expected a number or none`);
+      if (!/^(\d+|none)$/.test(n))
+        throw new WrongUse(`limit: got "${printable(n)}", expected a whole number from 1 to 100000, or none`);
       const locker = lockerOf(options);
       await setLimit(locker, key, n === "none" ? undefined : Number(n));
       if (options.json) return printJson(await inspect(locker, key));

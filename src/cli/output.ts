@@ -7,11 +7,12 @@ export function print(text: string): void {
   process.stdout.write(text);
 }
 
-/** Whoever reads may stop to: `… | head`. */
-export function endQuietlyOnBrokenPipe(): void {
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0);
-    throw error;
+/** Whoever reads may stop to: `… | head`. Output that cannot be written, as to a full disk, is told in a line. */
+export function endWhenOutputFails(): void {
+  process.stdout.on("error", ({ code, message }: NodeJS.ErrnoException) => {
+    if (code === "EPIPE") process.exit(0);
+    process.stderr.write(`serverless-lock: ${message}\n`);
+    process.exit(1);
   });
 }
 
@@ -39,12 +40,17 @@ export function durationText(ms: number | undefined): string {
   return ms < 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${(ms / 3_600_000).toFixed(1)} h`;
 }
 
-/** A line cut to so many columns of a terminal. What gives it colour takes none, most other scripts take two. */
+/** How wide a terminal shows a text: most scripts but the first ones take two columns a character. */
+function columnsOf(text: string): number {
+  return [...text].reduce((sum, each) => sum + ((each.codePointAt(0) as number) < 0x1100 ? 1 : 2), 0);
+}
+
+/** A line cut to so many columns of a terminal. What gives it colour takes none. */
 export function cutLine(line: string, columns: number): string {
   let left = columns;
   return line.replace(/\p{Cc}\[\d+m|./gsu, (part) => {
     if (part.startsWith("\u001b")) return part;
-    left -= (part.codePointAt(0) as number) < 0x1100 ? 1 : 2;
+    left -= columnsOf(part);
     return left < 0 ? "" : part;
   });
 }
@@ -52,12 +58,12 @@ export function cutLine(line: string, columns: number): string {
 /** Lines of a table, two blanks between its columns. */
 export function table(rows: readonly (readonly string[])[]): string[] {
   const widths = rows.reduce<number[]>(
-    (most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, [...cell].length)),
+    (most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, columnsOf(cell))),
     [],
   );
   return rows.map((row) =>
     row
-      .map((cell, i) => cell + " ".repeat((widths[i] as number) - [...cell].length))
+      .map((cell, i) => cell + " ".repeat((widths[i] as number) - columnsOf(cell)))
       .join("  ")
       .trimEnd(),
   );

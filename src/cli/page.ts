@@ -5,7 +5,7 @@ import type { Locker } from "../index.ts";
 import { lockPage } from "../page/index.ts";
 import { type Add, type Common, WrongUse } from "./command.ts";
 import { lockerOf } from "./locker.ts";
-import { print } from "./output.ts";
+import { print, printJson } from "./output.ts";
 
 export function addPage(add: Add): void {
   add("page", "Serve a page that shows the locks and steers them, on this machine alone; Ctrl-C ends it")
@@ -15,7 +15,8 @@ export function addPage(add: Add): void {
       if (!/^\d{1,5}$/.test(options.port) || port > 65_535)
         throw new WrongUse(`--port: got "${printable(options.port)}", expected an integer from 0 to 65535`);
       const page = await servePage(lockerOf(options), port);
-      print(`${page.url}\n`);
+      if (options.json) printJson({ url: page.url });
+      else print(`${page.url}\n`);
       for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, page.close);
     });
 }

@@ -6,7 +6,7 @@ import { type Add, WrongUse } from "./command.ts";
 import { addInspect } from "./inspect.ts";
 import { addLimit } from "./limit.ts";
 import { addList } from "./list.ts";
-import { endQuietlyOnBrokenPipe, print } from "./output.ts";
+import { print } from "./output.ts";
 import { addPage } from "./page.ts";
 import { addPause } from "./pause.ts";
 import { addRelease } from "./release.ts";
@@ -21,7 +21,6 @@ export const operatorCommands: readonly string[] = Object.keys(all);
 
 /** Runs one of the commands. Its result is the process' exit code. */
 export async function operate(args: string[]): Promise<void> {
-  endQuietlyOnBrokenPipe();
   const program = new Command("serverless-lock").exitOverride().configureOutput({ writeErr: () => {} });
   program.helpCommand(false);
   const add: Add = (name, description) =>

@@ -1,5 +1,5 @@
 import { createInterface } from "node:readline/promises";
-import { type Inspection, inspect, release } from "../admin/index.ts";
+import { type Inspection, inspect, type Released, release } from "../admin/index.ts";
 import { printable } from "../errors.ts";
 import { type Add, type Common, WrongUse } from "./command.ts";
 import { lockerOf } from "./locker.ts";
@@ -22,16 +22,21 @@ export function addRelease(add: Add): void {
       }
       const result = await release(locker, key, { now });
       if (options.json) printJson(result);
-      if (!result.released) return nothing(key, options, result.freeWithin);
+      if (!result.released) return nothing(key, options, result);
       const when = result.freeWithin ? `free within ${durationText(result.freeWithin)}` : "free now";
       if (!options.json) print(`Ended ${printable(key)}: ${when}. Who waits comes in.\n`);
     });
 }
 
-function nothing(key: string, { json }: Common, freeWithin?: number): void {
+/** @param freeWithin 0 if nobody holds it; undefined for another library's lock without an end */
+function nothing(
+  key: string,
+  { json }: Common,
+  { freeWithin }: Pick<Released, "freeWithin"> = { freeWithin: 0 },
+): void {
   process.exitCode = 1;
   if (json) return;
-  const why = freeWithin ? "another library holds it, and only --now ends that" : "nothing was ended";
+  const why = freeWithin === 0 ? "nothing was ended" : "another library holds it, and only --now ends that";
   print(`${printable(key)}: ${why}.\n`);
 }
 

@@ -8,7 +8,8 @@ export interface EmfOptions {
   namespace: string;
   /**
    * The dimension `KeyClass` for a key, such as `order` for `order:42`. Return one of few texts: CloudWatch bills each as
-   * metrics of their own. Without it no key is shown.
+   * metrics of their own. It is cut to 1024 characters, and other characters than ASCII become `?`. Without it no key is
+   * shown.
    */
   keyClass?: ((key: string) => string) | undefined;
 }
@@ -17,7 +18,8 @@ type Unit = "Count" | "Milliseconds";
 type Metrics = Record<string, [number, Unit]>;
 
 /**
- * A listener for the `onEvent` option. Prints one line by `console.log` for each outcome, renewal, loss and release.
+ * A listener for the `onEvent` option. Prints one line for each outcome, renewal, loss and release, by `console.log`; past
+ * it, to stdout, where a Lambda function has the JSON log format.
  * Dimensions: `Mode`, of an attempt `Outcome`, and `KeyClass` if there is one.
  *
  * @example
@@ -37,8 +39,7 @@ export function emf(options: EmfOptions): (event: LockEvent) => void {
     const outcome = "AcquireTime" in metrics ? { Outcome: event.type } : {};
     const dimensions = {
       ...{ Mode: event.mode, ...outcome },
-      // A dimension without a value is refused.
-      ...(keyClass ? { KeyClass: keyClass(event.key) || "none" } : {}),
+      ...(keyClass ? { KeyClass: dimensionValue(keyClass(event.key)) } : {}),
     };
     const values = Object.fromEntries(Object.entries(metrics).map(([name, [value]]) => [name, value]));
     const directive = {
@@ -47,8 +48,25 @@ export function emf(options: EmfOptions): (event: LockEvent) => void {
       Metrics: Object.entries(metrics).map(([Name, [, Unit]]) => ({ Name, Unit })),
     };
     const about = { _aws: { Timestamp: Date.now(), CloudWatchMetrics: [directive] } };
-    console.log(JSON.stringify({ ...about, ...dimensions, ...values, attempt: event.id }));
+    printLine(JSON.stringify({ ...about, ...dimensions, ...values, attempt: event.id }));
   };
+}
+
+/** CloudWatch takes 1 to 1024 characters of ASCII, not all of them blank, and drops the line of any other. */
+function dimensionValue(text: unknown): string {
+  return (
+    `${text ?? ""}`
+      .replace(/[^ -~]/g, "?")
+      .slice(0, 1024)
+      .trim() || "none"
+  );
+}
+
+/** With Lambda's JSON log format `console.log` wraps a line in another one, of which CloudWatch makes no metrics. */
+function printLine(line: string): void {
+  const { env, stdout } = globalThis.process ?? {};
+  if (env?.AWS_LAMBDA_LOG_FORMAT === "JSON") stdout?.write(`${line}\n`);
+  else console.log(line);
 }
 
 /** Undefined for an event that is no outcome. */

@@ -27,7 +27,8 @@ function attributes(lock: FencedLock): Record<string, number> {
 
 /**
  * What makes an Update fail, with a `ConditionalCheckFailedException`, if a later holder has written the item. The item
- * keeps the token in an attribute for each of the lock's keys: `fence:<key>`. More assignments go behind the
+ * keeps the token in an attribute for each of the lock's keys: `fence:<key>`. Its placeholders are `#fence0` and the next
+ * ones, and `:fence`: an expression takes one fence, and no other placeholders of these names. More assignments go behind the
  * `UpdateExpression` after a comma, more conditions behind the `ConditionExpression` after an `AND`. A Put takes no
  * `UpdateExpression`; its item takes `dynamoFence.attributes(lock)`.
  * @throws TypeError for a lock that was not taken with `fencing: true`

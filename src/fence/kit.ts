@@ -28,8 +28,16 @@ let lastFence = 0;
  */
 export async function fenceKit(
   write: (lock: KitLock, value: string) => unknown,
-  { read, key }: FenceKitOptions = {},
+  options: FenceKitOptions = {},
 ): Promise<void> {
+  const { read, key, ...others } = Object(options) as FenceKitOptions;
+  // A look at the resource that was misspelt would look at nothing.
+  for (const [name, value] of Object.entries({ write, read: read ?? write, ...others }))
+    if (name in others || typeof value !== "function")
+      throw new TypeError(
+        `${name}: got ${typeof value}, expected ${name in others ? "read or key" : "a function"}`,
+      );
+
   /** Two locks of one key, the second taken after the first. */
   function twoLocks(): [KitLock, KitLock] {
     const name = key ?? `fence-kit-${Math.random().toString(36).slice(2)}`;

@@ -1,8 +1,9 @@
 import type { Take } from "../adapters/run.ts";
-import type { Duration, Lock, Locker, LockOptions } from "../api.ts";
+import type { Duration, Lock, Locker, LockOptions, Targets } from "../api.ts";
 import { LockBusyError, type LockError, LockOptionError, show } from "../errors.ts";
 import { tell } from "../events.ts";
 import { checkNames, checkOptional } from "../options/rules.ts";
+import { readKey } from "../options/targets.ts";
 import { ResultMismatchError } from "../single-flight/errors.ts";
 import { type OwnOptions, readOwn, takeFlight, unheldFlight } from "../single-flight/single-flight.ts";
 import { bodyOf, keyOf } from "./request.ts";
@@ -55,7 +56,10 @@ const optionNames = ["key", "required", "keepFor", "wait", "keepIf", "headers", 
  *
  * @throws LockOptionError
  */
-export function idempotent<Input extends unknown[] = unknown[]>(options: IdempotentOptions<Input> = {}) {
+// biome-ignore lint/suspicious/noExplicitAny: without a key of its own it takes the input of any handler
+export function idempotent<Input extends unknown[] = [any, ...unknown[]]>(
+  options: IdempotentOptions<Input> = {},
+) {
   checkNames(options, optionNames);
   const { key, required = false, keepFor = "24h", wait = 0, keepIf } = options;
   const { headers = keptHeaders, maxBytes, onError } = options;
@@ -70,90 +74,99 @@ export function idempotent<Input extends unknown[] = unknown[]>(options: Idempot
     required,
     own,
     keep: { keepIf: keepIf ?? ((status) => status < 500), allowed, maxBytes: own.maxBytes },
-    keyOf: oncePerInput((key ?? keyOf) as Settings["keyOf"]),
   };
   return {
     // The lock itself is taken by `take`. A batch processes those of one key in their order.
-    key: async (...input: Input): Promise<string> => {
-      const key = await settings.keyOf(...input);
-      return key && key.length <= 1024 ? key : "without a key";
+    key: async (...input: Input): Promise<string | { key: string }> => {
+      const made = key ? await key(...input) : keyOf(input[0]);
+      if (!made) return none;
+      // A key that is made of the request alone is its sender's, whatever is wrong with it.
+      return key && !(made.length > 1024) ? made : usable(made);
     },
     wait,
     ifBusy: (error: LockBusyError, ...input: unknown[]) =>
       // biome-ignore lint/suspicious/noExplicitAny: an answer is what the adapter's own handler gives
-      (error instanceof Answered ? error.answer : refusal(409, error, input)) as any,
-    take: ((locker, asked, input) => takeRequest(locker as Locker, asked, input, settings)) as Take,
+      ("answer" in error ? error.answer : refusal(409, error, input)) as any,
+    take: ((locker, asked, input, key) => takeRequest(locker as Locker, asked, input, key, settings)) as Take,
   };
+}
+
+/** What stands for the key of a request that has none, or one that cannot be used. */
+const none = { key: "without a key" };
+const unfit = { key: "unfit" };
+
+function usable(made: string): string | typeof unfit {
+  try {
+    return readKey(made);
+  } catch {
+    return unfit;
+  }
 }
 
 interface Settings {
   required: boolean;
   own: OwnOptions;
   keep: Kept;
-  keyOf(...input: unknown[]): string | undefined | Promise<string | undefined>;
 }
 
-/** Asks for the key of a request once. */
-function oncePerInput(keyOf: Settings["keyOf"]): Settings["keyOf"] {
-  const known = new WeakMap<object, ReturnType<Settings["keyOf"]>>();
-  return (...input) => {
-    const first = Object(input[0]) as object;
-    if (!known.has(first)) known.set(first, keyOf(...input));
-    return known.get(first);
-  };
-}
-
-/** There is an answer already: how it comes to the adapter. */
-class Answered extends LockBusyError {
-  readonly answer: unknown;
-
-  constructor(key: string, answer: unknown) {
-    super(key, {});
-    this.answer = answer;
-  }
+/**
+ * There is an answer already: how it comes to the adapter.
+ * @param refused why the request was refused, if it was. A batch has nobody to answer: its message comes again
+ */
+function answered(key: string, answer: unknown, refused?: LockError) {
+  return Object.assign(new LockBusyError(key, {}), { answer, refused });
 }
 
 async function takeRequest(
   locker: Locker,
   asked: LockOptions,
   input: readonly unknown[],
-  { required, own, keep: kept, keyOf }: Settings,
+  key: Targets,
+  { required, own, keep: kept }: Settings,
 ) {
-  const key = (await keyOf(...input)) || undefined;
-  if (key === undefined || key.length > 1024) {
-    const message = key === undefined ? "Idempotency-Key is missing" : "Idempotency-Key is too long";
-    if (required || key) throw new Answered("", refusal(400, { code: "LOCK_OPTION", message }, input));
-    return { lock: unheldFlight(locker, "without a key", asked) };
+  if (key === unfit || (key === none && required)) {
+    const given = key === none ? "none" : "one that cannot be used";
+    const error = new LockOptionError("Idempotency-Key", given, "1 to 1024 characters");
+    throw answered("", refusal(400, error, input), error);
   }
+  if (key === none) return { lock: unheldFlight(locker, none.key, asked) };
   const fingerprint = await bodyOf(input);
   let flight: Awaited<ReturnType<typeof takeFlight>>;
   try {
-    flight = await takeFlight(locker, key, { ...own, fingerprint }, asked);
+    flight = await takeFlight(locker, key as string, { ...own, fingerprint }, asked);
   } catch (error) {
-    if (error instanceof ResultMismatchError)
-      throw new Answered(key, refusal(422, error as LockError, input));
+    if (error instanceof ResultMismatchError) throw answered(error.key, refusal(422, error, input), error);
     throw error;
   }
-  if ("result" in flight) throw new Answered(key, readReply(flight.result, input));
+  if ("result" in flight) throw answered(key as string, readReply(flight.result, input));
   const { lock, land } = flight;
   return {
     lock,
-    async keep(result: unknown, success: boolean) {
-      const { answer, text, error } = await keep(result, success, kept);
+    async keep(result: unknown, success: boolean, progress: () => void) {
+      const { answer, text, error } = await keep(result, success, { ...kept, progress, signal: lock.signal });
       if (error) tell(own.onError, error);
       // The adapter ends the lock by a release: that of a kept answer is its landing.
-      if (text !== undefined) landAtRelease(lock, () => land(text));
+      if (text !== undefined) landAtRelease(lock, () => land(text), own);
       return { result: answer, whole: text !== undefined };
     },
   };
 }
 
-function landAtRelease(lock: Lock, land: () => Promise<boolean>): void {
+function landAtRelease(lock: Lock, land: () => Promise<boolean>, { onError }: OwnOptions): void {
   const { release } = lock;
   let landing: Promise<boolean> | undefined;
+  async function landOrLetGo(): Promise<boolean> {
+    try {
+      return await land();
+    } catch (error) {
+      // It cannot be kept. Its caller gets it all the same: the work was done.
+      tell(onError, error as Error);
+      return release({ failed: true });
+    }
+  }
   lock.release = (options) => {
     if (options?.failed) return release(options);
-    landing ??= land();
+    landing ??= landOrLetGo();
     return landing;
   };
 }

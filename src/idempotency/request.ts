@@ -26,10 +26,16 @@ export function answersResponse(input: unknown): boolean {
   return isHono(input) || typeof Object(input).headers?.get === "function";
 }
 
-/** Method, path and the header; undefined without the header. Of a message in a queue its id. */
+/** Method, path and the header; undefined without the header. Of a message or a record its id. */
 export function keyOf(input: unknown): string | undefined {
-  const { messageId, eventSourceARN = "", id, ack } = Object(input) as Record<string, unknown>;
-  if (typeof messageId === "string") return `${eventSourceARN} ${messageId}`;
+  const {
+    messageId,
+    eventID = messageId,
+    eventSourceARN = "",
+    id,
+    ack,
+  } = Object(input) as Record<string, unknown>;
+  if (typeof eventID === "string") return `${eventSourceARN} ${eventID}`;
   if (typeof ack === "function") return `${id}`;
   const name = "idempotency-key";
   if (answersResponse(input)) {
@@ -45,16 +51,23 @@ export function keyOf(input: unknown): string | undefined {
   return value && `${method} ${event.rawPath ?? event.path ?? ""} ${value}`;
 }
 
-/** What a fingerprint is made of. A request's body stays there to be read by the handler. */
-export async function bodyOf([input]: readonly unknown[]): Promise<Uint8Array> {
+/**
+ * What a fingerprint is made of. A request's body stays there to be read by the handler. Undefined for a message's that
+ * JSON cannot say, such as a bigint.
+ */
+export async function bodyOf([input]: readonly unknown[]): Promise<Uint8Array | undefined> {
   if (isHono(input)) return new Uint8Array(await input.req.arrayBuffer());
   if (answersResponse(input)) {
     const request = input as Request;
     return new Uint8Array(request.body ? await request.clone().arrayBuffer() : []);
   }
   const { body, isBase64Encoded } = Object(input) as HttpEvent;
-  const text = typeof body === "string" ? body : JSON.stringify(body ?? "");
-  return isBase64Encoded ? fromBase64(text) : new TextEncoder().encode(text);
+  try {
+    const text = typeof body === "string" ? body : JSON.stringify(body ?? "");
+    return isBase64Encoded ? fromBase64(text) : new TextEncoder().encode(text);
+  } catch {
+    return undefined;
+  }
 }
 
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> {

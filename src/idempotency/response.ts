@@ -1,6 +1,7 @@
 // Answers as they are kept, and given again: those of fetch as `{ status, headers, body }` with the body in base64, a
 // result of Lambda as it is, but for its headers.
-import { LockOptionError, printable } from "../errors.ts";
+import { type LockError, LockOptionError, printable } from "../errors.ts";
+import { whenAborted } from "../runtime.ts";
 import { answersResponse, fromBase64, toBase64 } from "./request.ts";
 
 /** Which answers are kept, and what of them. */
@@ -8,6 +9,14 @@ export interface Kept {
   keepIf(status: number): boolean;
   allowed: readonly string[];
   maxBytes: number;
+}
+
+/** The lock under which a body is read. */
+interface Reading {
+  /** Says that the body got on: its lock is renewed only then. */
+  progress(): void;
+  /** Of the lock. What is read of a body when it aborts is not kept. */
+  signal: AbortSignal;
 }
 
 /** What becomes of an answer: what is handed on, and what is kept, if it is. */
@@ -18,10 +27,10 @@ interface Keeping {
   error?: Error;
 }
 
-const replayed = "idempotency-replayed";
+const replayed = "Idempotency-Replayed";
 
 /** @param success whether the adapter takes it for one that did not fail */
-export async function keep(answer: unknown, success: boolean, kept: Kept): Promise<Keeping> {
+export async function keep(answer: unknown, success: boolean, kept: Kept & Reading): Promise<Keeping> {
   if (answer instanceof Response)
     return success || answer.status >= 500 ? keepResponse(answer, kept) : { answer };
   const result = Object(answer) as { statusCode?: unknown; body?: unknown };
@@ -40,49 +49,61 @@ export async function keep(answer: unknown, success: boolean, kept: Kept): Promi
   };
 }
 
-async function keepResponse(response: Response, { keepIf, allowed, maxBytes }: Kept): Promise<Keeping> {
+async function keepResponse(
+  response: Response,
+  { keepIf, allowed, maxBytes, ...reading }: Kept & Reading,
+): Promise<Keeping> {
   const { status } = response;
   if (!keepIf(status)) return { answer: response };
-  const read = await readUpTo(response, maxBytes);
-  if ("rest" in read) {
-    const error = new LockOptionError(
-      "result",
-      `more than ${maxBytes} bytes`,
-      `at most maxBytes (${maxBytes})`,
-    );
-    return { answer: new Response(read.rest, response), error };
-  }
+  const { body, error } = await readUpTo(response, maxBytes, reading);
+  const answer = new Response(body, response);
+  if (error) return { answer, error };
   const headers = [...response.headers].filter(([name]) => allowed.includes(name));
-  const body = read.bytes && toBase64(read.bytes);
-  return { answer: new Response(read.bytes, response), text: { response: { status, headers, body } } };
+  return { answer, text: { response: { status, headers, body: body && toBase64(body as Uint8Array) } } };
 }
 
-/** A body's bytes, null for none; or all of it as a stream, if it is longer or fails. */
-async function readUpTo({ body }: Response, most: number) {
-  if (!body) return { bytes: null };
+/** A body's bytes, null for none; or all of it as a stream, and why: it is longer, it fails, or its lock ends. */
+async function readUpTo(
+  { body }: Response,
+  most: number,
+  { progress, signal }: Reading,
+): Promise<{ body: Uint8Array<ArrayBuffer> | ReadableStream | null; error?: Error }> {
+  if (!body) return { body };
   const reader = body.getReader();
-  const chunks: Uint8Array[] = [];
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
   let length = 0;
+  let next: ReturnType<typeof reader.read> | undefined = reader.read();
+  let forget = () => {};
+  const ended = new Promise<never>((_, reject) => {
+    forget = whenAborted(signal, () => reject(signal.reason));
+  });
   try {
     while (length <= most) {
-      const { done, value } = await reader.read();
-      if (done) return { bytes: new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer()) };
+      const { done, value } = await Promise.race([next, ended]);
+      if (done) return { body: new Uint8Array(await new Blob(chunks).arrayBuffer()) };
+      progress();
       chunks.push(value);
       length += value.length;
+      next = reader.read();
     }
-  } catch {
-    // The next read fails again, in its reader's hands.
+    throw new LockOptionError("result", `more than ${most} bytes`, `at most maxBytes (${most})`);
+  } catch (error) {
+    // If it fails, that is told to whoever reads on.
+    next?.catch(() => {});
+    const rest = new ReadableStream({
+      async pull(controller) {
+        const chunk = chunks.shift();
+        const { done, value } = chunk ? { value: chunk } : await (next ?? reader.read());
+        if (!chunk) next = undefined;
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: (reason) => reader.cancel(reason),
+    });
+    return { body: rest, error: error as Error };
+  } finally {
+    forget();
   }
-  const rest = new ReadableStream<Uint8Array<ArrayBuffer>>({
-    async pull(controller) {
-      const chunk = chunks.shift();
-      const { done, value } = chunk ? { done: false, value: chunk } : await reader.read();
-      if (done) controller.close();
-      else controller.enqueue(value as Uint8Array<ArrayBuffer>);
-    },
-    cancel: (reason) => reader.cancel(reason),
-  });
-  return { rest };
 }
 
 /** A kept answer for another request. */
@@ -95,25 +116,29 @@ export function readReply(stored: unknown, [input]: readonly unknown[]): unknown
     return new Response(body, { status: response.status, headers });
   }
   if (!event) return result;
-  const header = { [replayed]: "true" };
-  // A load balancer that sends lists of headers reads lists alone.
-  const lists = Object(input).multiValueHeaders && !Object(input).headers;
-  if (lists) return { ...event, multiValueHeaders: { ...event.multiValueHeaders, [replayed]: ["true"] } };
-  return { ...event, headers: { ...event.headers, ...header } };
+  return { ...event, ...headersFor(input, { [replayed]: "true" }, event) };
+}
+
+/** Headers behind those of an answer. A load balancer that sends lists of headers reads lists alone. */
+function headersFor(input: unknown, added: Record<string, string>, answer: { [name: string]: object } = {}) {
+  const { headers, multiValueHeaders } = Object(input);
+  if (headers || !multiValueHeaders) return { headers: { ...answer.headers, ...added } };
+  const lists = Object.fromEntries(Object.entries(added).map(([name, value]) => [name, [value]]));
+  return { multiValueHeaders: { ...answer.multiValueHeaders, ...lists } };
 }
 
 /** An answer in the handler's place, as JSON. */
 export function refusal(
-  status: number,
-  { code, message, headers }: { code: string; message: string; headers?: Record<string, string> },
+  statusCode: number,
+  { code, message, headers }: LockError,
   [input]: readonly unknown[],
 ): unknown {
   const body = JSON.stringify({ code, message: printable(message) });
   const all = {
+    ...(statusCode === 409 && { "Retry-After": "1" }),
     ...headers,
-    ...(status === 409 && !headers?.["Retry-After"] ? { "Retry-After": "1" } : {}),
     "Content-Type": "application/json",
   };
-  if (answersResponse(input)) return new Response(body, { status, headers: all });
-  return { statusCode: status, headers: all, body };
+  if (answersResponse(input)) return new Response(body, { status: statusCode, headers: all });
+  return { statusCode, ...headersFor(input, all), body };
 }

@@ -54,9 +54,9 @@ interface Facts {
 export function createLease(attempt: Attempt, facts: Facts): Lease {
   const { runtime } = attempt.connection;
   let { status, parts, belief, renewFor } = facts;
+  const sinceAcquired = runtime.sinceNow();
   /** The lease it is renewed to. */
   let wanted = attempt.settings.ttl;
-  const sinceAcquired = belief.since;
   let cancelTimer = () => {};
   let extending: Promise<unknown> = Promise.resolve();
 

@@ -11,7 +11,8 @@ import {
   trace,
 } from "@opentelemetry/api";
 import type { LockEvent } from "../api.ts";
-import { checkNames, checkOptional } from "../options/rules.ts";
+import { LockOptionError, show } from "../errors.ts";
+import { checkNames, checkOptional, isFunction } from "../options/rules.ts";
 
 export interface OpenTelemetryOptions {
   /** @default the global provider's "serverless-lock" */
@@ -40,64 +41,56 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
   checkNames(options, ["tracer", "meter", "keyClass"]);
   const { keyClass } = options;
   checkOptional("keyClass", keyClass);
-  const tracer = options.tracer ?? trace.getTracer(name);
-  const meter = options.meter ?? metrics.getMeter(name);
+  const { tracer = trace.getTracer(name), meter = metrics.getMeter(name) } = options;
+  checkHas("startSpan", "tracer", tracer);
+  checkHas("createHistogram", "meter", meter);
   const seconds = (metric: string, description: string) => {
     const advice = { explicitBucketBoundaries };
     const histogram = meter.createHistogram(`lock.${metric}`, { unit: "s", description, advice });
     return (ms: number, attributes: Attributes) => histogram.record(ms / 1000, attributes);
   };
-  const acquireTime = seconds("acquire.duration", "From the call to its outcome. Its count is the attempts");
+  const acquireTime = seconds("acquire.duration", "Until its outcome");
   const waitTime = seconds("wait.duration", "Spent waiting");
-  const holdTime = seconds("hold.duration", "From acquire to release or loss");
-  const leaseLeft = seconds("lease.remaining", "What was left of the lease at release");
-  const losses = meter.createCounter("lock.losses", { unit: "{lock}", description: "Locks lost while held" });
-  const renewals = meter.createCounter("lock.renewals", { unit: "{renewal}", description: "Leases renewed" });
-  const held = meter.createUpDownCounter("lock.held", { unit: "{lock}", description: "Locks held now" });
+  const holdTime = seconds("hold.duration", "Until release or loss");
+  const leaseLeft = seconds("lease.remaining", "At release");
+  const losses = meter.createCounter("lock.losses", { unit: "{lock}" });
+  const renewals = meter.createCounter("lock.renewals", { unit: "{renewal}" });
+  const held = meter.createUpDownCounter("lock.held", { unit: "{lock}" });
   /** The span of each attempt that has not ended: of its acquire, then of its hold. */
   const spans = new Map<string, Begun>();
 
-  function begin(
-    what: string,
-    id: string,
-    attributes: Attributes,
-    parent: Context,
-    heldSince?: number,
-  ): void {
-    const span = tracer.startSpan(
-      `lock.${what}`,
-      { attributes: { ...attributes, "lock.attempt": id } },
-      parent,
-    );
-    spans.set(id, { span, parent, heldSince });
+  function begin(what: string, id: string, attributes: Attributes, begun: Omit<Begun, "span">): void {
+    const options = { attributes: { ...attributes, "lock.attempt": id } };
+    spans.set(id, { ...begun, span: tracer.startSpan(`lock.${what}`, options, begun.parent) });
   }
 
   return (event) => {
     const { id, key, mode, type } = event;
-    const common = { "lock.mode": mode, ...(keyClass && { "lock.key_class": keyClass(key) }) };
-    const { span, parent, heldSince } = spans.get(id) ?? {};
-    const end = (error?: Error) => {
+    const {
+      span,
+      parent = context.active(),
+      heldSince,
+      common = { "lock.mode": mode, ...(keyClass && { "lock.key_class": keyClass(key) }) },
+    } = spans.get(id) ?? {};
+    const end = (attributes: Attributes, error?: Error) => {
       spans.delete(id);
-      if (error) {
-        span?.setAttribute("error.type", error.name);
-        span?.setStatus({ code: SpanStatusCode.ERROR, message: error.message });
-      }
+      span?.setAttributes(attributes);
+      if (error) span?.setStatus({ code: SpanStatusCode.ERROR, message: error.message });
       span?.end();
     };
     const endAcquire = (took: number, error?: Error) => {
-      const attributes = { ...common, "lock.outcome": type };
-      acquireTime(took, error ? { ...attributes, "error.type": error.name } : attributes);
-      span?.setAttributes(attributes);
-      end(error);
+      const attributes = { ...common, "lock.outcome": type, ...typeOf(error) };
+      acquireTime(took, attributes);
+      end(attributes, error);
     };
     const endHold = (heldFor: number, error?: Error) => {
       held.add(-1, common);
       holdTime(heldFor, common);
-      end(error);
+      end(typeOf(error), error);
     };
     switch (type) {
       case "asked":
-        begin("acquire", id, common, context.active());
+        begin("acquire", id, common, { common, parent });
         break;
       case "waiting":
         span?.addEvent(type, { "lock.place": event.place });
@@ -111,8 +104,7 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
           "hold",
           id,
           { ...common, "lock.handed_over": event.granted },
-          parent ?? context.active(),
-          performance.now(),
+          { common, parent, heldSince: performance.now() },
         );
         held.add(1, common);
         break;
@@ -142,11 +134,22 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
   };
 }
 
+function typeOf(error: Error | undefined): Attributes {
+  return error ? { "error.type": error.name } : {};
+}
+
 interface Begun {
   span: Span;
   parent: Context;
+  /** What the whole attempt is counted by: what goes up comes down, whatever a downgrade makes of its mode. */
+  common: Attributes;
   /** When it was acquired, if it was. */
-  heldSince: number | undefined;
+  heldSince?: number;
+}
+
+function checkHas(method: string, option: string, given: object): void {
+  if (!isFunction(Object(given)[method]))
+    throw new LockOptionError(option, show(given), `an object with ${method}`);
 }
 
 /** The semantic conventions' for durations in seconds, and two more for leases. */

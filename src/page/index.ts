@@ -2,7 +2,7 @@
 import { type Inspection, list, pause, release, setLimit, unpause } from "../admin/index.ts";
 import type { Locker } from "../api.ts";
 import { withDoor } from "../door.ts";
-import { LockError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
+import { LockOptionError, LockUnavailableError, show } from "../errors.ts";
 import { checkNames, checkOptional } from "../options/rules.ts";
 import { document } from "./document.ts";
 
@@ -41,14 +41,14 @@ export function lockPage(options: PageOptions): (request: Request) => Promise<Re
   const { locker, authorize, prefix } = options;
   withDoor(locker);
   checkOptional("authorize", authorize);
-  if (prefix !== undefined && !(typeof prefix === "string" && prefix.startsWith("/")))
-    throw new LockOptionError("prefix", show(prefix), 'a path that begins with "/"');
-  const path = prefix?.replace(/\/+$/, "");
+  if (prefix !== undefined && !(typeof prefix === "string" && /^\/[^?#]*$/.test(prefix)))
+    throw new LockOptionError("prefix", show(prefix), 'a path such as "/locks"');
+  const path = prefix && pathOf(new URL(`http://a${prefix}`));
   const may = async (request: Request, asked: PageAction) => (await authorize?.(request, asked)) === true;
 
   return async (request) => {
     const url = new URL(request.url);
-    if (path !== undefined && url.pathname.replace(/\/+$/, "") !== path) return told(404, "Not found");
+    if (path !== undefined && pathOf(url) !== path) return told(404, "Not found");
     try {
       switch (request.method) {
         case "GET":
@@ -74,12 +74,18 @@ export function lockPage(options: PageOptions): (request: Request) => Promise<Re
           return told(405, "GET or POST", { allow: "GET, HEAD, POST" });
       }
     } catch (error) {
-      if (error instanceof LockUnavailableError) return told(503, error.message);
-      if (error instanceof LockError) return told(400, error.message);
+      // The locker's own options may be wrong, too: that is not for whoever sees the page.
+      if (error instanceof LockOptionError && ["key", "limit"].includes(error.option))
+        return told(400, error.message);
       console.error(error);
-      return told(500, "Something failed");
+      return error instanceof LockUnavailableError ? told(503, error.message) : told(500, "Something failed");
     }
   };
+}
+
+/** As a browser sends it, with or without a slash at its end. */
+function pathOf({ pathname }: URL): string {
+  return pathname.replace(/\/+$/, "");
 }
 
 /** What a look at the locks gives the page. */

@@ -48,6 +48,13 @@ if ARGV[5] == 'f' then
   local ticket = tonumber(ARGV[7])
   -- Anybody gets it for a while; later only who stood in the queue when it came.
   if last and (ends == '0' or (ticket > 0 and ticket <= tonumber(last)) or now() < tonumber(ends)) then
+    -- It may stand in the queue since the result came, where the server's clock was set back.
+    local state = (values[1] or ''):find('\nw ' .. ARGV[4] .. ' ', 1, true) and open(KEYS[1], values[1], values[2])
+    if state then
+      takeOut(state, 'w', ARGV[4])
+      pass(state)
+      store(state)
+    end
     return {2, values[#KEYS]}
   end
 end

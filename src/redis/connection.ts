@@ -55,12 +55,13 @@ export function connect(client: RedisClient, runtime: Runtime): Connection {
     for (let tries = 1; ; tries++) {
       const sinceSent = runtime.sinceNow();
       const limit = Math.min(requestTimeout, left());
-      const late = new Error(`no reply within ${Math.round(limit)} ms`);
+      let late: Error | undefined;
+      const onLate = () => (late = new Error(`no reply within ${Math.round(limit)} ms`));
       const request = new AbortController();
       const commands = replicas ? [command, ["WAIT", replicas, Math.ceil(limit / 2)]] : [command];
       const sending = send(commands, request.signal);
       try {
-        const [reply, count] = (await within(runtime, sending, limit, late, signal)) as unknown[];
+        const [reply, count] = (await within(runtime, sending, limit, onLate, signal)) as unknown[];
         const confirmed = replicas && (Number(count) || 0);
         return { reply, confirmed, sinceSent, repeated: tries > 1 || sinceSent() >= resendsAfter };
       } catch (error) {

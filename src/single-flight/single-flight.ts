@@ -115,8 +115,8 @@ export async function takeFlight(
   const text = readResult(outcome.result);
   if (text === undefined) throw new Error("no result of this package");
   const kept = decodeResult(text);
-  if (fingerprint && kept.fingerprint && kept.fingerprint !== fingerprint) throw new ResultMismatchError(key);
   emit(attempt, { type: "replayed", took: attempt.age() });
+  if (fingerprint && kept.fingerprint && kept.fingerprint !== fingerprint) throw new ResultMismatchError(key);
   return { result: kept.value };
 }
 
@@ -140,8 +140,9 @@ async function deliverResult(
   text: string,
   { keepFor, maxBytes, onError }: OwnOptions,
 ): Promise<boolean> {
-  if (text.length > maxBytes) {
-    tell(onError, new LockOptionError("result", `${text.length} bytes`, `at most maxBytes (${maxBytes})`));
+  const bytes = text.length - text.indexOf(":") - 1;
+  if (bytes > maxBytes) {
+    tell(onError, new LockOptionError("result", `${bytes} bytes`, `at most maxBytes (${maxBytes})`));
     // A release that cannot be asked for is an event: the work was done under the lock.
     return lock.release({ failed: true }).catch(() => true);
   }
@@ -177,11 +178,10 @@ export interface OwnOptions {
 
 /** @throws LockOptionError */
 export function readOwn(options: SingleFlightOptions): OwnOptions {
-  const { keepFor, maxBytes = 262_144, fingerprint, onError = console.error } = Object(options);
+  const { keepFor, maxBytes = 262_144, fingerprint, onError = console.error, holdFor } = Object(options);
   const keep = keepingTime.read(keepFor);
   if (keep === undefined) throw new LockOptionError("keepFor", show(keepFor), keepingTime.fits);
-  if ("holdFor" in Object(options))
-    throw new LockOptionError("holdFor", show(Object(options).holdFor), "none beside keepFor");
+  if (holdFor !== undefined) throw new LockOptionError("holdFor", show(holdFor), "none beside keepFor");
   checkFunction("onError", onError);
   return { keepFor: keep, maxBytes: whole("maxBytes", maxBytes, mostBytes), fingerprint, onError };
 }

@@ -101,11 +101,22 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     const fences = 4 * locks;
     const now = world.now();
     const values = keys.map((key) => data.get(key));
-    const [, firstMode, , ticket] = claims;
+    const [firstToken = "", firstMode, , ticket] = claims;
     const takesResult = firstMode === "f";
     const [, last, ends] = (takesResult && /^r1:[^:]*:(\d+):(\d+):/.exec(values.at(-1) ?? "")) || [];
     const forUs = ends === "0" || (ticket !== "0" && Number(ticket) <= Number(last)) || now < Number(ends);
-    if (last && forUs) return [2, values.at(-1)];
+    if (last && forUs) {
+      const there = open(keys[0] as string);
+      const desk =
+        there?.waiters.some(({ token }) => token === firstToken) &&
+        openDesk(keys[0] as string, there, values[1]);
+      if (desk) {
+        desk.takeOut("waiters", firstToken);
+        desk.pass();
+        desk.store();
+      }
+      return [2, values.at(-1)];
+    }
     const desks: Desk[] = [];
     const held: Entry[] = [];
 

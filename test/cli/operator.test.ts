@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -210,17 +211,30 @@ k: not paused; who waits comes in.
       writeFileSync(file, `UPSTASH_REDIS_REST_URL="${url}"\nUPSTASH_REDIS_REST_TOKEN=${token}\n`);
       const fromFile = ["src/cli.ts", "list", "--env-file", file];
       expect((await begin(process.execPath, fromFile, bare).ended).out).toBe("No locks.\n");
+      // An empty variable is as good as none.
+      const empty = { ...bare, UPSTASH_REDIS_REST_URL: "", UPSTASH_REDIS_REST_TOKEN: "" };
+      expect((await begin(process.execPath, fromFile, empty).ended).out).toBe("No locks.\n");
       rmSync(folder, { recursive: true });
+    });
+
+    test("says that another library's lock is left alone, also one without an end", async () => {
+      const key = "lock:{theirs}";
+      for (const life of [[], ["PX", 60_000]]) {
+        await locker.run((door) => door.ask("theirs", ["SET", key, "their token", ...life]));
+        expect(await run("release", "theirs", "--yes")).toMatchObject({
+          ...{ code: 1, out: "theirs: another library holds it, and only --now ends that.\n" },
+        });
+      }
     });
   });
 });
 
 describe("the command line", () => {
-  const run = (args: string[], env: Record<string, string> = {}) =>
+  const run = (args: string[]) => execute(process.execPath, ["src/cli.ts", ...args]);
+  const shell = (line: string) => execute("sh", ["-c", line]);
+  const execute = (command: string, args: string[]) =>
     new Promise<{ code: number | null; out: string; err: string }>((resolve) => {
-      const child = spawn(process.execPath, ["src/cli.ts", ...args], {
-        env: { PATH: process.env.PATH, ...env },
-      });
+      const child = spawn(command, args, { env: { PATH: process.env.PATH } });
       let [out, err] = ["", ""];
       child.stdout.on("data", (chunk) => {
         out += chunk;
@@ -236,7 +250,8 @@ describe("the command line", () => {
     [["inspect", "a", "b"], "too many arguments"],
     [["list", "--fly"], "unknown option '--fly'"],
     [["limit", "k", "0"], "pause"],
-    [["limit", "k", "many"], "expected a number or none"],
+    [["limit", "k", "many"], "from 1 to 100000, or none"],
+    [["limit", "k", "1000000"], "from 1 to 100000"],
     [["watch", "k", "--every", "1ms"], "--every"],
     [["inspect", ""], "key"],
     [["list"], "UPSTASH_REDIS_REST_URL"],
@@ -246,6 +261,41 @@ describe("the command line", () => {
     const { code, out, err } = await run([...args, ...at]);
     expect([code, out]).toEqual([2, ""]);
     expect(err).toContain(message);
+  });
+
+  test.each([[["dev", "--help"]], [["--help"]], [["list", "--help"]]])(
+    "a reader that stops to read ends %j quietly",
+    async (args) => {
+      const { code, err } = await shell(
+        `('${process.execPath}' src/cli.ts ${args.join(" ")}; echo "code $?" >&2) | true`,
+      );
+      expect([code, err]).toEqual([0, "code 0\n"]);
+    },
+  );
+
+  test("output that cannot be written is told in a line", async () => {
+    const { code, err } = await shell(`'${process.execPath}' src/cli.ts --help > /dev/full`);
+    expect(code).toBe(1);
+    expect(err).toMatch(/^serverless-lock: ENOSPC[^\n]*\n$/);
+  });
+
+  test("the page's URL is printed as JSON, too", async () => {
+    const args = [
+      "src/cli.ts",
+      "page",
+      "--port",
+      "0",
+      "--json",
+      "--url",
+      "http://127.0.0.1:9",
+      "--token",
+      "t",
+    ];
+    const child = spawn(process.execPath, args);
+    const [chunk] = await once(child.stdout, "data");
+    expect(JSON.parse(`${chunk}`)).toEqual({ url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\//) });
+    child.kill();
+    await once(child, "close");
   });
 
   test("says with exit code 3 that Redis could not be asked", async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { cutLine } from "../../src/cli/output.ts";
+import { cutLine, table } from "../../src/cli/output.ts";
 
 test.each([
   ["order:42  held", 80, "order:42  held"],
@@ -13,4 +13,14 @@ test.each([
   ["🛒🛒", 3, "🛒"],
 ])("a line is cut to what a terminal shows without breaking it: %j", (line, columns, cut) => {
   expect(cutLine(line, columns)).toBe(cut);
+});
+
+test("columns stand below each other, also with characters that take two", () => {
+  expect(
+    table([
+      ["KEY", "STATE"],
+      ["錠🛒", "held"],
+      ["order", "free"],
+    ]),
+  ).toEqual(["KEY    STATE", "錠🛒   held", "order  free"]);
 });

@@ -4,6 +4,7 @@ import {
   createLocker,
   type Lock,
   LockBusyError,
+  type LockEvent,
   type Locker,
   LockLostError,
   type Target,
@@ -142,6 +143,25 @@ describe.each([...backends, memoryEngine()])("through $client on $engine", ({ mi
         await releaseAll([lock, await reader]);
         await (await writer.lock).release();
         expect(await keysOf(key)).toEqual([]);
+      });
+
+      test("a downgraded lock is a shared one from then on: in its events, its handle, and to itself", async () => {
+        const events: string[] = [];
+        const onEvent = ({ type, mode }: LockEvent) => void events.push(`${type} ${mode}`);
+        const lock = await locker.acquire([freshKey(), freshKey()], { onEvent });
+        expect(await lock.downgrade()).toBe(true);
+        expect(lock.toJSON().targets).toMatchObject([{ mode: "shared" }, { mode: "shared" }]);
+        const resumed = locker.resume(JSON.stringify(lock));
+        expect(await resumed.extend()).toBe(true);
+        for (const each of [lock, resumed])
+          await expect(each.downgrade()).rejects.toMatchObject({ option: "downgrade" });
+        expect(await lock.release()).toBe(true);
+        expect(events).toEqual([
+          "asked exclusive",
+          "acquired exclusive",
+          "renewed shared",
+          "released shared",
+        ]);
       });
 
       test("cannot be downgraded, nor can permits; a lost lock says no", async () => {

@@ -106,6 +106,31 @@ test("each outcome, renewal, loss and release is a line that CloudWatch takes", 
   expect(JSON.stringify(lines)).not.toContain("order:42");
 });
 
+test.each<[unknown, string]>([
+  ["", "none"],
+  ["  ", "none"],
+  [undefined, "none"],
+  [7, "7"],
+  ["größe", "gr??e"],
+  ["a".repeat(2000), "a".repeat(1024)],
+])("the dimension of the class %j is one that CloudWatch takes", async (given, value) => {
+  const log = vi.spyOn(console, "log").mockImplementation(() => {});
+  const onEvent = emf({ namespace: "Locks", keyClass: () => given as string });
+  await memoryLocker({ onEvent }).acquire("order:42");
+  expect(JSON.parse(`${log.mock.calls[0]?.[0]}`)).toMatchObject({ KeyClass: value });
+});
+
+test("where Lambda's log format is JSON, a line goes past console.log, which would wrap it", async () => {
+  vi.stubEnv("AWS_LAMBDA_LOG_FORMAT", "JSON");
+  const log = vi.spyOn(console, "log");
+  const write = vi.spyOn(process.stdout, "write").mockImplementation(() => true);
+  await memoryLocker({ onEvent: emf({ namespace: "Locks" }) }).acquire("order:42");
+  const [line] = write.mock.calls[0] ?? [];
+  vi.unstubAllEnvs();
+  expect(log).not.toHaveBeenCalled();
+  expect(line).toMatch(/^\{"_aws":[^\n]*\}\n$/);
+});
+
 test.each(["", " Locks", "a".repeat(256), "Lo\ncks", undefined])(
   "the namespace %j is refused",
   (namespace) => {

@@ -71,3 +71,11 @@ test("a check that is not in one step with its write is found, if it is read aga
   await fenceKit(write);
   await expect(fenceKit(write, { read: () => value })).rejects.toThrow('the resource has "older"');
 });
+
+test.each([
+  ["write: got undefined, expected a function", undefined, {}],
+  ["read: got string, expected a function", () => {}, { read: "balance" }],
+  ["reed: got function, expected read or key", () => {}, { reed: () => {} }],
+])("wrong use is told from a wrong write: %s", async (message, write, options) => {
+  await expect(fenceKit(write as never, options as never)).rejects.toThrow(new TypeError(message));
+});

@@ -1,7 +1,7 @@
 import middy from "@middy/core";
 import { Hono } from "hono";
 import { describe, expect, test } from "vitest";
-import { lockQueue, lockFetch as workerFetch } from "../../src/adapters/cloudflare.ts";
+import { lockQueue, lockScheduled, lockFetch as workerFetch } from "../../src/adapters/cloudflare.ts";
 import { lockFetch } from "../../src/adapters/fetch.ts";
 import { lock } from "../../src/adapters/hono.ts";
 import { lockHandler, lockRecords, type SqsRecord } from "../../src/adapters/lambda.ts";
@@ -141,6 +141,81 @@ describe.each(adapters)("idempotent with %s", (_, handlerOf) => {
     expect((await strict.handle(post("x".repeat(2000)))).status).toBe(400);
   });
 
+  test.each([
+    ["undefined", "undefined"],
+    ["NaN", "a NaN"],
+    ["[object Object]", "[object Object]"],
+    ["1,100 characters", "x".repeat(1100)],
+  ])("400 for a header that cannot be a key: %s", async (_, key) => {
+    const errors: unknown[] = [];
+    const handle = handlerOf(
+      { ...idempotent(), locker: memoryLocker(), onError: (error: unknown) => errors.push(error) },
+      () => new Response("ran"),
+    );
+    const response = await handle(post(key));
+    expect([response.status, await response.json(), errors]).toEqual([
+      400,
+      { code: "LOCK_OPTION", message: expect.stringMatching(/^Idempotency-Key: got one that cannot be/) },
+      [],
+    ]);
+  });
+
+  test("the adapter's own key, given behind, is the one that counts", async () => {
+    let runs = 0;
+    const options = { ...idempotent(), locker: memoryLocker(), key: () => "mine" };
+    const handle = handlerOf(options, () => new Response(`${++runs}`));
+    await handle(post(undefined));
+    expect([await (await handle(post("a"))).text(), runs]).toEqual(["1", 1]);
+  });
+
+  test("a body that stalls keeps its lock no longer than one lease", async () => {
+    const locker = memoryLocker({ ttl: "50ms" });
+    const stalled = new ReadableStream({ start: (controller) => controller.enqueue(new Uint8Array(3)) });
+    const options = { ...idempotent(), locker, onError() {} };
+    const handle = handlerOf(options, () => new Response(stalled));
+    expect((await handle(post("a"))).status).toBe(500);
+    expect(await locker.tryAcquire("POST /pay a")).not.toBe(null);
+  });
+
+  test("a body that gets on is kept, however long it takes", async () => {
+    const locker = memoryLocker({ ttl: "600ms" });
+    let pulls = 0;
+    const slow = () =>
+      new ReadableStream({
+        async pull(controller) {
+          await new Promise((resolve) => setTimeout(resolve, 60));
+          if (++pulls > 12) return controller.close();
+          controller.enqueue(Uint8Array.of(pulls));
+        },
+      });
+    const handle = handlerOf({ ...idempotent(), locker }, () => new Response(slow()));
+    const bytes = Uint8Array.from({ length: 12 }, (_, i) => i + 1);
+    expect(await (await handle(post("a"))).bytes()).toEqual(bytes);
+    expect(await (await handle(post("a"))).bytes()).toEqual(bytes);
+  });
+
+  test("a body that fails is not kept: its caller gets what came of it, and the reason is told", async () => {
+    const errors: unknown[] = [];
+    let pulls = 0;
+    const failing = () =>
+      new ReadableStream({
+        pull(controller) {
+          if (pulls++ % 2) controller.error(new Error("torn"));
+          else controller.enqueue(Uint8Array.of(65));
+        },
+      });
+    const { handle, runs } = counted(
+      { onError: (error: unknown) => errors.push(error) },
+      () => new Response(failing()),
+    );
+    for (let times = 0; times < 2; times++) {
+      const reader = (await handle(post("a"))).body?.getReader();
+      expect((await reader?.read())?.value).toEqual(Uint8Array.of(65));
+      await expect(reader?.read()).rejects.toThrow("torn");
+    }
+    expect([errors.map(String), runs()]).toEqual([["Error: torn", "Error: torn"], 2]);
+  });
+
   test("keeps no failure, unless it is told to", async () => {
     const failing = () => new Response("no", { status: 503 });
     const { handle, runs } = counted({}, failing);
@@ -200,7 +275,7 @@ describe("idempotent with Lambda", () => {
     expect(first).toEqual(answer(1));
     expect(await handle(v2("a"), {})).toEqual({
       statusCode: 201,
-      headers: { "Content-Type": "text/plain", "idempotency-replayed": "true" },
+      headers: { "Content-Type": "text/plain", "Idempotency-Replayed": "true" },
       body: "1",
     });
     expect(await handle(v2("a", "other"), {})).toMatchObject({ statusCode: 422 });
@@ -235,7 +310,96 @@ describe("idempotent with Lambda", () => {
   });
 });
 
+describe("idempotent with Lambda, for what others do not get", () => {
+  test.each([
+    ["a date", { when: new Date(0) }],
+    ["bytes", { statusCode: 200, body: Buffer.from("a") }],
+  ])(
+    "an answer with %s goes to its own caller, says why it is not kept, and lets the lock go",
+    async (_, answer) => {
+      const errors: Error[] = [];
+      const locker = memoryLocker();
+      const options = idempotent({ key: () => "a", onError: (error) => errors.push(error) });
+      const handle = lockHandler({ ...options, locker }, async (_: object) => answer);
+      expect(await handle({}, {} as never)).toBe(answer);
+      expect(errors).toEqual([expect.objectContaining({ option: "result" })]);
+      expect(await locker.tryAcquire("a")).not.toBe(null);
+    },
+  );
+
+  test("a load balancer that reads lists of headers alone gets its answers so", async () => {
+    const event = { httpMethod: "POST", path: "/pay", multiValueHeaders: { "idempotency-key": ["a"] } };
+    const locker = memoryLocker();
+    const handle = lockHandler({ ...idempotent({ required: true }), locker }, async (_: object) => ({
+      statusCode: 201,
+      multiValueHeaders: { Location: ["/a"], "Set-Cookie": ["a=1", "b=2"] },
+    }));
+    const lock = await locker.acquire("POST /pay a");
+    const type = { "Content-Type": ["application/json"] };
+    expect(await handle(event, {} as never)).toMatchObject({
+      statusCode: 409,
+      multiValueHeaders: { ...type, "Retry-After": ["10"] },
+    });
+    expect(await handle({ ...event, multiValueHeaders: { x: ["y"] } }, {} as never)).toMatchObject({
+      statusCode: 400,
+      multiValueHeaders: type,
+    });
+    await lock.release();
+    await handle(event, {} as never);
+    expect(await handle(event, {} as never)).toEqual({
+      statusCode: 201,
+      multiValueHeaders: { Location: ["/a"], "Idempotency-Replayed": ["true"] },
+    });
+  });
+});
+
 describe("idempotent with messages", () => {
+  test("what is refused goes back: a message without its key, and another body under the same key", async () => {
+    const seen: string[] = [];
+    const told: string[] = [];
+    const handle = lockRecords(
+      {
+        ...idempotent({
+          key: ({ body }: SqsRecord & { body: string }) => JSON.parse(body).id,
+          required: true,
+        }),
+        locker: memoryLocker(),
+        onError: (error, { messageId }) => told.push(`${messageId} ${(error as { code?: string }).code}`),
+      },
+      async ({ messageId }) => void seen.push(messageId),
+    );
+    const record = (messageId: string, body: object) => ({ messageId, body: JSON.stringify(body) });
+    const Records = [
+      ...[record("none", {}), record("first", { id: "x" })],
+      ...[record("same", { id: "x" }), record("other", { id: "x", other: true })],
+    ];
+    expect(await handle({ Records }, {} as never)).toEqual({
+      batchItemFailures: [{ itemIdentifier: "none" }, { itemIdentifier: "other" }],
+    });
+    expect([seen, told.sort()]).toEqual([["first"], ["none LOCK_OPTION", "other LOCK_RESULT_MISMATCH"]]);
+  });
+
+  test.each([
+    ["Kinesis", { eventSource: "aws:kinesis", eventID: "shard:1", kinesis: { sequenceNumber: "1" } }],
+    ["DynamoDB", { eventSource: "aws:dynamodb", eventID: "1", dynamodb: { SequenceNumber: "1" } }],
+  ])("a record of %s is processed once, by its event's id", async (_, record) => {
+    let runs = 0;
+    const handle = lockRecords({ ...idempotent(), locker: memoryLocker() }, async () => void runs++);
+    for (let times = 0; times < 2; times++) await handle({ Records: [record] }, {} as never);
+    expect(runs).toBe(1);
+  });
+
+  test("a tick of a Worker is run once, by a key of its own", async () => {
+    let runs = 0;
+    const { key, ...options } = idempotent({ key: ({ cron }: { cron: string }) => cron, required: true });
+    const handle = lockScheduled({ ...options, key, locker: memoryLocker() }, async () => void runs++);
+    const tick = (cron: string) => handle({ scheduledTime: 0, cron }, {}, { waitUntil() {} });
+    await tick("* * * * *");
+    await tick("* * * * *");
+    expect(runs).toBe(1);
+    await expect(tick("")).rejects.toMatchObject({ code: "LOCK_OPTION" });
+  });
+
   test("a record of SQS is processed once, by its id; one that failed comes again", async () => {
     const seen: string[] = [];
     const options = { ...idempotent(), locker: memoryLocker(), onError() {} };
@@ -250,11 +414,11 @@ describe("idempotent with messages", () => {
     expect(seen).toEqual(["a true", "bad true", "b true", "bad true"]);
   });
 
-  test("a message of a Worker's queue is processed once", async () => {
+  test("a message of a Worker's queue is processed once, also one that JSON cannot say", async () => {
     let runs = 0;
     const handle = lockQueue({ ...idempotent(), locker: memoryLocker() }, async () => void runs++);
     const acked: string[] = [];
-    const message = { id: "m", body: {}, ack: () => void acked.push("m"), retry() {} };
+    const message = { id: "m", body: { amount: 1n }, ack: () => void acked.push("m"), retry() {} };
     for (let times = 0; times < 2; times++)
       await handle({ queue: "q", messages: [message] }, {}, { waitUntil() {} });
     expect([runs, acked]).toEqual([1, ["m", "m"]]);
@@ -268,4 +432,10 @@ test.each([
   ["surprise", { surprise: 1 }],
 ])("a wrong %s is refused", (option, options) => {
   expect(() => idempotent(options as object)).toThrow(expect.objectContaining({ option }));
+});
+
+test("holdFor beside it is refused: keepFor says how long", () => {
+  const locked = () =>
+    lockFetch({ ...idempotent(), holdFor: "1h", locker: memoryLocker() }, async () => new Response());
+  expect(locked).toThrow(expect.objectContaining({ option: "holdFor" }));
 });

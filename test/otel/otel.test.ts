@@ -13,7 +13,7 @@ import { lock as honoLock } from "../../src/adapters/hono.ts";
 import { lockHandler } from "../../src/adapters/lambda.ts";
 import lockMiddleware from "../../src/adapters/middy.ts";
 import { release } from "../../src/admin/index.ts";
-import { createLocker, LockBusyError, type Locker } from "../../src/index.ts";
+import { createLocker, LockBusyError, type Locker, LockOptionError } from "../../src/index.ts";
 import { openTelemetry } from "../../src/otel/index.ts";
 import { singleFlight } from "../../src/single-flight/index.ts";
 import { memoryLocker } from "../../src/testing/index.ts";
@@ -141,6 +141,39 @@ test("an acquire that is answered by another's result ends, too", async () => {
     "replayed",
   ]);
   expect(finished("lock.hold")).toHaveLength(1);
+});
+
+test("what is held is counted down as it was counted up, whatever its mode has become", async () => {
+  const tell = onEvent();
+  const about = { id: "1", key: "a", keys: ["a"], weight: 1, owner: undefined };
+  tell({
+    ...about,
+    mode: "exclusive",
+    type: "acquired",
+    took: 1,
+    waited: 0,
+    granted: false,
+    fence: undefined,
+  });
+  tell({
+    ...{ ...about, mode: "shared", type: "released", stillHeld: true },
+    ...{ heldFor: 5, remaining: 1, kept: false },
+  });
+  const points = (await metricsSeen()).get("lock.held")?.dataPoints;
+  expect(points).toMatchObject([{ value: 0, attributes: { "lock.mode": "exclusive" } }]);
+});
+
+test.each([
+  ["tracer", {}],
+  ["tracer", 5],
+  ["meter", {}],
+  ["meter", null],
+  ["keyClass", "order"],
+  ["traces", true],
+])("the option %s is refused that is %j", (name, value) => {
+  const open = () => openTelemetry({ [name]: value });
+  expect(open).toThrow(LockOptionError);
+  expect(open).toThrow(new RegExp(`^${name}: got .+, expected `));
 });
 
 test("without keyClass no key is shown", async () => {

@@ -144,13 +144,35 @@ test("only the path it is mounted at is the page", async () => {
     expect((await page(new Request(new URL(path, at)))).status).toBe(404);
 });
 
-test("a Redis that cannot be asked is 503", async () => {
+test.each(["/my locks", "/schlösser/", "/a/../locks", "//locks", "/"])(
+  "a path is compared as a browser sends it: %j",
+  async (prefix) => {
+    const { page } = open({ prefix });
+    expect((await page(new Request(`https://app.example${prefix}`))).status).toBe(200);
+    expect((await page(new Request("https://app.example/other"))).status).toBe(404);
+  },
+);
+
+test("a Redis that cannot be asked is 503, and the log says why", async () => {
+  const told = vi.spyOn(console, "error").mockImplementation(() => {});
   const locker = createLocker({ url: "http://127.0.0.1:9", token: "t", requestTimeout: 100 });
   const page = lockPage({ locker, authorize: () => true });
   expect((await page(new Request(`${at}?data`))).status).toBe(503);
+  expect(told).toHaveBeenCalledWith(expect.objectContaining({ cause: expect.any(Error) }));
 });
 
-test.each([{ locker: {} }, { authorize: true }, { prefix: "locks" }])(
+test("a locker that finds no variables is the server's fault: 500, and the log says why", async () => {
+  const told = vi.spyOn(console, "error").mockImplementation(() => {});
+  for (const name of ["UPSTASH_REDIS_REST_URL", "KV_REST_API_URL"]) vi.stubEnv(name, undefined);
+  const page = lockPage({ locker: createLocker(), authorize: () => true });
+  const answer = await page(new Request(`${at}?data`));
+  expect(answer.status).toBe(500);
+  expect(await answer.text()).not.toContain("URL");
+  expect(told).toHaveBeenCalledWith(expect.any(LockOptionError));
+  vi.unstubAllEnvs();
+});
+
+test.each([{ locker: {} }, { authorize: true }, { prefix: "locks" }, { prefix: "/a?b" }, { prefix: "/a#b" }])(
   "a wrong option is refused: %j",
   (wrong) => {
     expect(() => lockPage({ locker: memoryLocker(), ...(wrong as object) })).toThrow(LockOptionError);

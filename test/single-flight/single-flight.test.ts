@@ -250,8 +250,38 @@ describe("singleFlight", () => {
     const fly = () => singleFlight(locker, key, options, async () => `${++runs}${"x".repeat(200)}`);
     expect([(await fly())[0], (await fly())[0]]).toEqual(["1", "2"]);
     expect(errors.map(({ message }) => message)).toEqual(
-      Array(2).fill("result: got 204 bytes, expected at most maxBytes (100)"),
+      Array(2).fill("result: got 203 bytes, expected at most maxBytes (100)"),
     );
+  });
+
+  test("maxBytes is that of the result's JSON, whatever stands beside it", async () => {
+    const errors: Error[] = [];
+    const options = { maxBytes: 10, fingerprint: "one", onError: (error: Error) => void errors.push(error) };
+    const locker = memoryLocker();
+    const fly = (key: string, text: string) =>
+      singleFlight(locker, key, { keepFor: "1m", ...options }, () => text);
+    await fly("a", "8 of 10.");
+    expect([await fly("a", "another"), errors]).toEqual(["8 of 10.", []]);
+    await fly("b", "9 and two");
+    expect([await fly("b", "another"), errors.map(({ message }) => message)]).toEqual([
+      "another",
+      ["result: got 11 bytes, expected at most maxBytes (10)"],
+    ]);
+  });
+
+  test("an undefined holdFor is none", async () => {
+    const options = { keepFor: "1m", holdFor: undefined } as SingleFlightOptions;
+    expect(await singleFlight(memoryLocker(), "a", options, () => "ran")).toBe("ran");
+  });
+
+  test("a listener hears the end of every attempt: also of one that got the result of another input", async () => {
+    const events: string[] = [];
+    const onEvent = ({ type }: LockEvent) => void events.push(type);
+    const locker = memoryLocker();
+    await singleFlight(locker, "a", { keepFor: "1m", fingerprint: 1 }, () => "ran");
+    const other = singleFlight(locker, "a", { keepFor: "1m", fingerprint: 2, onEvent }, () => "ran");
+    await expect(other).rejects.toBeInstanceOf(ResultMismatchError);
+    expect(events).toEqual(["asked", "replayed"]);
   });
 
   test("tells a listener that a result was another's", async () => {

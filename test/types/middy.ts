@@ -50,6 +50,9 @@ middy7<APIGatewayProxyEventV2>()
     return lock.getStatus();
   });
 
+middy7()
+  .use(lockMiddleware({ key: (event: APIGatewayProxyEventV2) => ({ key: event.rawPath, mode: "shared" }) }))
+  .handler(async (_event: APIGatewayProxyEventV2, context) => context.lock.keys);
 lockMiddleware({ key: "k", redis, ttl: "10s", wait: 500, ifBusy: "skip" });
 lockMiddleware({ key: "k", ifBusy: (error) => ({ statusCode: 202, body: error.owner }) });
 // @ts-expect-error: no key
