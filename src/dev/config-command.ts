@@ -1,4 +1,5 @@
 import { type Extensions, plain } from "./extensions.ts";
+import { globMatches } from "./glob.ts";
 
 /** The only parameter that Upstash knows (https://upstash.com/docs/redis/howto/keyspacenotifications). */
 const PARAMETER = "notify-keyspace-events";
@@ -13,7 +14,9 @@ export const configCommand: Extensions = (command) => {
   if (name.toUpperCase() !== "CONFIG" || args.length === 0) return plain(command);
   const given = args.map((arg) => arg.toString().toLowerCase());
   if (subcommand === "GET") {
-    return plain(given.some(matchesParameter) ? [name, "GET", PARAMETER] : { result: [] });
+    return plain(
+      given.some((pattern) => globMatches(pattern, PARAMETER)) ? [name, "GET", PARAMETER] : { result: [] },
+    );
   }
   if (args.length % 2 === 1)
     return plain({ error: "ERR wrong number of arguments for 'config|set' command" });
@@ -21,12 +24,3 @@ export const configCommand: Extensions = (command) => {
   if (other === undefined) return plain(command);
   return plain({ error: `ERR Unknown option or number of arguments for CONFIG SET - '${other}'` });
 };
-
-/** A pattern in the manner of Redis: `*`, `?`, and everything else as it stands. */
-function matchesParameter(pattern: string): boolean {
-  const source = pattern
-    .replace(/[\\^$.+()|{}[\]]/g, "\\$&")
-    .replaceAll("*", ".*")
-    .replaceAll("?", ".");
-  return new RegExp(`^${source}$`, "s").test(PARAMETER);
-}

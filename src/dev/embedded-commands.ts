@@ -1,5 +1,8 @@
 import { dump, encode, undump } from "./embedded-data.ts";
+import { readTrim, type Trim } from "./embedded-trim.ts";
+import { globMatches } from "./glob.ts";
 import type { EmbeddedEngine } from "./optional-packages.ts";
+import { KNOWN_FLAGS } from "./script-flags.ts";
 
 // What the embedded engine (js-redis-server 0.3.0) lacks, or does otherwise than Redis 8.6.3 was seen to do. Added to
 // the engine itself, so that scripts have it too.
@@ -156,18 +159,68 @@ export function embeddedCommands(
     return RedisResult.ok();
   });
 
-  /** XADD and XTRIM: an exact trim is what no sign means. */
-  function withoutEquals(args: readonly Buffer[]): Buffer[] {
-    const at = args.findIndex((arg) => /^(maxlen|minid)$/i.test(`${arg}`));
-    const options = args.slice(1, at).every((arg) => /^nomkstream$/i.test(`${arg}`));
-    if (at < 1 || !options) return [...args];
-    const signed = /^[=~]$/.test(`${args[at + 1]}`);
-    const threshold = `${args[signed ? at + 2 : at + 1] ?? ""}`;
-    if (/^maxlen$/i.test(`${args[at]}`) && threshold !== "") {
-      if (!INTEGER.test(threshold)) throw new engine.ExpectedIntegerError();
+  /** XADD and XTRIM as the engine has them, with a sign, and with what becomes of the references of groups. */
+  function trims(name: "xadd" | "xtrim"): Definition {
+    type Args = { key: Buffer; trim: Trim; own: unknown };
+    return changed(name, (own) => ({
+      schema: {
+        parse(input, index, ctx) {
+          const args = input.slice(index);
+          const trim = checkedTrim(args);
+          const [key = Buffer.alloc(0)] = args;
+          if (trim.mode && name === "xtrim") {
+            if (trim.by === undefined) throw new RedisSyntaxError();
+            return { value: { key, trim, own: undefined }, nextIndex: input.length };
+          }
+          const taken = trim.mode ? trim.untrimmed : trim.plain;
+          const { value } = own.schema.parse([...input.slice(0, index), ...taken], index, ctx);
+          return { value: { key, trim, own: value }, nextIndex: input.length };
+        },
+      },
+      keys: (args) => [(args as Args).key],
+      execute(args, ctx) {
+        const { key, trim, own: parsed } = args as Args;
+        if (name === "xtrim" && trim.mode) return integer(trimWithReferences(ctx, key, trim));
+        const reply = own.execute(parsed, ctx);
+        // Without a stream to add to, NOMKSTREAM leaves none to trim.
+        if (trim.mode) trimWithReferences(ctx, key, trim);
+        return reply;
+      },
+    }));
+  }
+
+  function checkedTrim(args: readonly Buffer[]): Trim {
+    const trim = readTrim(args);
+    const { by, threshold, limit, approximate } = trim;
+    if (by === "MAXLEN" && threshold !== undefined) {
+      if (!INTEGER.test(`${threshold}`)) throw new engine.ExpectedIntegerError();
       if (Number(threshold) < 0) throw new RedisCommandError("The MAXLEN argument must be >= 0.");
     }
-    return `${args[at + 1]}` === "=" ? [...args].toSpliced(at + 1, 1) : [...args];
+    if (!trim.mode || by === undefined) return trim;
+    if (by === "MINID") streamId(threshold ?? Buffer.alloc(0));
+    if (limit === undefined) return trim;
+    if (!INTEGER.test(`${limit}`)) throw new engine.ExpectedIntegerError();
+    if (Number(limit) < 0) throw new RedisCommandError("The LIMIT argument must be >= 0.");
+    if (!approximate)
+      throw new RedisCommandError("syntax error, LIMIT cannot be used without the special ~ option");
+    return trim;
+  }
+
+  /** @returns how many entries went. */
+  function trimWithReferences(ctx: Context, key: Buffer, { mode, by, threshold, limit }: Trim): number {
+    if (mode === undefined || by === undefined || !ctx.db.getStream(key)) return 0;
+    const most = Number(limit ?? 0) || Number.POSITIVE_INFINITY;
+    return ctx.db.updateStream(key, (stream) => {
+      const { value } = stream;
+      const least = by === "MINID" ? streamId(threshold as Buffer) : undefined;
+      let removed = 0;
+      for (const { id } of [...value.entries]) {
+        const enough = least ? compare(id, least) >= 0 : value.entries.length <= Number(threshold);
+        if (enough || removed >= most) break;
+        if (deleteEntry(stream, id, mode) === 1) removed++;
+      }
+      return removed;
+    });
   }
 
   /** XREADGROUP: the engine wants GROUP in front of the other options. */
@@ -233,11 +286,12 @@ export function embeddedCommands(
     mode: string,
   ): number {
     const { value } = stream;
-    if (!value.entries.some((entry) => compare(entry.id, id) === 0)) return -1;
+    // Redis looks at the groups first, for an entry that is not there too.
     if (mode === "ACKED" && isReferenced(value, id)) return 2;
     if (mode === "DELREF") {
       for (const group of value.groups.values()) group.pending.delete(pendingIn(group, id) ?? "");
     }
+    if (!value.entries.some((entry) => compare(entry.id, id) === 0)) return -1;
     stream.deleteEntries([id], compare, (entry) => {
       if (compare(value.maxDeletedEntryId, entry.id) < 0) value.maxDeletedEntryId = { ...entry.id };
     });
@@ -301,17 +355,46 @@ export function embeddedCommands(
     },
   }));
 
-  /** FUNCTION LIST tells each function's description. */
+  /** FUNCTION LIST takes a pattern, and tells each function's description. FUNCTION LOAD knows the flags. */
   const functions = changed("function", (own) => ({
     execute(args, ctx) {
-      const reply = own.execute(args, ctx);
-      const { subcommand } = args as { subcommand: string };
-      if (subcommand.toLowerCase() !== "list" || !(reply instanceof RedisResult)) return reply;
+      const { subcommand, rest } = args as { subcommand: string; rest: Buffer[] };
+      if (subcommand.toLowerCase() === "load") return loadLibrary(() => own.execute(args, ctx), ctx);
+      if (subcommand.toLowerCase() !== "list") return own.execute(args, ctx);
+      const { pattern, others } = readListOptions(rest);
+      const reply = own.execute({ subcommand, rest: others }, ctx);
+      if (!(reply instanceof RedisResult)) return reply;
       const libraries = ctx.server.functionRegistry.list();
       const described = new Map(libraries.flatMap(({ code }) => descriptionsIn(`${code}`)));
-      return RedisResult.create(withDescriptions(reply.value, described));
+      const listed = reply.value.kind === "array" ? reply.value.items : [];
+      const wanted = listed.filter(
+        (library) => library.kind !== "array" || globMatches(pattern, textOf(library.items[1])),
+      );
+      return RedisResult.create(withDescriptions(RedisValue.array(wanted), described));
     },
   }));
+  /** @throws and leaves all as it was, if a function has a flag that Redis and Upstash do not know. */
+  function loadLibrary(load: () => ReturnType<Definition["execute"]>, { server }: Context) {
+    const { functionRegistry } = server;
+    const before = functionRegistry.list();
+    const reply = load();
+    const flags = functionRegistry.list().flatMap(({ functions }) => functions.flatMap((one) => one.flags));
+    if (flags.every((flag) => KNOWN_FLAGS.has(flag))) return reply;
+    functionRegistry.clear();
+    for (const library of before) functionRegistry.load(library);
+    throw new RedisCommandError("Error registering functions: ERR unknown flag given");
+  }
+  function readListOptions(rest: Buffer[]): { pattern: string; others: Buffer[] } {
+    const words = rest.map((arg) => `${arg}`.toUpperCase());
+    const at = words.indexOf("LIBRARYNAME");
+    const others = at === -1 ? rest : rest.toSpliced(at, 2);
+    if (at !== -1 && at === rest.length - 1) {
+      throw new RedisCommandError("library name argument was not given");
+    }
+    const unknown = others.find((arg, i) => i > 0 || `${arg}`.toUpperCase() !== "WITHCODE");
+    if (unknown) throw new RedisCommandError(`Unknown argument ${unknown}`);
+    return { pattern: at === -1 ? "*" : `${rest[at + 1]}`, others };
+  }
   const textOf = (value: Value | undefined) => (value?.kind === "bulk-string" ? `${value.value}` : "");
   function withDescriptions(value: Value, described: Map<string, string>): Value {
     if (value.kind !== "array") return value;
@@ -326,6 +409,26 @@ export function embeddedCommands(
     );
   }
   type Value = InstanceType<EmbeddedEngine["RedisResult"]>["value"];
+
+  /** XPENDING: consumers with how much each has, as a text, and null when nobody has anything. */
+  const xpending = changed("xpending", (own) => ({
+    execute(args, ctx) {
+      const reply = own.execute(args, ctx);
+      if (!(reply instanceof RedisResult) || reply.value.kind !== "array") return reply;
+      const [pending, first, last, consumers] = reply.value.items;
+      // With a range it is another reply: a list of entries.
+      if (pending?.kind !== "integer" || !first || !last || consumers?.kind !== "array") return reply;
+      const asTexts = consumers.items.map((consumer) =>
+        RedisValue.array(
+          (consumer.kind === "array" ? consumer.items : []).map((item) =>
+            item.kind === "integer" ? RedisValue.bulkString(Buffer.from(`${item.value}`)) : item,
+          ),
+        ),
+      );
+      const whoHas = asTexts.length > 0 ? RedisValue.array(asTexts) : RedisValue.bulkString(null);
+      return RedisResult.create(RedisValue.array([pending, first, last, whoHas]));
+    },
+  }));
 
   /** Upstash runs a function that only reads, even without the flag `no-writes`. */
   const fcallRo = changed("fcall_ro", (own) => ({
@@ -343,9 +446,9 @@ export function embeddedCommands(
   return [
     ...[echo, wait, waitAof, memory, dumpCommand, restore, xdelex, xackdel],
     ...[fieldTimes("hexpiretime", 1000), fieldTimes("hpexpiretime", 1)],
-    ...[readsOtherwise("xadd", withoutEquals), readsOtherwise("xtrim", withoutEquals)],
+    ...[trims("xadd"), trims("xtrim")],
     readsOtherwise("xreadgroup", groupFirst),
-    ...[xgroup, bitop, functions, fcallRo],
+    ...[xgroup, xpending, bitop, functions, fcallRo],
   ];
 }
 

@@ -81,14 +81,16 @@ export async function openEngine(
     // Conditions are made up for as a whole, so that all of them are of one kind.
     const native = await hasConditions(main);
     const conditions = extensions && !native;
-    const guard = rewriteScripts(createGuard({ embedded: embedded !== undefined, conditions }));
+    // The embedded engine's own FCALL_RO needs no twins, and its functions may have any flag.
+    const twins = extensions && !embedded;
+    const guard = rewriteScripts(createGuard({ embedded: embedded !== undefined, conditions, twins }));
     const prepare = [
       answers,
       configCommand,
       // First of those that change scripts: what comes after it adds scripts of its own, which need no guard.
       guard,
       ...(extensions ? [upstashAnswers] : []),
-      ...(extensions && !embedded ? [functionTwins] : []),
+      ...(twins ? [functionTwins] : []),
       ...(conditions ? [conditionalCommands] : []),
       ...(native ? [singleAnswers] : []),
       ...(extensions ? [await scriptFlags(main, embedded !== undefined)] : []),
@@ -297,14 +299,14 @@ async function scriptFlags(main: Redis, embedded: boolean): Promise<Extensions> 
 /** Those that COMMAND says so of, and those that it does not know, or has no flag for. */
 async function readOnlyCommands(main: Redis): Promise<Set<string>> {
   const names = new Set([
-    ...["ping", "echo", "time", "dbsize", "digest", "memory usage", "object encoding", "object freq"],
-    ...["object idletime", "object refcount", "xinfo stream", "xinfo groups", "xinfo consumers"],
-    ...["pubsub channels", "pubsub numsub", "pubsub numpat"],
+    ...["ping", "echo", "time", "dbsize", "digest", "memory usage", "xinfo stream", "xinfo groups"],
+    ...["xinfo consumers", "pubsub channels", "pubsub numsub", "pubsub numpat"],
   ]);
   const all = await main.call("COMMAND").catch(() => []);
   for (const [name, , flags] of all as [string, number, string[]][]) {
-    // A script that may not write may still publish, and be kept.
-    if (flags.includes("readonly") && !RUNS_CODE.test(name)) names.add(name.toLowerCase());
+    // A script that may not write may still publish, and be kept. The embedded engine says of INFO that it reads.
+    const reads = flags.includes("readonly") && !flags.includes("admin");
+    if (reads && !RUNS_CODE.test(name)) names.add(name.toLowerCase());
   }
   return names;
 }

@@ -1,11 +1,13 @@
 import type { Command } from "./command.ts";
 import { type Ask, type Extensions, plain } from "./extensions.ts";
 import type { RedisValue, Reply } from "./reply.ts";
-import { TWIN_SUFFIX } from "./script-guard.ts";
+import { LOCKING_SUFFIX, TWIN_SUFFIX } from "./script-guard.ts";
 
 /**
  * FCALL_RO runs a function that only reads, even without the flag `no-writes`, as Upstash does; Redis refuses it. So
- * each function of a guarded library has a twin with that flag, which FCALL_RO runs and nobody sees.
+ * each function of a guarded library has a twin with that flag, which FCALL_RO runs and nobody sees. A second twin marks
+ * a function with the flag `allow-key-locking`, which Upstash takes
+ * (https://upstash.com/docs/redis/commands/functions/function-load) and Redis does not.
  */
 export const functionTwins: Extensions = (command) => {
   const [name, first = "", ...rest] = command;
@@ -44,17 +46,30 @@ function hidden(libraries: RedisValue): RedisValue {
   return libraries.map((library) =>
     Array.isArray(library)
       ? library.map((item, i) =>
-          `${library[i - 1]}` === "functions" && Array.isArray(item)
-            ? item.filter((entry) => !isTwin(entry))
-            : item,
+          `${library[i - 1]}` === "functions" && Array.isArray(item) ? asRegistered(item) : item,
         )
       : library,
   );
 }
 
-function isTwin(entry: RedisValue): boolean {
-  return (
-    Array.isArray(entry) && entry.some((item) => Buffer.isBuffer(item) && `${item}`.endsWith(TWIN_SUFFIX))
+/** The functions without their twins, and with the flags that they were registered with. */
+function asRegistered(functions: RedisValue[]): RedisValue[] {
+  const names = new Set(functions.map(nameOf));
+  return functions
+    .filter((entry) => !TWIN.test(nameOf(entry)))
+    .map((entry) => (names.has(nameOf(entry) + LOCKING_SUFFIX) ? withLockingFlag(entry) : entry));
+}
+
+const TWIN = new RegExp(`(${TWIN_SUFFIX}|${LOCKING_SUFFIX})$`);
+
+function nameOf(entry: RedisValue): string {
+  return Array.isArray(entry) ? `${entry[entry.findIndex((item) => `${item}` === "name") + 1]}` : "";
+}
+
+function withLockingFlag(entry: RedisValue): RedisValue {
+  if (!Array.isArray(entry)) return entry;
+  return entry.map((item, i) =>
+    `${entry[i - 1]}` === "flags" && Array.isArray(item) ? [...item, Buffer.from("allow-key-locking")] : item,
   );
 }
 

@@ -14,7 +14,7 @@ import type { Counter } from "./meter.ts";
 import type { Network } from "./network.ts";
 import { type Reply, toJson, toResp2 } from "./reply.ts";
 import type { Kind, Subscriptions } from "./subscriptions.ts";
-import { refusal } from "./unsupported-commands.ts";
+import { notOnUpstash, notOverRest } from "./unsupported-commands.ts";
 import type { User } from "./users.ts";
 
 const EVENT_STREAM = { "Content-Type": "text/event-stream", "Cache-Control": "no-cache" };
@@ -115,7 +115,7 @@ export function createApi({ engine, subscriptions, network, counter, activity }:
   /** Why the command is not run for this user, or undefined when it is. */
   function refusalFor(user: User, command: Command): string | undefined {
     const allowed = !user.readOnly || (engine.onlyReads(command) && !READ_BY_OWNER_ONLY.test(command[0]));
-    return refusal(command) ?? (allowed ? undefined : noPermission(command[0]));
+    return notOverRest(command) ?? (allowed ? notOnUpstash(command) : noPermission(command[0]));
   }
 
   async function stream({ method, target }: ApiRequest, kind: Kind): Promise<Answer> {

@@ -1,7 +1,8 @@
 import type { Rewrite } from "./scripts.ts";
 
 const FIRST_LINE = /^#!lua(?:[ \t]+flags=(?<flags>\S*))?[ \t]*(?=\r?\n|$)/;
-const KNOWN = new Set([
+/** The flags of scripts and functions: those of Redis, and Upstash's own. */
+export const KNOWN_FLAGS: ReadonlySet<string> = new Set([
   ...["no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys", "allow-key-locking"],
 ]);
 
@@ -21,7 +22,7 @@ export function withoutLockingFlag(text: string): string {
   return text.replace(FIRST_LINE, others.length === 0 ? "" : `#!lua flags=${others.join(",")}`);
 }
 
-const isKnown = (text: string) => flagsOf(text)?.every((flag) => KNOWN.has(flag)) ?? false;
+const isKnown = (text: string) => flagsOf(text)?.every((flag) => KNOWN_FLAGS.has(flag)) ?? false;
 
 /** The embedded engine knows no such line. An unknown flag is left in, for the engine to refuse. */
 export const flagsForEmbedded: Rewrite = {

@@ -1,3 +1,4 @@
+import type { Command } from "./command.ts";
 import { CONDITIONAL_LUA, EXTENSION_MARK } from "./conditional-commands.ts";
 import type { Rewrite } from "./scripts.ts";
 import { unsupportedNames } from "./unsupported-commands.ts";
@@ -18,6 +19,8 @@ const refused = [...unsupportedNames].map((name) => `["${name}"]=1`).join(",");
 
 /** A name that the text has to say for a script to be able to call a command on a condition. */
 const CONDITIONAL = /delex|digest|ifd?(?:eq|ne)/i;
+/** The same as what a script is run with: `redis.call(unpack(ARGV))`. */
+const CONDITIONAL_WORD = /^(?:delex|digest|ifd?(?:eq|ne))$/i;
 
 /** Lua on one line: a script's lines keep their numbers. */
 const onOneLine = (lua: string) => lua.trim().replace(/\s*\n\s*/g, " ");
@@ -29,7 +32,7 @@ const mark = (name: string) => `redis.pcall("ECHO","${EXTENSION_MARK} "${name})`
  * `guarded("call")` is a `redis.call` that refuses what requests may not run. MULTI stands in for it: Redis refuses that
  * to every script, in its own words. Globals are looked up when it is called: while a library is loaded there are none.
  */
-function guardedCall({ conditions, embedded }: GuardOptions): string {
+function guardedCall({ conditions, embedded }: Pick<GuardOptions, "conditions" | "embedded">): string {
   return [
     `local refused={${embedded ? "" : refused}}`,
     conditions ? onOneLine(CONDITIONAL_LUA) : "local function conditional() end",
@@ -49,33 +52,47 @@ const IN_SCRIPT = `setmetatable({${CALLS}},{__index=redis,__newindex=redis,__met
 
 /** Behind a function's name: the same function, with the flag `no-writes`. FCALL_RO runs it (functions.ts). */
 export const TWIN_SUFFIX = "__no_writes";
+/** Behind the name of a function that has the flag `allow-key-locking`, which Redis refuses: a mark for FUNCTION LIST. */
+export const LOCKING_SUFFIX = "__key_locking";
 
-/** A `redis.register_function` that registers each function's twin too. While a library is loaded, Lua's own functions are missing. */
+/**
+ * A `redis.register_function` that registers each function's twin too, and takes Upstash's own flag. While a library is
+ * loaded, Lua's own functions are missing.
+ */
 const REGISTER = onOneLine(`
 function(...)
   local given, callback = ...
-  local spec = callback == nil and given or {function_name = given, callback = callback}
-  redis.register_function(...)
-  local flags, own = {"no-writes"}, spec.flags or {}
+  if callback ~= nil then given = {function_name = given, callback = callback} end
+  if given == nil or given.function_name == nil then return redis.register_function(...) end
+  local own, flags, twin, locking = given.flags or {}, {}, {"no-writes"}, false
   for index = 1, #own do
-    if own[index] ~= "no-writes" then flags[#flags + 1] = own[index] end
+    local flag = own[index]
+    if flag == "allow-key-locking" then locking = true else flags[#flags + 1] = flag end
+    if flag ~= "allow-key-locking" and flag ~= "no-writes" then twin[#twin + 1] = flag end
   end
-  redis.register_function({
-    function_name = spec.function_name .. "${TWIN_SUFFIX}", callback = spec.callback, flags = flags
-  })
+  if locking then given.flags = flags end
+  if locking or callback == nil then redis.register_function(given) else redis.register_function(...) end
+  local function add(suffix, with)
+    redis.register_function({
+      function_name = given.function_name .. suffix, callback = given.callback, flags = with
+    })
+  end
+  add("${TWIN_SUFFIX}", twin)
+  if locking then add("${LOCKING_SUFFIX}", flags) given.flags = own end
 end`);
 
 /** The same in a library, where some of `redis` is there while it is loaded, and the rest when its functions run. */
-const IN_LIBRARY = `{${[
-  CALLS,
-  `register_function=${REGISTER}`,
-  ...["log", "REDIS_VERSION", "REDIS_VERSION_NUM"].map((name) => `${name}=redis.${name}`),
-  ...["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].map((name) => `${name}=redis.${name}`),
-  "REPL_NONE=0,REPL_AOF=1,REPL_SLAVE=2,REPL_REPLICA=2,REPL_ALL=3",
-  ...["error_reply", "status_reply", "sha1hex", "setresp", "set_repl", "acl_check_cmd"].map(
-    (name) => `${name}=function(...) return redis.${name}(...) end`,
-  ),
-].join(",")}}`;
+const inLibrary = (register: string) =>
+  `{${[
+    CALLS,
+    `register_function=${register}`,
+    ...["log", "REDIS_VERSION", "REDIS_VERSION_NUM"].map((name) => `${name}=redis.${name}`),
+    ...["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].map((name) => `${name}=redis.${name}`),
+    "REPL_NONE=0,REPL_AOF=1,REPL_SLAVE=2,REPL_REPLICA=2,REPL_ALL=3",
+    ...["error_reply", "status_reply", "sha1hex", "setresp", "set_repl", "acl_check_cmd"].map(
+      (name) => `${name}=function(...) return redis.${name}(...) end`,
+    ),
+  ].join(",")}}`;
 
 /** Which scripts are given another `redis`, and why. */
 export interface GuardOptions {
@@ -83,6 +100,8 @@ export interface GuardOptions {
   embedded: boolean;
   /** Makes up for DELEX, DIGEST and `SET` on a condition in scripts that name them. */
   conditions: boolean;
+  /** Registers each function's twin, and takes the flag `allow-key-locking` (functions.ts). */
+  twins: boolean;
 }
 
 /**
@@ -90,27 +109,34 @@ export interface GuardOptions {
  * and `server` refuse, and no other way to the functions behind is left. An error that Redis raises in a guarded script
  * has the guard's line, and `load`, `loadstring` and `_G` are nil in it.
  */
-export function createGuard({ embedded, conditions }: GuardOptions): Rewrite {
+export function createGuard({ embedded, conditions, twins }: GuardOptions): Rewrite {
   const refuse = !embedded;
   const prelude = (redis: string, conditional: boolean) =>
     `local redis=(function() ${guardedCall({ embedded, conditions: conditional })} return ${redis} end)() ` +
     `${refuse ? "local server,_G,getfenv,setfenv,load,loadstring=redis" : "local server=redis"}; `;
   const preludes = [false, true].map((conditional) => ({
     script: prelude(IN_SCRIPT, conditional),
-    library: prelude(IN_LIBRARY, conditional),
+    library: prelude(inLibrary(twins ? REGISTER : "redis.register_function"), conditional),
   }));
-  const wanted = (text: string) => conditions && CONDITIONAL.test(text);
+  const wanted = (text: string, args: Command[number][]) =>
+    conditions && (CONDITIONAL.test(text) || args.some((arg) => CONDITIONAL_WORD.test(arg.toString())));
 
-  function guarded(text: string, kind: "script" | "library"): string {
+  function guarded(text: string, kind: "script" | "library", conditional: boolean): string {
     const [shebang = ""] = /^#![^\n]*\n?/.exec(text) ?? [];
-    const { [kind]: added } = preludes[Number(wanted(text))] as (typeof preludes)[number];
+    const { [kind]: added } = preludes[Number(conditional)] as (typeof preludes)[number];
     return shebang + added + text.slice(shebang.length);
   }
 
   return {
-    script: (text) => ((refuse && !isPlain(text)) || wanted(text) ? guarded(text, "script") : text),
+    script(text, args) {
+      const conditional = wanted(text, args);
+      return conditional || (refuse && !isPlain(text)) ? guarded(text, "script", conditional) : text;
+    },
     // Every library of a real Redis: its functions need their twins.
-    library: (text) => (refuse ? guarded(text, "library") : text),
+    library(text) {
+      const conditional = wanted(text, []);
+      return refuse || conditional ? guarded(text, "library", conditional) : text;
+    },
     undo: (text) =>
       preludes.reduce((whole, { script, library }) => whole.replace(script, "").replace(library, ""), text),
   };

@@ -5,7 +5,8 @@ import type { RedisValue, Reply } from "./reply.ts";
 
 /** How a text is changed for the engine, and back. */
 export interface Rewrite {
-  script(text: string): string;
+  /** @param args what the script is run with: keys and arguments. */
+  script(text: string, args: Command[number][]): string;
   library(text: string): string;
   /** A library's text as its author knows it. */
   undo(text: string): string;
@@ -23,13 +24,18 @@ export function rewriteScripts({ script, library, undo, onlyReads = () => false 
   const authorSha = new Map<string, string>();
   // The SHA, as their authors know it, of scripts that only read.
   const readers = new Set<string>();
+  // Every script by its author's SHA: what it is run with may ask for another text.
+  const texts = new Map<string, string>();
 
-  function changed(text: string): string {
-    const engineText = script(text);
-    if (onlyReads(text)) readers.add(sha1(text));
-    if (engineText !== text) {
-      engineSha.set(sha1(text), sha1(engineText));
-      authorSha.set(sha1(engineText), sha1(text));
+  function changed(text: string, args: Command[number][]): string {
+    const engineText = script(text, args);
+    const sha = sha1(text);
+    texts.set(sha, text);
+    if (onlyReads(text)) readers.add(sha);
+    if (engineText === text) engineSha.delete(sha);
+    else {
+      engineSha.set(sha, sha1(engineText));
+      authorSha.set(sha1(engineText), sha);
     }
     return engineText;
   }
@@ -43,14 +49,19 @@ export function rewriteScripts({ script, library, undo, onlyReads = () => false 
     const code = rest.at(-1)?.toString() ?? "";
     if (name === "EVAL" || name === "EVAL_RO") {
       const run = onlyReads(text) ? "EVAL_RO" : verb;
-      return first === "" ? plain(command) : withAuthorSha([run, changed(text), ...rest]);
+      return first === "" ? plain(command) : withAuthorSha([run, changed(text, rest), ...rest]);
     }
     if (name === "EVALSHA" || name === "EVALSHA_RO") {
-      const run = readers.has(text.toLowerCase()) ? "EVALSHA_RO" : verb;
-      return withAuthorSha([run, shaForEngine(text), ...rest]);
+      const run = readers.has(text.toLowerCase()) ? "EVALSHA_RO" : name;
+      const known = texts.get(text.toLowerCase());
+      const other = known !== undefined && script(known, rest) !== script(known, []);
+      return other
+        ? withAuthorSha([run.replace("SHA", ""), changed(known, rest), ...rest])
+        : withAuthorSha([run, shaForEngine(text), ...rest]);
     }
+    if (name === "SCRIPT" && subcommand === "FLUSH") texts.clear();
     if (name === "SCRIPT" && subcommand === "LOAD" && rest.length === 1) {
-      return { ...plain([verb, first, changed(code)]), answer: answerOfLoad };
+      return { ...plain([verb, first, changed(code, [])]), answer: answerOfLoad };
     }
     if (name === "SCRIPT" && subcommand === "EXISTS") {
       return plain([verb, first, ...rest.map((sha) => shaForEngine(sha.toString()))]);

@@ -10,19 +10,20 @@ import { notAvailable } from "./unsupported-commands.ts";
 
 /** By the command's name. Undefined: this command is the engine's matter. */
 const COMMANDS: Record<string, (command: Command) => Prepared | undefined> = {
-  COPY: (command) => ({
-    send: command,
-    answer: (reply) => (says(reply, "source and destination objects are the same") ? { result: "0" } : reply),
-  }),
+  COPY: copyWithin,
+  // It takes the command for the sake of clients, and tells nothing: https://upstash.com/docs/redis/commands/server/command
+  COMMAND: ([, ...args]) => (args.length === 0 ? plain({ result: [] }) : undefined),
+  MEMORY: sampled,
   SCAN: scanWithTypes,
   XREADGROUP: readWithoutConsumer,
-  XTRIM: (command) => exactTrim(command, 2),
-  XADD: (command) => exactTrim(command, 2),
-  // The engine adds its own now, which is a little later.
-  HEXPIRE: (command) => farExpiry(command, (ms) => (ms - soon()) / 1000n),
-  HPEXPIRE: (command) => farExpiry(command, (ms) => ms - soon()),
-  HEXPIREAT: (command) => farExpiry(command, (ms) => ms / 1000n),
-  HPEXPIREAT: (command) => farExpiry(command, (ms) => ms),
+  XTRIM: exactTrim,
+  XADD: exactTrim,
+  HEXPIRE: (command) => farExpiry(command, LATEST_BY_UNIT.EX),
+  HPEXPIRE: (command) => farExpiry(command, LATEST_BY_UNIT.PX),
+  HEXPIREAT: (command) => farExpiry(command, LATEST_BY_UNIT.EXAT),
+  HPEXPIREAT: (command) => farExpiry(command, LATEST_BY_UNIT.PXAT),
+  HGETEX: farExpiryByUnit,
+  HSETEX: farExpiryByUnit,
 };
 
 /** Answers as Upstash does. */
@@ -39,8 +40,8 @@ function inUpstashWords([verb, first = ""]: Command, reply: Reply): Reply {
   const { error } = reply;
   const name = verb.toUpperCase();
   if (error.startsWith("ERR unknown command")) return { error: notAvailable(name) };
-  // Valkey says no more.
-  if (error === "NOSCRIPT No matching script.") return { error: `${error} Please use EVAL.` };
+  const words = VALKEY_WORDS.find(([valkeys]) => valkeys.test(error));
+  if (words) return inUpstashWords([verb, first], { error: error.replace(...words) });
   // Valkey 9 leaves out which script it was.
   if (name.startsWith("EVAL") && error.includes("script: on @user_script")) {
     const sha = name.startsWith("EVALSHA") ? `${first}`.toLowerCase() : sha1(first);
@@ -54,6 +55,16 @@ function inUpstashWords([verb, first = ""]: Command, reply: Reply): Reply {
   }
   return reply;
 }
+
+/** Valkey's words, and those of Redis, which Upstash's are known to be for a script that is not found. */
+const VALKEY_WORDS: [valkeys: RegExp, redis: string][] = [
+  [/^NOSCRIPT No matching script\.$/, "NOSCRIPT No matching script. Please use EVAL."],
+  [/^ERR Unknown command called from script/, "ERR Unknown Redis command called from script"],
+  [/^ERR Wrong number of args calling command from/, "ERR Wrong number of args calling Redis command from"],
+  [/^ERR Command arguments must be strings/, "ERR Lua redis lib command arguments must be strings"],
+  [/^ERR This Valkey command is not/, "ERR This Redis command is not"],
+  [/\bserver\.register_function\b/, "redis.register_function"],
+];
 
 const soon = () => BigInt(Date.now() + 60_000);
 const sha1 = (text: Command[number]) => createHash("sha1").update(text).digest("hex");
@@ -124,24 +135,77 @@ function readWithoutConsumer([, ...args]: Command): Prepared | undefined {
 
 /**
  * "About 30" is 29 to 31 on Upstash. Redis keeps whole nodes of 100 entries. With a LIMIT, which an exact trim may not
- * have, the command stays as it is.
+ * have, the command stays as it is. KEEPREF is what happens without it, and older engines do not know the word.
  */
-function exactTrim(command: Command, from: number): Prepared | undefined {
+function exactTrim(command: Command): Prepared | undefined {
   const words = command.map((arg) => arg.toString().toUpperCase());
-  let at = from;
-  while (["NOMKSTREAM", "KEEPREF", "DELREF", "ACKED"].includes(words[at] ?? "")) at++;
-  const trims = words[at] === "MAXLEN" || words[at] === "MINID";
-  if (!trims || words[at + 1] !== "~" || words[at + 3] === "LIMIT") return undefined;
-  return plain(command.with(at + 1, "=") as Command);
+  const dropped: number[] = [];
+  let sign = -1;
+  let limited = false;
+  let at = 2;
+  for (; at < words.length; at++) {
+    const word = words[at];
+    if (word === "KEEPREF") dropped.push(at);
+    else if (word === "MAXLEN" || word === "MINID") {
+      if (words[at + 1] === "~") sign = at + 1;
+      at += /^[=~]$/.test(words[at + 1] ?? "") ? 2 : 1;
+    } else if (word === "LIMIT") {
+      limited = true;
+      at++;
+    } else if (word !== "NOMKSTREAM" && word !== "DELREF" && word !== "ACKED") break;
+  }
+  const exact = sign !== -1 && !limited;
+  if (dropped.length === 0 && !exact) return undefined;
+  const signed = exact ? command.with(sign, "=") : command;
+  return plain(signed.filter((_, i) => !dropped.includes(i)) as Command);
+}
+
+/** Upstash has one database: https://upstash.com/docs/redis/commands/generic/copy. The words are those of Redis. */
+function copyWithin(command: Command): Prepared {
+  const words = command.map((arg) => arg.toString().toUpperCase());
+  const elsewhere = words.some(
+    (word, i) => i > 2 && word === "DB" && /^0*[1-9]\d*$/.test(words[i + 1] ?? ""),
+  );
+  if (elsewhere) return plain({ error: "ERR DB index is out of range" });
+  return {
+    send: command,
+    answer: (reply) => (says(reply, "source and destination objects are the same") ? { result: "0" } : reply),
+  };
+}
+
+/** Upstash takes any count of samples, and keeps it within limits: https://upstash.com/docs/redis/commands/generic/memory-usage. */
+function sampled(command: Command): Prepared | undefined {
+  const [, , , option, count] = command.map((arg) => arg.toString().toUpperCase());
+  return option === "SAMPLES" && /^-\d+$/.test(count ?? "")
+    ? plain(command.with(4, "1") as Command)
+    : undefined;
 }
 
 /** The latest time that a field of a hash may end at on Redis, in ms. Upstash takes later ones; so does this. */
 const LATEST = 2n ** 46n - 1n;
 const INT64_MAX = 2n ** 63n - 1n;
+const LATEST_BY_UNIT = {
+  // The engine adds its own now, which is a little later.
+  EX: (ms: bigint) => (ms - soon()) / 1000n,
+  PX: (ms: bigint) => ms - soon(),
+  EXAT: (ms: bigint) => ms / 1000n,
+  PXAT: (ms: bigint) => ms,
+};
+type Unit = keyof typeof LATEST_BY_UNIT;
 
-function farExpiry(command: Command, latestOf: (ms: bigint) => bigint): Prepared | undefined {
-  const time = command[2]?.toString() ?? "";
+function farExpiry(command: Command, latestOf: (ms: bigint) => bigint, at = 2): Prepared | undefined {
+  const time = command[at]?.toString() ?? "";
   if (!/^\d{1,19}$/.test(time)) return undefined;
   const [given, latest] = [BigInt(time), latestOf(LATEST)];
-  return given > latest && given <= INT64_MAX ? plain(command.with(2, `${latest}`) as Command) : undefined;
+  return given > latest && given <= INT64_MAX ? plain(command.with(at, `${latest}`) as Command) : undefined;
+}
+
+/** HGETEX and HSETEX: the time stands behind its unit, in front of FIELDS. */
+function farExpiryByUnit(command: Command): Prepared | undefined {
+  const words = command.map((arg) => arg.toString().toUpperCase());
+  const at = words.findIndex(
+    (word, i) => i > 1 && (Object.hasOwn(LATEST_BY_UNIT, word) || word === "FIELDS"),
+  );
+  const latestOf = LATEST_BY_UNIT[words[at] as Unit];
+  return latestOf && farExpiry(command, latestOf, at + 1);
 }

@@ -79,15 +79,16 @@ export function upstashClient(redis: unknown): RedisClient {
         const { name = "", message = "" } = Object(error) as Error;
         // The message quotes the whole command, tokens included; only what Redis itself said may pass.
         const said = name === "UpstashError" && message.split(", command was:", 1)[0];
-        if (said && /^[A-Z]+ /.test(said)) throw errorOf(said);
+        const spoken = said && /^[A-Z]+ /.test(said) && errorOf(said);
+        if (spoken instanceof RefusedError) throw spoken;
         if (!name.startsWith("Upstash")) throw error;
-        // The instance hides whether its token was refused. One PING tells, for all that fail at once.
+        // The instance hides whether its token was refused, in whatever words. One PING tells, for all that fail at once.
         status ??= request("", { body: '["PING"]' }, signal).then((response) => response?.status);
         const answered = await status;
         if (!answered) status = undefined;
         throw answered === 401 || answered === 403
           ? new RefusedError(`HTTP ${answered}`)
-          : new Error("no reply of Redis");
+          : spoken || new Error("no reply of Redis");
       }
     },
     /** It tells of a stream that could not be opened, but not of one that ended. */

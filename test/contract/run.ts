@@ -74,19 +74,26 @@ async function streams({ url, token }: RemoteServer): Promise<boolean> {
 
 /** In the server's own words, so that a wrong URL or token is told before forty tests fail. */
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: { url: { type: "string" }, token: { type: "string" }, help: { type: "boolean" } },
-  });
+  const wrongUse = (why: string) => {
+    process.stderr.write(`${why}\n\n${HELP}`);
+    return 2;
+  };
+  let values: { url?: string; token?: string; help?: boolean };
+  try {
+    ({ values } = parseArgs({
+      options: { url: { type: "string" }, token: { type: "string" }, help: { type: "boolean" } },
+    }));
+  } catch (error) {
+    return wrongUse((error as Error).message);
+  }
   if (values.help) {
     process.stdout.write(HELP);
     return 0;
   }
   const { UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN } = process.env;
   const { url = UPSTASH_REDIS_REST_URL, token = UPSTASH_REDIS_REST_TOKEN } = values;
-  if (!url || !token) {
-    process.stderr.write(`Both --url and --token are needed.\n\n${HELP}`);
-    return 2;
-  }
+  if (!url || !token) return wrongUse("Both --url and --token are needed.");
+  if (!/^https?:/.test(url) || !URL.canParse(url)) return wrongUse("--url: expected one with http or https");
   const server = { url: url.replace(/\/+$/, ""), token };
   try {
     await ask(server, "PING");

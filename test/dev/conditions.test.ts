@@ -88,7 +88,7 @@ describe.each(others)("conditions made up on $name answer as Redis 8.6 does", ({
     });
 
     test("in scripts", async () => {
-      const script = `-- DELEX DIGEST IFDEQ
+      const script = `
         local reply = redis.pcall(unpack(ARGV))
         if type(reply) == "table" and reply.err then return "error " .. reply.err:gsub(" script:.*", "") end
         return reply`;

@@ -151,6 +151,63 @@ describe.each(engines)("what the engine lacks, on $name", ({ available, open }) 
         expect(await run(["EVALSHA", sha, "1", "none"])).toEqual({ result: 0 });
       });
 
+      test("a script may be told what to run by its arguments", async () => {
+        const script = "return redis.call(unpack(ARGV))";
+        const sha = createHash("sha1").update(script).digest("hex");
+        const runs = async (verb: string, what: string, ...command: string[]) =>
+          ((await run([verb, what, "0", ...command])) as { result: unknown }).result;
+        await run(["SCRIPT", "FLUSH"]);
+        await run(["SET", "a", "1"]);
+        expect(await runs("EVAL", script, "SET", "a", "2", "IFEQ", "1")).toBe("OK");
+        expect(await runs("EVAL", script, "GET", "a")).toBe("2");
+        expect(await runs("EVALSHA", sha, "GET", "a")).toBe("2");
+        expect(await runs("EVALSHA", sha, "SET", "a", "3", "ifne", "1")).toBe("OK");
+        expect(await runs("EVALSHA_RO", sha, "DIGEST", "a")).toMatch(/^[0-9a-f]{16}$/);
+        expect(await runs("EVALSHA", sha, "DELEX", "a", "IFEQ", "2")).toBe(0);
+        await run(["SCRIPT", "FLUSH"]);
+        for (const words of [
+          ["DELEX", "a"],
+          ["GET", "a"],
+        ])
+          expect(await run(["EVALSHA", sha, "0", ...words])).toEqual({
+            error: expect.stringMatching(/^NOSCRIPT/),
+          });
+        expect(await run(["SCRIPT", "LOAD", script])).toEqual({ result: sha });
+        expect(await runs("EVALSHA", sha, "GET", "a")).toBe("3");
+        expect(await runs("EVALSHA", sha, "DELEX", "a", "IFEQ", "3")).toBe(1);
+        expect(await run(["EVALSHA", sha, "0", "DELEX", "a", "NOPE", "3"])).toEqual({ result: 0 });
+        await run(["SET", "a", "3"]);
+        expect(await run(["EVALSHA", sha, "0", "DELEX", "a", "NOPE", "3"])).toEqual({
+          error: expect.stringContaining(`script: ${sha}, on @user_script`),
+        });
+      });
+
+      test("a function may run them too", async () => {
+        const library = `#!lua name=lib
+          redis.register_function("release", function(keys, args) return redis.call("DELEX", keys[1], "IFEQ", args[1]) end)
+          redis.register_function("swap", function(keys, args)
+            return {redis.call("SET", keys[1], args[2], "IFEQ", args[1]), #redis.call("DIGEST", keys[1])}
+          end)
+          redis.register_function("fails", function(keys) return redis.call("DELEX", keys[1], "NX", "1") end)`;
+        expect(await run(["FUNCTION", "LOAD", "REPLACE", library])).toEqual({ result: "lib" });
+        await run(["SET", "a", "1"]);
+        suite.server.resetMeter();
+        expect(await run(["FCALL", "swap", "1", "a", "1", "2"])).toEqual({ result: ["OK", 16] });
+        expect(suite.server.meter().byCommand).toEqual({ fcall: 1, set: 1, digest: 1 });
+        expect(await run(["FCALL", "release", "1", "a", "1"])).toEqual({ result: 0 });
+        expect(await run(["FCALL", "fails", "1", "a"])).toEqual({
+          error: expect.stringMatching(/^ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE/),
+        });
+        expect(await run(["FCALL_RO", "release", "1", "a", "2"])).toEqual({
+          error: expect.stringContaining("READONLY"),
+        });
+        expect(await run(["FCALL", "release", "1", "a", "2"])).toEqual({ result: 1 });
+        expect(await run(["FUNCTION", "LIST", "WITHCODE"])).toEqual({
+          result: [expect.arrayContaining(["library_code", library])],
+        });
+        await run(["FUNCTION", "DELETE", "lib"]);
+      });
+
       test("SET takes IFEQ for a value where it stands for one", async () => {
         expect(await run(["SET", "a", "IFEQ"])).toEqual({ result: "OK" });
         expect(await run(["SET", "a", "IFNE", "IFEQ", "IFEQ"])).toEqual({ result: "OK" });
@@ -248,6 +305,16 @@ describe.each(engines)("what the engine lacks, on $name", ({ available, open }) 
           ["COPY", "a", "a"],
           ["SCAN", "0", "WITHTYPE"],
           ["EVALSHA", "0".repeat(40), "0"],
+          ["COMMAND", "COUNT"],
+          [
+            "FUNCTION",
+            "LOAD",
+            "REPLACE",
+            "#!lua name=lib\nredis.register_function('f', function() return 1 end)",
+          ],
+          ["FUNCTION", "LIST"],
+          ["FUNCTION", "STATS"],
+          ["FUNCTION", "FLUSH"],
         ] as [string, ...string[]][]) {
           expect([command, await own.run(command)]).toEqual([command, await straight(...command)]);
         }

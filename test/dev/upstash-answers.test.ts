@@ -22,6 +22,10 @@ redis.register_function{function_name="reads", callback=function(keys) return re
 redis.register_function("writes", function(keys) return redis.call("SET", keys[1], "x") end)
 redis.register_function{function_name="flagged", callback=function() return 1 end, flags={"no-writes"}}`;
 
+const lockingLibrary = `#!lua name=lib
+redis.register_function{function_name="reads", callback=function(keys) return redis.call("GET", keys[1]) end, flags={"no-writes", "allow-key-locking"}}
+redis.register_function{function_name="writes", callback=function(keys) return redis.call("SET", keys[1], "x") end, flags={"allow-key-locking"}}`;
+
 /** Requests in turn, and their answers on every engine. A name in front tells what the rows are about. */
 const TABLE: Record<string, Row[]> = {
   "MEMORY USAGE tells bytes, or null, and no other MEMORY is taken": [
@@ -31,7 +35,12 @@ const TABLE: Record<string, Row[]> = {
     [["memory", "usage", "none"], result(null)],
     [["MEMORY", "USAGE", "k", "samples", "x"], error("ERR value is not an integer")],
     [["MEMORY", "USAGE", "k", "SAMPLES"], error("ERR syntax error")],
-    [["MEMORY", "DOCTOR"], NOT_AVAILABLE],
+    [["MEMORY", "USAGE", "k", "SAMPLES", "0"], result(expect.any(Number))],
+    [["MEMORY", "USAGE", "k", "SAMPLES", "-5"], result(expect.any(Number))],
+    [["MEMORY", "USAGE"], error("ERR wrong number of arguments")],
+    ...["DOCTOR", "STATS", "PURGE", "MALLOC-STATS", "HELP"].map(
+      (word): Row => [["MEMORY", word], NOT_AVAILABLE],
+    ),
     [["MEMORY"], NOT_AVAILABLE],
   ],
   "a stream, a group or a consumer may be called block": [
@@ -53,6 +62,26 @@ const TABLE: Record<string, Row[]> = {
     [["COPY", "k", "k"], result(0)],
     [["COPY", "k", "other"], result(1)],
     [["COPY", "none", "none"], result(0)],
+    [["COPY", "k", "k", "REPLACE"], result(0)],
+    [["COPY", "k", "k", "DB", "0"], result(0)],
+    [["COPY", "k", "other", "DB", "0"], result(0)],
+    [["COPY", "k", "other", "replace", "db", "0"], result(1)],
+    [["GET", "k"], result("v")],
+  ],
+  "there is one database": [
+    [["SET", "k", "v"], DONE],
+    [["COPY", "k", "k", "DB", "1"], error("ERR DB index is out of range")],
+    [["COPY", "k", "other", "REPLACE", "db", "01"], error("ERR DB index is out of range")],
+    [["COPY", "DB", "1"], result(0)],
+    [["COPY", "k", "other", "DB", "x"], error("ERR value is not an integer")],
+    [["MOVE", "k", "1"], NOT_AVAILABLE],
+    [["EVAL", "return redis.call('MOVE', KEYS[1], 1)", 1, "k"], error("ERR")],
+    [["EXISTS", "k"], result(1)],
+  ],
+  "COMMAND tells nothing": [[["COMMAND"], result([])]],
+  "no script is ever found running": [
+    [["SCRIPT", "KILL"], { error: "NOTBUSY No scripts in execution right now." }],
+    [["function", "kill"], { error: "NOTBUSY No scripts in execution right now." }],
   ],
   "SCAN WITHTYPE tells keys and types in turn": [
     [["SET", "s", "v"], DONE],
@@ -91,6 +120,12 @@ const TABLE: Record<string, Row[]> = {
     [["XADD", "s", "MAXLEN", "=", "2", "5-0", "a", "b"], DONE],
     [["XADD", "s", "NOMKSTREAM", "MINID", "=", "5", "6-0", "a", "b"], DONE],
     [["XRANGE", "s", "-", "+"], result(["5-0", "6-0"].map((id) => [id, ["a", "b"]]))],
+    [["XTRIM", "s", "MINID", "~", "6"], result(1)],
+    [["XADD", "s", "MINID", "~", "6-0", "6-1", "a", "b"], DONE],
+    [["XADD", "s", "MAXLEN", "~", "1", "6-2", "MAXLEN", "~"], DONE],
+    [["XRANGE", "s", "-", "+"], result([["6-2", ["MAXLEN", "~"]]])],
+    [["XTRIM", "s", "MINID", "~", "x"], error("ERR Invalid stream ID")],
+    [["XTRIM", "none", "MAXLEN", "~", "1"], result(0)],
     [["XADD", "s", "7-0", "MAXLEN", "="], DONE],
     [["XTRIM", "s", "MAXLEN", "=", "1", "LIMIT", "1"], error("ERR")],
     ...["=", "~"].flatMap((sign): Row[] => [
@@ -99,6 +134,28 @@ const TABLE: Record<string, Row[]> = {
     ]),
     [["XTRIM", "s", "MAXLEN", "-1"], error("ERR The MAXLEN argument must be >= 0.")],
     [["XADD", "s", "MAXLEN", "-1", "*", "a", "b"], error("ERR The MAXLEN argument must be >= 0.")],
+  ],
+  "a trim may say what becomes of the references of groups": [
+    ...["1-0", "2-0", "3-0", "4-0", "5-0", "6-0"].map((id): Row => [["XADD", "s", id, "a", "b"], DONE]),
+    [["XTRIM", "s", "MAXLEN", "5", "KEEPREF"], result(1)],
+    [["XTRIM", "s", "KEEPREF", "MINID", "~", "3"], result(1)],
+    [["XADD", "s", "NOMKSTREAM", "KEEPREF", "MAXLEN", "=", "4", "7-0", "a", "b"], result("7-0")],
+    [["XGROUP", "CREATE", "s", "g", "0"], DONE],
+    [["XREADGROUP", "GROUP", "g", "c", "COUNT", 2, "STREAMS", "s", ">"], DONE],
+    [["XACK", "s", "g", "4-0"], result(1)],
+    [["XTRIM", "s", "MAXLEN", "=", "1", "ACKED"], newer(result(1), error("ERR"))],
+    [["XADD", "s", "ACKED", "MAXLEN", "~", "1", "8-0", "a", "b"], newer(result("8-0"), error("ERR"))],
+    [["XTRIM", "s", "MINID", "9", "DELREF"], newer(result(4), error("ERR"))],
+    [["XPENDING", "s", "g"], newer(result([0, null, null, null]), result([1, "5-0", "5-0", [["c", "1"]]]))],
+    [["XTRIM", "s", "DELREF", "MAXLEN", "=", "1", "LIMIT", "1"], error("ERR syntax error")],
+    [["XTRIM", "s", "DELREF", "MAXLEN", "-1"], error("ERR")],
+    [["XTRIM", "s", "ACKED"], error("ERR")],
+    [["XTRIM", "none", "ACKED", "MAXLEN", "1"], newer(result(0), error("ERR"))],
+    [
+      ["XADD", "none", "NOMKSTREAM", "DELREF", "MAXLEN", "1", "1-0", "a", "b"],
+      newer(result(null), error("ERR")),
+    ],
+    [["EXISTS", "none"], result(0)],
   ],
   "FCALL_RO runs a function that only reads, and no other": [
     [["FUNCTION", "LOAD", "REPLACE", library], result("lib")],
@@ -128,6 +185,43 @@ const TABLE: Record<string, Row[]> = {
       ]),
     ],
     [["FUNCTION", "LIST", "WITHCODE"], result([expect.arrayContaining(["library_code", library])])],
+    [["FUNCTION", "LIST", "LIBRARYNAME", "[a-m]i*"], result([expect.arrayContaining(["lib"])])],
+    [["FUNCTION", "LIST", "withcode", "libraryname", "x*"], result([])],
+    [["FUNCTION", "LIST", "LIBRARYNAME"], error("ERR library name argument was not given")],
+    [["FUNCTION", "LIST", "NONSENSE"], error("ERR Unknown argument NONSENSE")],
+    [["FUNCTION", "DELETE", "lib"], result("OK")],
+  ],
+  "a function may have the flag allow-key-locking": [
+    [["FUNCTION", "LOAD", "REPLACE", lockingLibrary], result("lib")],
+    [["SET", "k", "v"], DONE],
+    [["FCALL", "reads", "1", "k"], result("v")],
+    [["FCALL_RO", "reads", "1", "k"], result("v")],
+    [["FCALL", "writes", "1", "k"], result("OK")],
+    [["FCALL_RO", "writes", "1", "k"], error("READONLY")],
+    [
+      ["FUNCTION", "LOAD", "REPLACE", lockingLibrary.replaceAll("allow-key-locking", "allow-nonsense")],
+      error("unknown flag given"),
+    ],
+    [
+      ["FUNCTION", "LIST", "WITHCODE"],
+      result([
+        [
+          "library_name",
+          "lib",
+          "engine",
+          "LUA",
+          "functions",
+          expect.toSatisfy((functions: unknown[][]) => {
+            const flags = functions.map(([, name, , , , flags]) => `${name}: ${(flags as string[]).sort()}`);
+            return (
+              flags.sort().join("; ") === "reads: allow-key-locking,no-writes; writes: allow-key-locking"
+            );
+          }),
+          "library_code",
+          lockingLibrary,
+        ],
+      ]),
+    ],
     [["FUNCTION", "DELETE", "lib"], result("OK")],
   ],
   "a field may end at a time that is far off": [
@@ -137,12 +231,27 @@ const TABLE: Record<string, Row[]> = {
     [["HEXPIRE", "h", "99999999999999", "FIELDS", 1, "f"], newer(result([1]))],
     [["HPEXPIRE", "h", "999999999999999999", "FIELDS", 1, "f"], newer(result([1]))],
     [["HEXPIREAT", "h", "99999999999999999999", "FIELDS", 1, "f"], error("ERR")],
+    [["HSET", "h", "g", "v"], DONE],
+    [["HEXPIREAT", "h", "9999999999999", "XX", "FIELDS", 2, "f", "g"], newer(result([1, 0]))],
+    [["HEXPIREAT", "h", "9999999999999", "NX", "FIELDS", 3, "f", "g", "none"], newer(result([0, 1, -2]))],
+    [["HEXPIREAT", "h", "9999999999999", "LT", "FIELDS", 1, "f"], newer(result([0]))],
+    [["HEXPIREAT", "none", "9999999999999", "FIELDS", 1, "f"], newer(result([-2]))],
+    [["HGETEX", "h", "EXAT", "9999999999999", "FIELDS", 1, "f"], newer(result(["v"]))],
+    [["HGETEX", "h", "px", "999999999999999999", "FIELDS", 1, "f"], newer(result(["v"]))],
+    [["HSETEX", "h", "FXX", "EX", "99999999999999", "FIELDS", 1, "f", "EX"], newer(result(1))],
+    [["HSETEX", "h", "PXAT", "9999999999999999", "FIELDS", 1, "EX", "99999999999999"], newer(result(1))],
+    [["HGETEX", "h", "FIELDS", 2, "EX", "f"], newer(result(["99999999999999", "EX"]))],
   ],
   "CONFIG knows the keyspace's events and nothing else": [
     [["CONFIG", "GET", "notify-keyspace-events"], result(["notify-keyspace-events", ""])],
     [["CONFIG", "SET", "notify-keyspace-events", "KEA"], result("OK")],
     [["config", "get", "NOTIFY*"], result(["notify-keyspace-events", expect.stringMatching(/^[AKE]{3}$/)])],
     [["CONFIG", "GET", "*"], result(["notify-keyspace-events", expect.any(String)])],
+    [
+      ["CONFIG", "GET", "[mn]otify-?eyspace\\-[^a]vents"],
+      result(["notify-keyspace-events", expect.any(String)]),
+    ],
+    [["CONFIG", "GET", "[^n]*", "[o-z]otify*", "[]*"], result([])],
     [["CONFIG", "GET", "requirepass", "max*"], result([])],
     [["CONFIG", "SET", "notify-keyspace-events", "", "maxmemory", "1"], error("ERR Unknown option")],
     [["CONFIG", "SET", "requirepass", "x"], error("ERR Unknown option")],
@@ -168,7 +277,21 @@ const TABLE: Record<string, Row[]> = {
     [["EVAL", "return redis.call('WAIT', 1, 0)", 0], error("ERR")],
   ],
   "a script that is not known is told in Redis's words": [
-    [["EVALSHA", "0".repeat(40), "0"], { error: "NOSCRIPT No matching script. Please use EVAL." }],
+    ...["EVALSHA", "EVALSHA_RO", "evalsha"].map(
+      (name): Row => [
+        [name, "0".repeat(40), "0"],
+        { error: "NOSCRIPT No matching script. Please use EVAL." },
+      ],
+    ),
+  ],
+  "a script's mistakes are told in Redis's words": [
+    [["EVAL", "return redis.call('NOPE')", 0], error("ERR Unknown Redis command called from script")],
+    [["EVAL", "return redis.call({})", 0], error("ERR Lua redis lib command arguments must be strings")],
+    [["EVAL", "return redis.call('WATCH', 'k')", 0], error("ERR This Redis command is not allowed")],
+    [
+      ["EVAL", "return redis.call('GET')", 0],
+      error(/^ERR wrong number of arg.* script: [0-9a-f]{40}, on @/i),
+    ],
   ],
   "a script may name its flags": [
     [

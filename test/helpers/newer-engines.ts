@@ -16,9 +16,12 @@ export const newerEngines: NewerEngine[] = process.env.NEWER_ENGINES ? unpacked(
 
 export function unpacked(): NewerEngine[] {
   try {
-    return readdirSync(enginesFolder, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map(({ name }) => ({ name: name.replace("-", " "), command: `${enginesFolder}${name}/server` }));
+    return (
+      readdirSync(enginesFolder)
+        // What begins with a dot or ends in ".new" is being made, or was left when that broke off.
+        .filter((name) => /^\w+-[\d.]+$/.test(name))
+        .map((name) => ({ name: name.replace("-", " "), command: `${enginesFolder}${name}/server` }))
+    );
   } catch {
     return [];
   }

@@ -106,6 +106,12 @@ describe.each(clients)("%s", (_name, connect) => {
     [401, '{"message":"who are you?"}'],
     [403, "<html>"],
     [403, '{"error":"ERR no"}'],
+    [403, '{"error":"READONLY this token may not write."}'],
+    [401, '{"error":"BUSY try again later"}'],
+    [401, '{"error":"ERR max requests limit exceeded"}'],
+    [401, '{"error":{"code":"unauthorized"}}'],
+    [403, '{"result":null}'],
+    [403, "[]"],
     [401, ""],
   ])("asks once with a token that is refused with %i, whatever the words: %s", async (status, body) => {
     const { url, seen } = await answering(status, json, body);
@@ -158,9 +164,11 @@ describe("a subscription", () => {
   });
 
   test.each<[string, (response: ServerResponse) => void]>([
+    ["400", (response) => response.writeHead(400, json).end('{"error":"ERR unknown command"}')],
     ["404", (response) => response.writeHead(404, json).end('{"error":"no such path"}')],
     ["405", (response) => response.writeHead(405).end()],
     ["501", (response) => response.writeHead(501).end("not here")],
+    ["a text", (response) => response.writeHead(200, { "content-type": "text/plain" }).end("data: no\n\n")],
     ["JSON", (response) => response.writeHead(200, json).end('{"result":["subscribe","c",1]}')],
   ])("that a server answers with %s is not asked for again: it cannot stream", async (_what, answer) => {
     const { asked, listen } = await subscribed(answer);
@@ -198,7 +206,7 @@ describe("a stream that an @upstash/redis instance asks for", () => {
   };
   const never = () => new AbortController().signal;
 
-  test.each([404, 405, 501])("is asked for once where the server has none: %i", async (status) => {
+  test.each([400, 404, 405, 501])("is asked for once where the server has none: %i", async (status) => {
     const { seen, listen } = await listener(status);
     await expect(listen("c", () => {}, never())).rejects.toThrow();
     // Once by the instance, which hides the status, and once to see that.
@@ -290,7 +298,7 @@ describe("a lock and the replicas in one request", () => {
   ];
   test.each(unavailable)("is unavailable for %s: %s", async (_, body, message) => {
     const { url } = await answering(200, json, body);
-    const locker = createLocker({ url, token: "rest-secret", replicas: 1, requestTimeout: 100 });
+    const locker = createLocker({ url, token: "rest-secret", replicas: 1, requestTimeout: 500 });
     const error = await locker.acquire("k").catch((error) => error);
     expect(error).toBeInstanceOf(LockUnavailableError);
     expect(error.message).toMatch(message);
