@@ -551,7 +551,7 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
     });
   });
 
-  test.each([
+  test.each<[string, unknown, string, RegExp]>([
     ["none", undefined, "LOCK_OPTION", /^lock: got undefined, expected one with acquire and release$/],
     ["a promise of one", Promise.resolve({}), "LOCK_OPTION", /^lock: got some object/],
     ["one that cannot be released", { acquire: async () => true }, "LOCK_OPTION", /^lock: got some object/],
@@ -565,7 +565,7 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
     const handler = middy()
       .use(lockMiddleware({ lock: () => lock as never }))
       .handler(async () => "ran");
-    const error = await handler({}, lambda()).catch((error) => error);
+    const error = await handler({}, lambda()).catch((error: unknown) => error);
     expect(error).toMatchObject({ code, message: expect.stringMatching(message) });
   });
 
