@@ -7,7 +7,7 @@ export { emit, tell } from "./events.ts";
 export * from "./index.ts";
 export { handOver, timeLeft } from "./invocation.ts";
 export { unheldLock } from "./lease/held-lock.ts";
-export { connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
+export { checkFencing, connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
 export { leaseFor, milliseconds } from "./options/durations.ts";
 export { defaults, readOptions } from "./options/lock-options.ts";
 export {
@@ -48,5 +48,6 @@ export {
 } from "./protocol/timing.ts";
 export { RefusedError } from "./redis/client.ts";
 export { connect } from "./redis/connection.ts";
+export { restClient } from "./redis/rest.ts";
 export { forever, realRuntime, whenAborted } from "./runtime.ts";
 export { withoutTokens } from "./unavailable.ts";

@@ -103,7 +103,7 @@ function doorOf(connection: Connection, settings: Settings): Door {
 }
 
 /** A later permit's or reader's token would make a live neighbour stale. */
-function checkFencing(targets: readonly Wanted[], { fencing }: Settings): void {
+export function checkFencing(targets: readonly Wanted[], { fencing }: Settings): void {
   if (fencing && !targets.every(({ mode }) => mode === "x" || mode === "1"))
     throw new LockOptionError("fencing", "true", 'false with mode "shared" or a limit above 1');
 }

@@ -9,6 +9,7 @@ import lockMiddleware from "../src/adapters/middy.ts";
 import {
   createLocker,
   LockBusyError,
+  type LockEvent,
   LockLostError,
   LockOptionError,
   LockUnavailableError,
@@ -106,6 +107,15 @@ test("adapters take it as their locker", async () => {
 
 test("a wrong option is refused", () => {
   expect(() => memoryLocker({ ttl: "soon" as never })).toThrow(LockOptionError);
+  const before = { fetch: globalThis.fetch, env: { ...process.env } };
+  for (const [options, option] of [
+    [null, "options"],
+    [{ URL: "http://redis.example" }, "URL"],
+    [{ url: 5 }, "url"],
+    [{ url: "redis://redis.example" }, "url"],
+  ])
+    expect(() => lockInMemory(options as never)).toThrow(new RegExp(`^${option}: `));
+  expect({ fetch: globalThis.fetch, env: process.env }).toEqual(before);
 });
 
 describe("a lock in memory, told to fail,", () => {
@@ -129,6 +139,34 @@ describe("a lock in memory, told to fail,", () => {
     locker.heal();
     expect((await waiting).held).toBe(true);
   });
+
+  test.each(kinds)(
+    "is busy until `heal`, also while the test holds a part of it: $target",
+    async ({ target }) => {
+      const locker = memoryLocker();
+      const first = await locker.acquire(target);
+      locker.fail("busy");
+      expect(await locker.tryAcquire(target)).toBe(null);
+      let stands = () => {};
+      const standing = new Promise<void>((resolve) => {
+        stands = resolve;
+      });
+      const onEvent = ({ type }: LockEvent) => void (type === "waiting" && stands());
+      let granted = false;
+      const waiting = locker.acquire(target, { wait: "5s", onEvent }).then((lock) => {
+        granted = true;
+        return lock;
+      });
+      await standing;
+      expect(await first.extend()).toBe(true);
+      expect(await first.release()).toBe(true);
+      expect(await locker.tryAcquire(target)).toBe(null);
+      expect(granted).toBe(false);
+      locker.heal();
+      expect(await (await waiting).release()).toBe(true);
+      expect(await (await locker.acquire(target)).release()).toBe(true);
+    },
+  );
 
   test.each(kinds)("is unavailable, at once and under fake timers: $target", async ({ target }) => {
     vi.useFakeTimers();

@@ -1,7 +1,7 @@
 import type { Lock } from "../api.ts";
-import { LockBusyError, LockOptionError, LockUnavailableError } from "../errors.ts";
+import { LockBusyError, LockOptionError, LockUnavailableError, show } from "../errors.ts";
 import type { Finish } from "../locker.ts";
-import { checkFunction } from "../options/rules.ts";
+import { checkFunction, isFunction } from "../options/rules.ts";
 import {
   gaveUp,
   invocation,
@@ -102,14 +102,17 @@ function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddlew
   return hooks<Event, ReadyMadeLock>(async (event, context) => {
     invocation(context);
     const lock = make(event, context);
-    const key = lock.id ?? "";
-    const acquired = await lock.acquire().catch((error: Error) => {
+    const { id: key = "", acquire, release } = Object(lock) as Partial<ReadyMadeLock>;
+    if (!isFunction(acquire) || !isFunction(release))
+      throw new LockOptionError("lock", show(lock), "one with acquire and release");
+    const acquired = await (async () => lock.acquire())().catch((error: unknown) => {
       // @upstash/redis quotes the command, the lock's token included.
-      throw new LockUnavailableError(key, new Error(error.message.split(", command was:", 1)[0]));
+      const [said] = `${Object(error).message ?? error}`.split(", command was:", 1);
+      throw new LockUnavailableError(key, new Error(said));
     });
     if (!acquired) return answerBusy(new LockBusyError(key, {}), ifBusy, [event, context]);
     const finish = once(async () => {
-      await lock.release().catch(() => false);
+      await (async () => lock.release())().catch(() => false);
     });
     // It is not renewed.
     return { lock, finish, pace() {}, progress() {} };

@@ -18,7 +18,15 @@ import {
 } from "../errors.ts";
 import { tell } from "../events.ts";
 import { timeLeft } from "../invocation.ts";
-import { connectionOptions, createLocker, type Finish, finisher, longestWindow, lossOf } from "../locker.ts";
+import {
+  checkFencing,
+  connectionOptions,
+  createLocker,
+  type Finish,
+  finisher,
+  longestWindow,
+  lossOf,
+} from "../locker.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
 import { checkFunction, checkOptional, isFunction, wellFormed } from "../options/rules.ts";
 import { readTargets } from "../options/targets.ts";
@@ -137,14 +145,17 @@ export function locking<Input extends unknown[], Response>(
   const connection = given === undefined ? connectionOptions : [];
   const base = { ...defaults, ...given?.options };
   const settings = readOptions(base, options, [...own, ...connection]);
-  if (typeof key !== "function") readTargets(key);
+  // What a function makes of an input is checked once that is there.
+  const known = readTargets(isFunction(key) ? "a key" : key);
+  checkFencing(known, settings);
   checkIfBusy(ifBusy);
   checkFunction("onError", onError);
   checkOptional("take", take);
   // Nothing else would tell that it has no effect.
   if (take && all.holdFor !== undefined)
     throw new LockOptionError("holdFor", show(all.holdFor), "none beside keepFor");
-  const { ttl, holdFor, renew = forever, onEvent } = settings;
+  const { ttl, renew = forever, onEvent } = settings;
+  const holdFor = longestWindow(known, settings);
   // As with ShedLock's lockAtLeastFor and lockAtMostFor.
   if (!renew && holdFor > ttl)
     throw new LockOptionError("holdFor", show(holdFor), `at most ttl (${ttl}) without renew`);

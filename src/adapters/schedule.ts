@@ -43,7 +43,8 @@ const longestRedelivery = "25h";
 export function oncePerTick(name: string, options: TickOptions = {}) {
   checkNames(options, ["period", "offset", "holdFor"]);
   const { period, offset = 0, holdFor = longestRedelivery } = options;
-  readKey(name);
+  // With the tick behind it, too.
+  readKey(`${readKey(name)}@${iso(0)}`);
   readDuration("holdFor", holdFor, "0s");
   const every = period === undefined ? undefined : readDuration("period", period, "1s");
   const from = readDuration("offset", offset, "0s");
@@ -54,10 +55,10 @@ export function oncePerTick(name: string, options: TickOptions = {}) {
   };
 }
 
-/** The tick a trigger is for, in ISO format, whole seconds. */
+/** The tick a trigger is for, in ISO format. */
 function tickOf(trigger: unknown, period: number | undefined, offset: number): string {
   const { time, scheduledTime, scheduledAt } = Object(trigger) as Tick;
-  const said = new Date((scheduledTime ?? scheduledAt ?? time) as string | number | Date).getTime();
+  const said = new Date(inUtc(scheduledTime ?? scheduledAt ?? time) as string | number | Date).getTime();
   if (said > 0) return iso(said);
   if (period === undefined) {
     throw new LockOptionError(
@@ -67,6 +68,11 @@ function tickOf(trigger: unknown, period: number | undefined, offset: number): s
     );
   }
   return iso(Math.round((Date.now() - offset) / period) * period + offset);
+}
+
+/** A time without a zone is one of UTC: that of the process may skip an hour of the year, and differ from the next one's. */
+function inUtc(time: unknown): unknown {
+  return typeof time === "string" && /^\d{4}-\d\d-\d\d[T ][\d:.]+$/.test(time) ? `${time}Z` : time;
 }
 
 function iso(ms: number): string {

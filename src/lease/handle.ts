@@ -1,6 +1,7 @@
 import type { HandleTarget, LockHandle, Settings } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
+import { isWhole } from "../options/rules.ts";
 import { readTargets, type Wanted } from "../options/targets.ts";
 import type { Attempt, Claim } from "../protocol/attempt.ts";
 import { kindOf } from "../protocol/state.ts";
@@ -72,9 +73,9 @@ export function readHandle(handle: unknown): ReadHandle {
     if (
       same &&
       shortest > 0 &&
-      tokens.every((each) => wholeToken.test(each)) &&
+      tokens.every((each) => typeof each === "string" && wholeToken.test(each)) &&
       wanted.every((target, i) => target.holdFor === (list[i]?.holdFor ?? undefined)) &&
-      (fence ?? undefined) === (Number.isSafeInteger(fence) ? fence : undefined)
+      isWhole(fence ?? 1, 1, Number.MAX_SAFE_INTEGER)
     )
       return { ...read, targets: wanted, tokens, fence: fence ?? undefined, unsettled: Number(shortest) };
   } catch {}

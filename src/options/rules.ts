@@ -49,8 +49,7 @@ export function text<T>(fallback: T, also = "", unfit = /^\b$/): Rule<T> {
 
 /** Checks that options are an object without other names than these. @throws LockOptionError */
 export function checkNames(options: unknown, names: readonly string[]): void {
-  if (typeof options !== "object" || !options)
-    throw new LockOptionError("options", show(options), "an object");
+  if (!isPlain(options)) throw new LockOptionError("options", show(options), "an object");
   for (const name of Object.keys(options))
     if (!names.includes(name))
       throw new LockOptionError(name, "an unknown option", `one of ${names.join(", ")}`);
@@ -64,6 +63,11 @@ export function checkFunction(name: string, value: unknown, fits = "a function")
 /** Checks a function that may be left out. @throws LockOptionError */
 export function checkOptional(name: string, value: unknown): void {
   if (value !== undefined) checkFunction(name, value);
+}
+
+/** Whether a value may hold properties to read: no list, Map, promise, signal, date or other object with a class of its own. */
+export function isPlain(value: unknown): value is object {
+  return {}.toString.call(value) === "[object Object]";
 }
 
 export function isFunction(value: unknown): boolean {

@@ -1,7 +1,7 @@
 // What is locked: targets as the caller gives them, and where their locks are in Redis.
 import type { Targets } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
-import { checkNames, duration, isWhole, type Rule, wellFormed } from "./rules.ts";
+import { checkNames, duration, isPlain, isWhole, type Rule, wellFormed } from "./rules.ts";
 
 /** A target, checked. */
 export interface Wanted {
@@ -53,8 +53,7 @@ export function readTargets(targets: Targets | unknown): Wanted[] {
 }
 
 function readTarget(target: unknown): Wanted {
-  if (typeof target !== "object" || !target)
-    return { key: readKey(target), mode: "x", weight: 1, holdFor: undefined };
+  if (!isPlain(target)) return { key: readKey(target), mode: "x", weight: 1, holdFor: undefined };
   const { key, mode = "exclusive", limit, weight, holdFor: window } = target as Record<string, unknown>;
   const wanted = { key: readKey(key), holdFor: read("holdFor", holdFor, window) };
   checkNames(target, ["key", "mode", "limit", "weight", "holdFor"]);

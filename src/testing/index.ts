@@ -2,7 +2,9 @@ import type { Locker, LockOptions } from "../api.ts";
 import { LockOptionError, show } from "../errors.ts";
 import { newLocker } from "../locker.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
+import { checkNames } from "../options/rules.ts";
 import { connect } from "../redis/connection.ts";
+import { restClient } from "../redis/rest.ts";
 import { realRuntime } from "../runtime.ts";
 import { fetchOf } from "./fetch.ts";
 import { createMemory, type Failing, type Failure, type Memory } from "./memory.ts";
@@ -48,14 +50,19 @@ export interface MemoryLocks extends Failing {
  * afterAll(() => memory.restore());
  *
  * @param options.url what the handlers' lockers are given, if it is not that of the environment
+ * @throws LockOptionError when an option is wrong
  */
-export function lockInMemory({ url }: { url?: string | undefined } = {}): MemoryLocks {
+export function lockInMemory(options: { url?: string | undefined } = {}): MemoryLocks {
+  checkNames(options, ["url"]);
+  const { url } = options;
   const environment = globalThis.process?.env ?? {};
   const before = { ...environment };
   const env = {
     UPSTASH_REDIS_REST_URL: url ?? before.UPSTASH_REDIS_REST_URL ?? "http://memory.invalid",
     UPSTASH_REDIS_REST_TOKEN: before.UPSTASH_REDIS_REST_TOKEN ?? "memory",
   };
+  // What no handler's locker could be given would never be asked.
+  restClient(env.UPSTASH_REDIS_REST_URL, env.UPSTASH_REDIS_REST_TOKEN);
   const memory = createMemory();
   const realFetch = globalThis.fetch;
   Object.assign(environment, env);

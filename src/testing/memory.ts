@@ -5,7 +5,8 @@ import { createMemoryRedis } from "./memory-redis.ts";
 
 /**
  * What a memory can be told to do until it is told to `heal`:
- * - `"busy"`: another holds every lock that is free, and asked for from now on
+ * - `"busy"`: another holds every lock that is free, and asked for from now on; of one that is held already, nobody
+ *   else gets a part or has a turn
  * - `"lost"`: every lock held is lost, and each taken from now on is lost at once: its holder learns so by its next
  *   renewal, `extend` or `release`
  * - `"unavailable"`: no request is answered, as with a token that was taken back
@@ -37,11 +38,24 @@ export function createMemory(): Memory {
   });
   let failure: Failure | undefined;
   const byAnother = new Set<string>();
+  /** Locks that were held when they were to be busy: nobody else is let in, as while an operator has paused them. */
+  const closed = new Set<string>();
 
   function takeByAnother(key: string): void {
     const value = encodePlain({ ...another, since: Date.now() });
-    redis.command("SET", key, value, "NX", "PX", String(another.lease));
-    byAnother.add(key);
+    if (redis.command("SET", key, value, "NX", "PX", String(another.lease))) byAnother.add(key);
+    else if (!byAnother.has(key) && !isPaused(key)) {
+      steer(key, "1");
+      closed.add(key);
+    }
+  }
+
+  function isPaused(key: string): boolean {
+    return /^\d*:1:/.test(`${redis.command("GET", `${key}:operator`)}`);
+  }
+
+  function steer(key: string, pause: string): void {
+    redis.command("EVAL", "", "2", key, `${key}:operator`, "-", pause, "steer");
   }
 
   function execute(command: Command): unknown {
@@ -76,6 +90,8 @@ export function createMemory(): Memory {
       for (const key of byAnother)
         redis.command("EVAL", "", "2", key, `${key}:operator`, "0", another.token, "release");
       byAnother.clear();
+      for (const key of closed) steer(key, "");
+      closed.clear();
     },
   };
 }

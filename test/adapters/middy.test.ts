@@ -551,6 +551,33 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
     });
   });
 
+  test.each<[string, unknown, string, RegExp]>([
+    ["none", undefined, "LOCK_OPTION", /^lock: got undefined, expected one with acquire and release$/],
+    ["a promise of one", Promise.resolve({}), "LOCK_OPTION", /^lock: got some object/],
+    ["one that cannot be released", { acquire: async () => true }, "LOCK_OPTION", /^lock: got some object/],
+    [
+      "one that rejects with no error",
+      { acquire: () => Promise.reject("away"), release() {} },
+      "LOCK_UNAVAILABLE",
+      /./,
+    ],
+  ])("tells of a ready-made lock that is %s", async (_, lock, code, message) => {
+    const handler = middy()
+      .use(lockMiddleware({ lock: () => lock as never }))
+      .handler(async () => "ran");
+    const error = await handler({}, lambda()).catch((error: unknown) => error);
+    expect(error).toMatchObject({ code, message: expect.stringMatching(message) });
+  });
+
+  test("takes a ready-made lock that answers at once", async () => {
+    const release = vi.fn(() => true);
+    const handler = middy()
+      .use(lockMiddleware({ lock: () => ({ acquire: () => true, release }) as never }))
+      .handler(async () => "ran");
+    expect(await handler({}, lambda())).toBe("ran");
+    expect(release).toHaveBeenCalledOnce();
+  });
+
   test("takes a ready-made lock of @upstash/lock, and releases it", async () => {
     const id = freshKey();
     const redis = new Redis(at());

@@ -140,6 +140,17 @@ describe("a handler that runs without its lock, since Redis cannot be asked,", (
   });
 });
 
+describe("a target that is known when the handler is wrapped", () => {
+  test("is refused then, where its options do not fit it", () => {
+    const wrap = (options: Partial<AdapterOptions<[Order], string>>) => () => adapter(options);
+    expect(wrap({ key: { key: "k", limit: 2 }, fencing: true })).toThrow(/^fencing: got true/);
+    expect(wrap({ key: ["k", { key: "l", mode: "shared" }], fencing: true })).toThrow(/^fencing: got true/);
+    expect(wrap({ key: { key: "k", holdFor: "1m" }, renew: false })).toThrow(/^holdFor: got 60000/);
+    expect(wrap({ key: { key: "k", holdFor: "5s" }, holdFor: "1m", renew: false })).not.toThrow();
+    expect(wrap({ key: { key: "k", limit: 1 }, fencing: true })).not.toThrow();
+  });
+});
+
 describe("a lock that is renewed only while its work gets on", () => {
   /** A lock of 300 ms, what happened to it, and the time its function has left. */
   async function paced(lifetime?: () => number) {

@@ -40,6 +40,17 @@ describe("oncePerTick", () => {
     for (const trigger of triggers) expect(key(trigger)).toBe(`report@${tick}`);
   });
 
+  test("a time without a zone is one of UTC, so that no hour is skipped and all machines agree", () => {
+    vi.stubEnv("TZ", "Europe/Berlin");
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const { key } = oncePerTick("report");
+    // In this night clocks there go from 2 to 3.
+    const ticks = ["2026-03-29T02:30:00", "2026-03-29 02:30", "2026-03-29T03:30:00.000"];
+    const said = ["02:30", "02:30", "03:30"].map((time) => `report@2026-03-29T${time}:00.000Z`);
+    expect(ticks.map((time) => key({ time }))).toEqual(said);
+    expect(ticks.map((scheduledTime) => key({ scheduledTime }))).toEqual(said);
+  });
+
   test("a request does not say for which tick it is: anybody may send one", () => {
     const clock = vi.spyOn(Date, "now").mockReturnValue(Date.parse("2026-11-22T02:00:00Z"));
     onTestFinished(() => clock.mockRestore());
@@ -61,6 +72,8 @@ describe("oncePerTick", () => {
 
   test.each<[string, object, string]>([
     ["", {}, "key"],
+    // With a tick behind it, it would be too long for a key.
+    ["r".repeat(1000), {}, "key"],
     ["report", { period: "0s" }, "period"],
     ["report", { period: "999ms" }, "period"],
     ["report", { period: "32d" }, "period"],

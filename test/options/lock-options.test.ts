@@ -118,6 +118,20 @@ describe("a wrong option is refused before any request, naming it, what came and
     expect(error.message).not.toContain("secret");
   });
 
+  test.each([
+    ["a list", []],
+    ["a signal", new AbortController().signal],
+    ["a Map", new Map([["ttl", 5000]])],
+    ["a promise", Promise.resolve({ ttl: 5000 })],
+  ])("options that are %s", async (_, options) => {
+    for (const ask of [
+      () => createLocker(options as never),
+      () => locker.acquire("key", options as never),
+      () => locker.withLock("key", options as never, () => {}),
+    ])
+      expect((await fail(ask)).message).toBe("options: got some object, expected an object");
+  });
+
   test("no work", async () => {
     expect(await fail(() => locker.withLock("key", undefined as never))).toMatchObject({ option: "work" });
   });

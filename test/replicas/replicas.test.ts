@@ -208,7 +208,9 @@ describe.skipIf(!hasRedisServer)("replicas (needs redis-server)", () => {
       await locker().withLock(key, { holdFor: "1h" }, () => {});
       expect(await first.raw.pttl(`lock:{${key}}`)).toBeGreaterThan(3_500_000);
       const other = freshKey();
-      const done = locker({ ttl: "3s", requestTimeout: "1s" }).withLock(other, { holdFor: "1h" }, () => freezeAll());
+      const done = locker({ ttl: "3s", requestTimeout: "1s" }).withLock(other, { holdFor: "1h" }, () =>
+        freezeAll(),
+      );
       await expect(done).rejects.toThrow("0 of 2 replicas confirmed the lock");
     });
 
