@@ -103,8 +103,8 @@ test("heldFor counts from acquire, also after a wait", async () => {
   const waiting = locker.acquire("a");
   await vi.waitFor(() => expect(events.at(-1)?.type).toBe("waiting"));
   await new Promise((resolve) => setTimeout(resolve, 300));
-  await holder.release();
   const since = performance.now();
+  await holder.release();
   await (await waiting).release();
   const most = performance.now() - since;
   const [acquired, released] = events.slice(-2);

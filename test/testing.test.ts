@@ -36,22 +36,18 @@ test("a lock in memory is held by one, busy for others, extended, released, and 
 
 test("waiters are served one at a time, in their order, by hand-over", async () => {
   let granted = 0;
-  let stands = () => {};
-  const locker = memoryLocker({
-    onEvent: (event) => {
-      if (event.type === "acquired" && event.granted) granted++;
-      if (event.type === "waiting") stands();
-    },
-  });
+  const locker = memoryLocker();
   const order: number[] = [];
   let inside = 0;
   const first = await locker.acquire("k");
   const all: Promise<void>[] = [];
   for (let i = 0; i < 20; i++) {
-    const standing = new Promise<void>((resolve) => {
-      stands = resolve;
-    });
-    const waiting = locker.withLock("k", { wait: "1m" }, async () => {
+    const { promise: standing, resolve: stands } = Promise.withResolvers<void>();
+    const onEvent = (event: LockEvent) => {
+      if (event.type === "acquired" && event.granted) granted++;
+      if (event.type === "waiting") stands();
+    };
+    const waiting = locker.withLock("k", { wait: "1m", onEvent }, async () => {
       expect(++inside).toBe(1);
       await delay(2);
       order.push(i);

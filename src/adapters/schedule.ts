@@ -27,7 +27,7 @@ export interface Tick {
 const longestRedelivery = "25h";
 
 /**
- * The options that make a task run once for each tick of its schedule, to be spread into those of any adapter: a
+ * The options that make a task run once for each tick of its schedule, to be spread into those of any adapter but for batches: a
  * lock for each tick, kept after a success; whoever comes second is skipped. A run that failed lets the next
  * delivery in at once, one that crashed after one lease (`ttl`).
  * @param name of the task, in front of the tick in the key
@@ -48,6 +48,12 @@ export function oncePerTick(name: string, options: TickOptions = {}) {
   readDuration("holdFor", holdFor, "0s");
   const every = period === undefined ? undefined : readDuration("period", period, "1s");
   const from = readDuration("offset", offset, "0s");
+  if (options.offset !== undefined && !every)
+    throw new LockOptionError(
+      "offset",
+      "one without a period",
+      "a period beside it: it says where those ticks lie",
+    );
   return {
     key: (trigger: unknown): string => `${name}@${tickOf(trigger, every, from)}`,
     holdFor,

@@ -80,6 +80,7 @@ describe("oncePerTick", () => {
     ["report", { period: "daily" }, "period"],
     ["report", { offset: -1 }, "offset"],
     ["report", { offset: "32d" }, "offset"],
+    ["report", { offset: "2h" }, "offset"],
     ["report", { holdFor: "32d" }, "holdFor"],
   ])("a wrong option is refused as soon as it is given: %j, %j", (name, options, option) => {
     const deploy = () => lockHandler({ ...nowhere, ...oncePerTick(name, options) }, () => {});
