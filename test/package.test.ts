@@ -63,8 +63,8 @@ test("an error of a module that was imported is one of a module that was require
 
 test("OpenTelemetry's API is the user's own", () => {
   const code = readFileSync("dist/otel/index.js", "utf8");
-  const imported = [...code.matchAll(/from "([^"]+)"/g)].map(([, name]) => name);
-  expect(imported.toSorted()).toEqual(["../core.js", "@opentelemetry/api"]);
+  const imported = new Set([...code.matchAll(/from "([^"]+)"/g)].map(([, name]) => name));
+  expect([...imported].toSorted()).toEqual(["../core.js", "@opentelemetry/api"]);
 });
 
 describe("an error that nobody catches", () => {

@@ -87,8 +87,8 @@ export const variants = {
   "a reader let past a waiting writer": [
     {
       file: "protocol/join.ts",
-      replace: "(state.blocked or not fits(state, mode, weight)",
-      by: "(state.blocked and mode ~= 's' or not fits(state, mode, weight)",
+      replace: "(state.blocked or not fits(state, token, mode, weight)",
+      by: "(state.blocked and mode ~= 's' or not fits(state, token, mode, weight)",
     },
   ],
   "a key's life cut by one short lease": [
