@@ -52,7 +52,8 @@ async function waitInOrder(attempt: Attempt): Promise<Outcome | undefined> {
     abort.signal.throwIfAborted();
     if (!attempt.settings.fencing) return grantOf(lease as Lease);
     const fenced = await join(attempt, attempt.claims);
-    if (fenced.held) return fenced;
+    // A renewal that is on its way may yet set its lease.
+    if (fenced.held) return { ...fenced, unsettled: lease?.belief().unsettled };
     // It was ours. That says nothing of the wait.
     onTakenAway();
     throw new LockLostError(attempt.key, gone);

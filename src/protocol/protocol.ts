@@ -12,7 +12,7 @@ export interface Grant {
   /** Ms since the earliest moment at which it may have become ours: the lease is counted from there. */
   since: Since;
   /** The shortest lease in ms that an earlier request of unknown fate may yet set. */
-  unsettled?: number;
+  unsettled?: number | undefined;
   /** Whether a message handed it over, and not a request found it so. */
   handedOver: boolean;
   /** How many replicas confirmed it. Undefined if they were not asked. */

@@ -6,17 +6,22 @@ import { connect } from "../../src/redis/connection.ts";
 import { forever, realRuntime } from "../../src/runtime.ts";
 import { createMemoryRedis } from "../../src/testing/memory-redis.ts";
 
-/** A locker on a Redis in memory. `before` is called with each command, before that is executed. */
-function lockerOn(redis: ReturnType<typeof createMemoryRedis>, before: (command: Command) => void) {
+/** A locker on a Redis in memory. `before` is called with each command, which is executed once that has resolved. */
+function lockerOn(
+  redis: ReturnType<typeof createMemoryRedis>,
+  before: (command: Command) => void | Promise<void>,
+) {
   const client = {
     exact: true,
     resendsAfter: forever,
     async send(commands: readonly Command[]) {
-      return commands.map((command) => {
-        before(command);
+      const replies: unknown[] = [];
+      for (const command of commands) {
+        await before(command);
         const [name, ...args] = command.map(String) as [string, ...string[]];
-        return redis.command(name, ...args);
-      });
+        replies.push(redis.command(name, ...args));
+      }
+      return replies;
     },
     listen: (_channel: string, _hear: unknown, signal: AbortSignal) =>
       new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve())),
@@ -41,4 +46,21 @@ test("a lock that is lost while the others are waited for is waited for anew, al
   expect(await lock.release()).toBe(true);
   expect(redis.command("GET", "lock:{a}")).toBe(null);
   expect(redis.command("GET", "lock:{b}")).toBe(null);
+});
+
+test("a renewal that is still on its way when tokens are drawn is reckoned with: it may shorten a longer lease later", async () => {
+  const redis = createMemoryRedis({ now: Date.now, publish: () => 0 });
+  const late = Promise.withResolvers<void>();
+  let renewals = 0;
+  const locker = lockerOn(redis, (command) => {
+    if (command.includes("IFEQ") && ++renewals === 1) return late.promise;
+  });
+  redis.command("SET", "lock:{b}", "another's", "PX", "1200");
+  const lock = await locker.acquire(["a", "b"], { fencing: true, wait: "1m", ttl: 3000 });
+  expect(renewals).toBe(1);
+  expect(await lock.extend("1m")).toBe(true);
+  const { remaining } = lock;
+  late.resolve();
+  expect(remaining).toBeLessThanOrEqual(3000);
+  await lock.release();
 });
