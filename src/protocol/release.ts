@@ -14,11 +14,12 @@ for i = 1, locks do
   local first, token = 1 + (i - 1) * #KEYS / locks, ARGV[i + 1]
   local there = values[first]
   local plain = (there or ''):match('^s2:([^: \n]+):')
-  if plain then
+  if plain == token or plain == token .. '.ended' then
     -- It wants no more rights than GET and DEL.
-    if plain == token or plain == token .. '.ended' then ours = ours + call('DEL', KEYS[first]) end
+    ours = ours + call('DEL', KEYS[first])
   else
-    local lock = there and open(KEYS[first], there, values[first + 1])
+    -- Beside another's plain value we may stand in the queue behind another library's lock that was there before.
+    local lock = not plain and there and open(KEYS[first], there, values[first + 1])
     local state = lock or open(KEYS[first + 2], #KEYS > 2 * locks and values[first + 2])
     local held = state and (takeOut(state, 'h', token) or takeOut(state, 'h', token .. '.ended'))
     if held then ours = ours + 1 end

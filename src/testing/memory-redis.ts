@@ -190,10 +190,10 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     tokens.forEach((token, i) => {
       const [key = "", operator = "", beside = "", tombstone = ""] = keys.slice(i * each, (i + 1) * each);
       const plain = decodePlain(data.get(key) ?? "");
-      if (plain) {
-        if (plain.token === token || plain.token === `${token}.ended`) ours += data.delete(key);
+      if (plain?.token === token || plain?.token === `${token}.ended`) {
+        ours += data.delete(key);
       } else {
-        const lock = data.get(key) === undefined ? undefined : open(key);
+        const lock = plain || data.get(key) === undefined ? undefined : open(key);
         const desk = lock ? openDesk(key, lock, data.get(operator)) : openDesk(beside, open(beside));
         const held = desk.takeOut("holders", token) ?? desk.takeOut("holders", `${token}.ended`);
         if (held) ours++;

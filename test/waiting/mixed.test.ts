@@ -184,5 +184,21 @@ describe.each(pairs)("a mixed fleet, ours through $client on $engine", ({ missin
       expect(served).toEqual({ old: 24, new: 24 });
       await vanished(backend.raw, key);
     });
+
+    test("who leaves after another took the lock past it stands in no queue any more", async () => {
+      const key = freshKey();
+      const name = `lock:{${key}}`;
+      await backend.raw.set(name, "another's", "PX", 60_000);
+      const abort = new AbortController();
+      const waiter = wait(locker, key, { signal: abort.signal });
+      await waiter.standing;
+      const taken = `s2:${"a".repeat(32)}:60000:1:who came later`;
+      await backend.raw.set(name, taken, "PX", 60_000);
+      abort.abort(new Error("it leaves"));
+      await waiter.failure;
+      await until(async () => (await backend.raw.exists(`${name}:waiters`)) === 0);
+      expect(await backend.raw.get(name)).not.toContain("\nw ");
+      await backend.raw.del(name);
+    });
   });
 });
