@@ -77,7 +77,7 @@ export function whenAborted(signal: AbortSignal | undefined, act: () => void): (
 /**
  * Settles as `promise` does, if there is one, unless `ms` pass before, when it rejects with what `late` makes, or resolves
  * without; or `signal` aborts, when it rejects with its reason. Leaves no timer and no listener behind. An error is made
- * only where it is needed: its stack takes longer than all else here.
+ * only where it is needed, since its stack takes time.
  */
 export function within<T>(
   runtime: Runtime,

@@ -44,8 +44,8 @@ export type Take = (
 ) => Promise<{ lock: Lock; keep?: Keep }>;
 
 /**
- * Told of each result before its lock ends, which is renewed meanwhile only while `progress` is called. Returns what is handed on in its place; `whole` if nothing of it is to be
- * made any more, so that the lock may end at once.
+ * Told of each result before its lock ends. Returns what is handed on in its place; `whole` if nothing of it is to be made
+ * any more, so that the lock may end at once. Meanwhile the lock is renewed only while `progress` is called.
  */
 type Keep = (
   result: unknown,

@@ -51,7 +51,7 @@ export function unheldLock(attempt: Attempt): Held {
 
 let releasedReason: DOMException | undefined;
 
-/** Why the signal of a released lock is aborted. Made once: its stack says nothing, and takes a tenth of a lock's time. */
+/** Why the signal of a released lock is aborted. Made once: its stack says nothing, and takes time. */
 function onReleased(): DOMException {
   releasedReason ??= new DOMException("The lock was released", "AbortError");
   return releasedReason;

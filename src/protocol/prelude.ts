@@ -67,8 +67,8 @@ local function count(state, mode, weight)
 end
 
 -- Whether one may join the holders that were counted. A permit's mode is its limit; an operator's limit goes before.
--- 'f' is as 'x'. Whom an operator ended is let in again once its lease is over: it may work until then, and a request of
--- it be late.
+-- 'f' is as 'x'. Whom an operator ended may work to the end of its lease. Nobody with its token is let in before: it may
+-- have asked before it was ended, by a request that is late.
 local function fits(state, token, mode, weight)
   if state.h:find(token .. '.ended ', 1, true) then return false end
   if state.paused or not state.kind then return not state.paused end

@@ -106,12 +106,10 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     const [, last, ends] = (takesResult && /^r1:[^:]*:(\d+):(\d+):/.exec(values.at(-1) ?? "")) || [];
     const forUs = ends === "0" || (ticket !== "0" && Number(ticket) <= Number(last)) || now < Number(ends);
     if (last && forUs) {
-      const there = open(keys[0] as string);
-      const desk =
-        there?.waiters.some(({ token }) => token === firstToken) &&
-        openDesk(keys[0] as string, there, values[1]);
-      if (desk) {
-        desk.takeOut("waiters", firstToken);
+      const [lock = ""] = keys;
+      const there = open(lock);
+      const desk = there && openDesk(lock, there, values[1]);
+      if (desk?.takeOut("waiters", firstToken)) {
         desk.pass();
         desk.store();
       }

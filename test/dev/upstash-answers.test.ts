@@ -11,6 +11,11 @@ const error = (said: string | RegExp) => ({
 });
 const result = (value: unknown) => ({ result: value });
 const DONE = expect.anything();
+/** FUNCTION LIST's answer: the library `lib`, with functions of which `tell` says this, in the order of their names. */
+const listed = (tell: (about: unknown[]) => string, said: string, more: string[] = []) => {
+  const functions = expect.toSatisfy((all: unknown[][]) => all.map(tell).sort().join("; ") === said);
+  return result([["library_name", "lib", "engine", "LUA", "functions", functions, ...more]]);
+};
 
 const NOT_AVAILABLE = error("ERR Command is not available");
 /** An answer of the embedded engine and of Redis 8, and that of engines too old for it. */
@@ -170,19 +175,10 @@ const TABLE: Record<string, Row[]> = {
     [["FCALL_RO", "none", "0"], error("ERR Function not found")],
     [
       ["FUNCTION", "LIST", "LIBRARYNAME", "lib"],
-      result([
-        [
-          "library_name",
-          "lib",
-          "engine",
-          "LUA",
-          "functions",
-          expect.toSatisfy((functions: unknown[][]) => {
-            const names = functions.map(([, name, , description]) => `${name}: ${description}`);
-            return names.sort().join() === "flagged: null,reads: reads one key,writes: null";
-          }),
-        ],
-      ]),
+      listed(
+        ([, name, , description]) => `${name}: ${description}`,
+        "flagged: null; reads: reads one key; writes: null",
+      ),
     ],
     [["FUNCTION", "LIST", "WITHCODE"], result([expect.arrayContaining(["library_code", library])])],
     [["FUNCTION", "LIST", "LIBRARYNAME", "[a-m]i*"], result([expect.arrayContaining(["lib"])])],
@@ -204,23 +200,11 @@ const TABLE: Record<string, Row[]> = {
     ],
     [
       ["FUNCTION", "LIST", "WITHCODE"],
-      result([
-        [
-          "library_name",
-          "lib",
-          "engine",
-          "LUA",
-          "functions",
-          expect.toSatisfy((functions: unknown[][]) => {
-            const flags = functions.map(([, name, , , , flags]) => `${name}: ${(flags as string[]).sort()}`);
-            return (
-              flags.sort().join("; ") === "reads: allow-key-locking,no-writes; writes: allow-key-locking"
-            );
-          }),
-          "library_code",
-          lockingLibrary,
-        ],
-      ]),
+      listed(
+        ([, name, , , , flags]) => `${name}: ${(flags as string[]).sort()}`,
+        "reads: allow-key-locking,no-writes; writes: allow-key-locking",
+        ["library_code", lockingLibrary],
+      ),
     ],
     [["FUNCTION", "DELETE", "lib"], result("OK")],
   ],
