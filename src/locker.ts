@@ -72,14 +72,14 @@ export function newLocker(connection: () => Connection, settings: Settings): Loc
     },
     resume(handle, options) {
       const { targets, tokens, prefix, owner, ttl, ...grant } = readHandle(handle);
-      const asked = readOptions({ ...settings, prefix, owner, ttl }, options);
+      // A window that the locker has by default is in the handle, unless the lock has none or it is over.
+      const asked = readOptions({ ...settings, prefix, owner, ttl, holdFor: 0 }, options);
       for (const [name, value] of Object.entries({ prefix, owner }))
         if (asked[name as "prefix" | "owner"] !== value)
           throw new LockOptionError(name, "another than the handle's", "none: the handle has it");
       // The window counts from acquire. Of two that are given, the shorter holds.
-      const inWindow = targets.map((target) => {
-        const windows = [target.holdFor ?? 0, asked.holdFor].filter((each) => each > 0);
-        return { ...target, holdFor: Math.min(...windows, windows.length ? forever : 0) };
+      const inWindow = targets.map(({ holdFor: left = 0, ...target }) => {
+        return { ...target, holdFor: Math.min(left || asked.holdFor, asked.holdFor || left) };
       });
       return resumeLock(newAttempt(connection(), asked, inWindow, tokens), grant);
     },
@@ -124,13 +124,14 @@ export type Finish = (success: boolean) => Promise<void>;
 export function finisher(lock: Lock, { holdFor, onLost }: Pick<LockSettings, "holdFor" | "onLost">): Finish {
   // Not with `ifUnavailable: "proceed"`: what was never held cannot be lost.
   const { held } = lock;
+  const sinceAcquired = realRuntime.sinceNow();
   return async (success) => {
     let stillHeld = true;
     try {
       stillHeld = await lock.release({ failed: !success });
     } catch (error) {
       // Without a window to keep, the work is done all the same. An event tells of the release.
-      if (success && holdFor > 0) throw error;
+      if (success && holdFor > sinceAcquired()) throw error;
     }
     if (!success || onLost === "ignore") return;
     const loss = lossOf(lock) ?? (held && !stillHeld && new LockLostError(lock.key, gone));

@@ -1,7 +1,9 @@
 import { expect, test } from "vitest";
 import { inspect } from "../src/admin/index.ts";
-import type { LockOptions, Targets } from "../src/index.ts";
+import { startDevServer } from "../src/dev/index.ts";
+import { createLocker, type LockOptions, type Targets } from "../src/index.ts";
 import { memoryLocker } from "../src/testing/index.ts";
+import { anything, startProxy } from "./helpers/proxy.ts";
 import { until } from "./helpers/waiter.ts";
 
 test("a deadline caps the lease and the wait", async () => {
@@ -106,4 +108,26 @@ test.each<[string, Targets, LockOptions]>([
     expect(holder?.remaining).toBeLessThanOrEqual(5100);
   }
   await lock.release();
+});
+
+test.each<[string, LockOptions]>([
+  ["release", {}],
+  ["release that keeps the lock", { holdFor: "1h" }],
+  ["extension", {}],
+])("an %s that nobody answers ends before the deadline, which is asked for then", async (step, options) => {
+  const server = await startDevServer();
+  const proxy = await startProxy(server.url);
+  const locker = createLocker({ url: proxy.url, token: server.token, requestTimeout: "30s", ttl: "1m" });
+  let left = 60_000;
+  let sinceShort = Infinity;
+  const deadline = () => left - Math.max(0, performance.now() - sinceShort);
+  const lock = await locker.acquire("k", { ...options, deadline });
+  proxy.fail(anything, ...Array.from({ length: 20 }, () => ({ hang: true }) as const));
+  left = 500;
+  sinceShort = performance.now();
+  const asked = step === "extension" ? lock.extend() : lock.release();
+  await expect(asked).rejects.toMatchObject({ code: "LOCK_UNAVAILABLE" });
+  expect(performance.now() - sinceShort).toBeLessThan(20_000);
+  await proxy.close();
+  await server.close();
 });

@@ -52,6 +52,21 @@ test.each<[string, LockOptions, string[]]>([
   await holder.release();
 });
 
+test("what is renewed while the rest of several locks is waited for is told of none: it is not acquired yet", async () => {
+  const locker = memoryLocker();
+  const holder = await locker.acquire("b");
+  const { onEvent, types } = listen();
+  const waiting = locker.acquire(["a", "b"], { ttl: 100, wait: "1m", onEvent });
+  await expect.poll(types).toContain("waiting");
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect(await locker.tryAcquire("a")).toBe(null);
+  await holder.release();
+  const lock = await waiting;
+  await lock.release();
+  expect(types().slice(0, 3)).toEqual(["asked", "waiting", "acquired"]);
+  expect(types().at(-1)).toBe("released");
+});
+
 test("an acquire that its signal ends is aborted", async () => {
   const locker = memoryLocker();
   const holder = await locker.acquire("a");

@@ -96,6 +96,29 @@ describe.each(clients)("a handle, with $client", ({ connect }) => {
     expect(await left(b)).toBeLessThanOrEqual(5000);
   });
 
+  test("of a lock without a window, or whose window is over, gets none from the locker's own default", async () => {
+    const [a, b, c] = [freshKey(), freshKey(), freshKey()];
+    const keeping = locker({ holdFor: "1h" });
+    const several = await keeping.acquire([{ key: a, holdFor: 0 }, b]);
+    const over = await keeping.acquire(c, { holdFor: 1 });
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const lock of [several, over])
+      expect(await keeping.resume(JSON.stringify(lock)).release()).toBe(true);
+    expect(await left(a)).toBe(-2);
+    expect(await left(b)).toBeGreaterThan(3_500_000);
+    expect(await left(c)).toBe(-2);
+  });
+
+  test("has the lease that the lock was last extended to", async () => {
+    const key = freshKey();
+    const lock = await locker().acquire(key, { ttl: "5s" });
+    await lock.extend("10m");
+    const resumed = locker().resume(JSON.stringify(lock));
+    expect(await resumed.extend()).toBe(true);
+    expect(resumed.remaining).toBeGreaterThan(500_000);
+    await resumed.release();
+  });
+
   test("whose lock is extended by less leaves the longer lease, which the first may rely on", async () => {
     const key = freshKey();
     const first = await locker().acquire(key, { ttl: "20s" });

@@ -164,6 +164,51 @@ describe("a lock with holdFor", () => {
     await expect(work).rejects.toBeInstanceOf(LockUnavailableError);
   });
 
+  test("whose window is over when the work ends is let go as one without: its result is not thrown away", async () => {
+    const locker = createLocker({ ...at(), holdFor: 1, ttl: 400, requestTimeout: 50 });
+    const work = locker.withLock(freshKey(), async () => {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      proxy.fail(anything, ...many({ cut: true }));
+      return "done";
+    });
+    await expect(work).resolves.toBe("done");
+  });
+
+  test("beside one without is kept, and the other let go, however long Redis is away while the lease lasts", async () => {
+    const [kept, free] = [freshKey(), freshKey()];
+    const locker = createLocker({ ...at(), ttl: "10s", requestTimeout: 100 });
+    const lock = await locker.acquire([{ key: kept, holdFor: "1h" }, free]);
+    proxy.fail(anything, ...Array.from({ length: 24 }, (): Fault => ({ cut: true })));
+    expect(await lock.release()).toBe(true);
+    expect(await left(kept)).toBeGreaterThan(3_000_000);
+    expect(await value(free)).toBe(null);
+  });
+
+  test("beside one without fails once, and leaves no rejection that nobody handles", async () => {
+    const unhandled: unknown[] = [];
+    const listener = (reason: unknown) => unhandled.push(reason);
+    process.on("unhandledRejection", listener);
+    const locker = createLocker({ ...at(), ttl: 1000, requestTimeout: 50 });
+    const lock = await locker.acquire([{ key: freshKey(), holdFor: "1h" }, freshKey()]);
+    proxy.fail(anything, ...many({ cut: true }));
+    await expect(lock.release()).rejects.toBeInstanceOf(LockUnavailableError);
+    const asked = proxy.seen.length;
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    process.off("unhandledRejection", listener);
+    expect(unhandled).toEqual([]);
+    expect(proxy.seen.length).toBe(asked);
+  });
+
+  test("does not ask without a pause when the answers are none of Redis'", async () => {
+    const locker = createLocker({ ...at(), holdFor: "1h", ttl: 2000 });
+    const lock = await locker.acquire(freshKey());
+    const nonsense = { status: 200, type: "application/json", body: '{"result":7}' };
+    proxy.fail(anything, ...Array.from({ length: 5000 }, (): Fault => ({ answer: nonsense })));
+    const asked = proxy.seen.length;
+    await expect(lock.release()).rejects.toBeInstanceOf(LockUnavailableError);
+    expect(proxy.seen.length - asked).toBeLessThan(50);
+  });
+
   test("that was lost before it could be kept is an error, though the work succeeded", async () => {
     const key = freshKey();
     const work = lockerAt(backend.server, { holdFor: "1h" }).withLock(key, () =>

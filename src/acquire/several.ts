@@ -80,7 +80,9 @@ function hold(attempt: Attempt, { before, grant, abort, onTakenAway }: Holding):
   const { lease, since, unsettled } = before?.belief() ?? fresh;
   const first = before && before.remaining() < leaseLeft(fresh) ? { lease, since } : fresh;
   before?.end();
-  const all = createLease(attempt, {
+  // Until all are ours, nothing was acquired that could be renewed.
+  const quiet = { ...attempt, settings: { ...attempt.settings, onEvent: undefined } };
+  const all = createLease(quiet, {
     status: "held",
     parts: [...(before?.parts() ?? []), ...grant.parts],
     belief: { ...first, unsettled },

@@ -12,15 +12,21 @@ const inspected = Symbol.for("nodejs.util.inspect.custom");
 
 /**
  * A handle that a log shows by its key alone.
+ * @param ttl the lease in ms that it was last asked for
  * @param unsettled the shortest lease in ms that a request on its way may yet set
  * @param windowLeft ms left for which a success keeps a lock
  */
 export function newHandle(
   { key, claims, settings }: Attempt,
-  about: { fence: number | undefined; unsettled: number; windowLeft: (claim: Claim) => number },
+  about: {
+    ttl: number;
+    fence: number | undefined;
+    unsettled: number;
+    windowLeft: (claim: Claim) => number;
+  },
 ): LockHandle {
-  const { prefix, ttl, owner } = settings;
-  const { fence, unsettled, windowLeft } = about;
+  const { prefix, owner } = settings;
+  const { ttl, fence, unsettled, windowLeft } = about;
   const [first, ...others] = claims as [Claim, ...Claim[]];
   const shared = { key, prefix, ttl, owner, fence, ...(unsettled < forever && { unsettled }) };
   const targets = claims.map((claim) => targetOf(claim, windowLeft(claim)));

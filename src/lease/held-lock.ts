@@ -9,8 +9,9 @@ import { extend, keep, share } from "../protocol/extend.ts";
 import { type Grant, gone } from "../protocol/protocol.ts";
 import { release } from "../protocol/release.ts";
 import { kindOf, stateMark } from "../protocol/state.ts";
+import { insistEvery } from "../protocol/timing.ts";
 import { RefusedError } from "../redis/client.ts";
-import { forever, whenAborted } from "../runtime.ts";
+import { forever, sleep, whenAborted } from "../runtime.ts";
 import { unavailable } from "../unavailable.ts";
 import { leaseLeft, newBelief } from "./belief.ts";
 import { inspectedAs, newHandle } from "./handle.ts";
@@ -175,24 +176,27 @@ function newLock(
 
   /** Keeps each lock for the rest of its window, and lets go of those that have none. */
   async function keepWindows(parts: readonly Part[]): Promise<boolean> {
-    const [kept, free] = [true, false].map((has) =>
-      parts.filter(({ claim }) => windowLeft(claim) > 0 === has),
-    );
-    const keeping = insist(() => keep(attempt, kept as Part[], (claim) => Math.max(1, windowLeft(claim))));
-    const freed = free?.length ? await release(attempt, free) : true;
-    if (await keeping) return freed;
+    const kept = parts.filter(({ claim }) => windowLeft(claim) > 0);
+    const free = parts.filter((part) => !kept.includes(part));
+    const keeping = insist(() => keep(attempt, kept, (claim) => Math.max(1, windowLeft(claim))));
+    const freeing = free.length === 0 || insist(() => release(attempt, free));
+    // Neither goes on in the background when the other has failed.
+    await Promise.allSettled([keeping, freeing]);
+    if (await keeping) return freeing;
     // What an operator ended is kept no longer than its holder works.
-    await release(attempt, kept as Part[]).catch(() => {});
+    await release(attempt, kept).catch(() => {});
     return false;
   }
 
-  /** It is tried until the lease ends, lest the work is done again. */
+  /** It is tried until the lease or the caller's time ends, lest the work is done again. */
   async function insist(ask: () => Promise<boolean>): Promise<boolean> {
     for (;;) {
       try {
         return await ask();
       } catch (error) {
-        if (error instanceof RefusedError || leaseLeft(lease.belief()) <= 0) throw error;
+        const late = leaseLeft(lease.belief()) <= 0 || attempt.remainingTime() < settings.requestTimeout;
+        if (error instanceof RefusedError || late) throw error;
+        await sleep(connection.runtime, insistEvery);
       }
     }
   }
@@ -240,7 +244,7 @@ function newLock(
       releaseOnce(
         !Object(options).failed && claims.some((claim) => windowLeft(claim)) ? keepWindows : endHere,
       ),
-    toJSON: () => newHandle(attempt, { fence, unsettled: lease.belief().unsettled, windowLeft }),
+    toJSON: () => newHandle(attempt, { ttl: wanted, fence, unsettled: lease.belief().unsettled, windowLeft }),
     async [Symbol.asyncDispose]() {
       await releaseOnce(endHere).catch(() => {});
     },

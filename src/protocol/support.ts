@@ -1,5 +1,7 @@
+import { capped } from "../invocation.ts";
 import { type Command, isFull, RefusedError } from "../redis/client.ts";
 import type { Answer } from "../redis/connection.ts";
+import { forever } from "../runtime.ts";
 import type { Attempt } from "./attempt.ts";
 import { type Operation, protocolScript } from "./script.ts";
 
@@ -21,14 +23,17 @@ export interface Asking {
   confirmed?: boolean;
 }
 
-/** Who asks. */
-export type Asker = Pick<Attempt, "connection" | "settings" | "abandoned">;
+/** Who asks. What it has no time left of may be wrong about that. */
+export type Asker = Pick<Attempt, "connection" | "settings" | "abandoned"> &
+  Partial<Pick<Attempt, "remainingTime">>;
 
 /** Asks Redis something about the attempt's lock. */
 export function ask(asker: Asker, command: Command, asking: Asking = {}): Promise<Answer> {
   const { taking, waiting, confirmed } = asking;
   const { connection, settings, abandoned } = asker;
-  const limit = settings.requestTimeout / (waiting ? 2 : 1);
+  // Less of the caller's time is left than when it began.
+  const { requestTimeout } = capped(settings, asker.remainingTime?.() || forever);
+  const limit = requestTimeout / (waiting ? 2 : 1);
   const replicas = confirmed ? settings.replicas : undefined;
   return connection.ask(command, limit, { replicas, ...(taking && { signal: settings.signal, abandoned }) });
 }

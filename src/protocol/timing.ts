@@ -36,5 +36,8 @@ export const fenceLife = 86_400_000;
 /** A stream that opens this much later, for each who waits before us, may have missed a grant. */
 export const fastestHandOver = 10;
 
+/** What has to be told to a server that gives no answer is told again after so long. */
+export const insistEvery = 100;
+
 /** A waiter asks up to this share of the time earlier, so that a crowd does not ask at once. */
 export const pollJitter = 0.2;
