@@ -204,7 +204,7 @@ export interface Lock {
    * Makes an exclusive lock a shared one, at once and without letting go. Readers that wait next in the queue come in.
    * Starts the lease anew. False when the lock was lost. From then on it is a shared one, also in its events and handle.
    * @throws LockOptionError unless all targets are exclusive
-   * @throws LockUnavailableError when Redis could not be asked; it may be asked again
+   * @throws LockUnavailableError when Redis could not be asked. It may be a shared one by then, and may be asked again
    */
   downgrade(): Promise<boolean>;
   /**
@@ -227,6 +227,7 @@ export interface LockHandle {
   key: string;
   prefix: string;
   token: string;
+  /** The lease in ms that was last asked for. */
   ttl: number;
   owner: string | undefined;
   fence: number | undefined;

@@ -112,9 +112,9 @@ test.each<[string, Targets, LockOptions]>([
 
 test.each<[string, LockOptions]>([
   ["release", {}],
-  ["release that keeps the lock", { holdFor: "1h" }],
+  ["release that keeps the lock", { holdFor: "1h", ttl: "10s" }],
   ["extension", {}],
-])("an %s that nobody answers ends before the deadline, which is asked for then", async (step, options) => {
+])("the %s that nobody answers ends before the deadline, which is asked for then", async (step, options) => {
   const server = await startDevServer();
   const proxy = await startProxy(server.url);
   const locker = createLocker({ url: proxy.url, token: server.token, requestTimeout: "30s", ttl: "1m" });

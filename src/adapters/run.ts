@@ -163,7 +163,7 @@ export function locking<Input extends unknown[], Response>(
 
   async function enter(input: Input, about: Invocation, ready?: Targets): Promise<Entry<Response>> {
     const key = ready ?? (await keyOf(options, input));
-    const { pace, deadline, progress } = renewing(settings, about);
+    const { pace, deadline, progress, onRenewed } = renewing(settings, about);
     let failure: LockUnavailableError | undefined;
     // What neither the user nor the platform says is left to the locker.
     const asked = without([...own, ...connection, "onLost"], {
@@ -175,6 +175,7 @@ export function locking<Input extends unknown[], Response>(
       deadline,
       onEvent(event: LockEvent) {
         if (event.type === "unavailable") failure = event.error as LockUnavailableError;
+        if (event.type === "renewed") onRenewed();
         return onEvent?.(event);
       },
     });
@@ -206,26 +207,29 @@ function without<T extends object>(names: readonly string[], options: T): T {
 
 /**
  * Steers a lock's renewal by what a locker asks before each: the time that is left. None is left for a lock that is
- * paced and whose work did not get on since it was asked last.
+ * paced and whose work did not get on since it was renewed last.
  */
 function renewing({ deadline }: LockSettings, { lifetime }: Invocation) {
   const since = realRuntime.sinceNow();
   const remainingTime = () => Math.min(timeLeft(deadline, since), timeLeft(lifetime, since));
   let paced = false;
-  let due = true;
+  let gotOn = false;
   let leftOut = false;
   return {
+    // A locker may ask at any time, and more than once.
     deadline() {
-      leftOut = !due;
-      due = !paced;
+      leftOut = paced && !gotOn;
       return leftOut ? 0 : remainingTime();
+    },
+    onRenewed() {
+      gotOn = false;
     },
     pace() {
       paced = true;
-      due = false;
+      gotOn = false;
     },
     progress(lock: Lock) {
-      due = true;
+      gotOn = true;
       if (!leftOut) return;
       leftOut = false;
       lock.extend().catch(() => {

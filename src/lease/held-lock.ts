@@ -188,13 +188,14 @@ function newLock(
     return false;
   }
 
-  /** It is tried until the lease or the caller's time ends, lest the work is done again. */
+  /** It is tried for as long as the lease lasts, lest the work is done again. */
   async function insist(ask: () => Promise<boolean>): Promise<boolean> {
     for (;;) {
       try {
         return await ask();
       } catch (error) {
-        const late = leaseLeft(lease.belief()) <= 0 || attempt.remainingTime() < settings.requestTimeout;
+        // The caller's own time may end with the lease, and is to do for an answer.
+        const late = leaseLeft(lease.belief()) <= settings.requestTimeout;
         if (error instanceof RefusedError || late) throw error;
         await sleep(connection.runtime, insistEvery);
       }
