@@ -5,7 +5,8 @@ import type { Attempt, Claim, Part } from "../protocol/attempt.ts";
 import { extend } from "../protocol/extend.ts";
 import { join } from "../protocol/join.ts";
 import { type Grant, gone, type Outcome, takesResult } from "../protocol/protocol.ts";
-import { forever, whenAborted } from "../runtime.ts";
+import { pollForeignEvery } from "../protocol/timing.ts";
+import { forever, sleep, whenAborted } from "../runtime.ts";
 import { waitForTurn } from "./wait.ts";
 
 /**
@@ -17,25 +18,20 @@ import { waitForTurn } from "./wait.ts";
 export async function waitForAll(attempt: Attempt, first: Outcome): Promise<Outcome> {
   const [only, ...others] = attempt.claims as [Claim, ...Claim[]];
   if (others.length === 0) return waitForTurn(attempt, only, takesResult(only) ? first : undefined);
-  for (;;) {
-    const outcome = await waitInOrder(attempt);
-    // Nothing is released before it waits anew: a late release would find the same tokens.
-    if (outcome) return outcome;
-  }
+  return waitInOrder(attempt, forever);
 }
 
-/** Undefined if one that it had was taken away, by an operator or by hand, while there is time to wait anew. */
-async function waitInOrder(attempt: Attempt): Promise<Outcome | undefined> {
+/**
+ * It waits anew if one that it had was lost: an operator or a hand took it, or this process was frozen.
+ * @param unsettled the shortest lease in ms that a request of before may yet set
+ */
+async function waitInOrder(attempt: Attempt, unsettled: number): Promise<Outcome> {
   const abort = new AbortController();
   const { signal } = attempt.settings;
   const forget = whenAborted(signal, () => abort.abort(signal?.reason));
   // A token for each lock alone is of no use: one for all is drawn in the end.
   const waiting = { ...attempt, settings: { ...attempt.settings, signal: abort.signal, fencing: false } };
   let lease: Lease | undefined;
-  let takenAway = false;
-  const onTakenAway = () => {
-    takenAway = true;
-  };
   try {
     let rest = attempt.claims.toSorted((a, b) => (a.redisKey < b.redisKey ? -1 : 1));
     while (rest.length > 0) {
@@ -43,11 +39,11 @@ async function waitInOrder(attempt: Attempt): Promise<Outcome | undefined> {
       // The first is waited for. Behind it may be free what was not before.
       const outcome = await waitForTurn(waiting, first);
       if (!outcome.held) return outcome;
-      lease = hold(waiting, { before: lease, grant: outcome, abort, onTakenAway });
+      lease = hold(waiting, { before: lease, unsettled, grant: outcome, abort });
       if (later.length === 0) break;
       const more = await join(waiting, later);
       rest = more.held ? [] : later;
-      if (more.held) lease = hold(waiting, { before: lease, grant: more, abort, onTakenAway });
+      if (more.held) lease = hold(waiting, { before: lease, unsettled, grant: more, abort });
     }
     abort.signal.throwIfAborted();
     if (!attempt.settings.fencing) return grantOf(lease as Lease);
@@ -55,28 +51,31 @@ async function waitInOrder(attempt: Attempt): Promise<Outcome | undefined> {
     // A renewal that is on its way may yet set its lease.
     if (fenced.held) return { ...fenced, unsettled: lease?.belief().unsettled };
     // It was ours. That says nothing of the wait.
-    onTakenAway();
     throw new LockLostError(attempt.key, gone);
   } catch (error) {
-    if (!takenAway || signal?.aborted || attempt.age() >= attempt.settings.wait) throw error;
-    return undefined;
+    const lost = error instanceof LockLostError && !signal?.aborted;
+    if (!lost || attempt.age() >= attempt.settings.wait) throw error;
+    // A lease shorter than a round trip is lost again and again.
+    await sleep(attempt.connection.runtime, pollForeignEvery, signal);
   } finally {
     lease?.end();
     forget();
   }
+  // Nothing is released before: a late release would find the same tokens. So may a late renewal.
+  return waitInOrder(attempt, (lease as Lease).belief().unsettled);
 }
 
 interface Holding {
   before: Lease | undefined;
+  /** The shortest lease in ms that a request may yet set which is older than all of these. */
+  unsettled: number;
   grant: Grant;
   abort: AbortController;
-  /** Told when the server said that one of the locks is not ours any more. */
-  onTakenAway(): void;
 }
 
 /** Renews what is held so far, until more has come. The lease of the one that ends first is that of all. */
-function hold(attempt: Attempt, { before, grant, abort, onTakenAway }: Holding): Lease {
-  const fresh = newBelief(grant.lease, grant.since);
+function hold(attempt: Attempt, { before, unsettled: older, grant, abort }: Holding): Lease {
+  const fresh = newBelief(Math.min(grant.lease, older), grant.since, older);
   const { lease, since, unsettled } = before?.belief() ?? fresh;
   const first = before && before.remaining() < leaseLeft(fresh) ? { lease, since } : fresh;
   before?.end();
@@ -89,7 +88,6 @@ function hold(attempt: Attempt, { before, grant, abort, onTakenAway }: Holding):
     renewFor: forever,
     renewal: extend,
     onLost: (error: LockLostError) => abort.abort(error),
-    onTakenAway,
   });
   all.start();
   return all;

@@ -64,3 +64,27 @@ test("a renewal that is still on its way when tokens are drawn is reckoned with:
   expect(remaining).toBeLessThanOrEqual(3000);
   await lock.release();
 });
+
+test("a process that was frozen while it waited for the rest goes on waiting, and relies on no more than a late renewal may set", async () => {
+  const redis = createMemoryRedis({ now: Date.now, publish: () => 0 });
+  const late = Promise.withResolvers<void>();
+  let renewals = 0;
+  const locker = lockerOn(redis, (command) => {
+    if (command.includes("IFEQ") && ++renewals === 1) return late.promise;
+  });
+  redis.command("SET", "lock:{b}", "another's", "PX", "60000");
+  const waiting = locker.acquire(["a", "b"], { wait: "1m", ttl: 200 });
+  while (renewals === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  // Nothing of this process runs, until its lease is over.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  redis.command("DEL", "lock:{b}");
+  const lock = await waiting;
+  expect(lock.held).toBe(true);
+  await lock.extend("1h");
+  expect(lock.remaining).toBeLessThanOrEqual(200);
+  late.resolve();
+  await lock.release();
+  expect(redis.command("GET", "lock:{a}")).toBe(null);
+  expect(redis.command("GET", "lock:{b}")).toBe(null);
+});
