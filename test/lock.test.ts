@@ -1,6 +1,12 @@
 import { Redis } from "@upstash/redis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { createLocker, type LockEvent, LockLostError, LockUnavailableError } from "../src/index.ts";
+import {
+  createLocker,
+  type LockEvent,
+  LockLostError,
+  LockUnavailableError,
+  type Targets,
+} from "../src/index.ts";
 import { type Backend, clients, engines, freshKey, lockerAt } from "./helpers/backends.ts";
 import { anything, command, type Fault, type FaultyProxy, startProxy } from "./helpers/proxy.ts";
 import { until } from "./helpers/waiter.ts";
@@ -182,6 +188,25 @@ describe("a lock with holdFor", () => {
     expect(await lock.release()).toBe(true);
     expect(await left(kept)).toBeGreaterThan(3_000_000);
     expect(await value(free)).toBe(null);
+  });
+
+  test.each<[string, (key: string) => Targets]>([
+    ["an exclusive lock", (key) => key],
+    ["a permit", (key) => ({ key, limit: 3 })],
+    ["a reader", (key) => ({ key, mode: "shared" })],
+    ["several", (key) => [key, `${key}2`]],
+  ])("is let go by a failure that is told after a success whose reply was lost: %s", async (_, target) => {
+    const key = freshKey();
+    // It is asked for once and repeated, and the lease is not over then.
+    const locker = createLocker({ ...at(), ttl: "3s", holdFor: "1h", requestTimeout: "2s" });
+    const lock = await locker.acquire(target(key));
+    let lost = true;
+    proxy.fail(() => lost, ...many({ lose: "reply" }));
+    await expect(lock.release()).rejects.toBeInstanceOf(LockUnavailableError);
+    lost = false;
+    expect(await left(key)).toBeGreaterThan(10_000);
+    expect(await lock.release({ failed: true })).toBe(true);
+    for (const each of lock.keys) await until(async () => (await value(each)) === null);
   });
 
   test("beside one without fails once, and leaves no rejection that nobody handles", async () => {

@@ -1,7 +1,7 @@
 import { LockLostError } from "../errors.ts";
 import { leaseLeft, newBelief } from "../lease/belief.ts";
 import { createLease, type Lease } from "../lease/renewal.ts";
-import type { Attempt, Claim, Part } from "../protocol/attempt.ts";
+import type { Attempt, Claim } from "../protocol/attempt.ts";
 import { extend } from "../protocol/extend.ts";
 import { join } from "../protocol/join.ts";
 import { type Grant, gone, type Outcome, takesResult } from "../protocol/protocol.ts";
@@ -76,15 +76,15 @@ interface Holding {
 /** Renews what is held so far, until more has come. The lease of the one that ends first is that of all. */
 function hold(attempt: Attempt, { before, unsettled: older, grant, abort }: Holding): Lease {
   const fresh = newBelief(Math.min(grant.lease, older), grant.since, older);
-  const { lease, since, unsettled } = before?.belief() ?? fresh;
-  const first = before && before.remaining() < leaseLeft(fresh) ? { lease, since } : fresh;
+  const held = before?.belief() ?? fresh;
+  const sooner = leaseLeft(held) < leaseLeft(fresh) ? held : fresh;
   before?.end();
   // Until all are ours, nothing was acquired that could be renewed.
   const quiet = { ...attempt, settings: { ...attempt.settings, onEvent: undefined } };
   const all = createLease(quiet, {
     status: "held",
     parts: [...(before?.parts() ?? []), ...grant.parts],
-    belief: { ...first, unsettled },
+    belief: { ...sooner, unsettled: held.unsettled },
     renewFor: forever,
     renewal: extend,
     onLost: (error: LockLostError) => abort.abort(error),
@@ -94,7 +94,5 @@ function hold(attempt: Attempt, { before, unsettled: older, grant, abort }: Hold
 }
 
 function grantOf(held: Lease): Grant {
-  const { lease, since, unsettled } = held.belief();
-  const parts: readonly Part[] = held.parts();
-  return { held: true, parts, lease, since, unsettled, handedOver: false, fence: undefined };
+  return { held: true, ...held.belief(), parts: held.parts(), handedOver: false, fence: undefined };
 }

@@ -170,7 +170,9 @@ function newLock(
   }
 
   /** Ends locks at the server. A request that was given up may yet take them, unless it finds a tombstone. */
-  function endHere(parts: readonly Part[]): Promise<boolean> {
+  async function endHere(parts: readonly Part[]): Promise<boolean> {
+    // A request to keep them, whose reply was lost, may have been executed.
+    if (maybeReleased && claims.some(windowLeft) && (await keep(attempt, parts, () => 1))) return true;
     return queued && attempt.abandoned.length > 0 ? giveUp(attempt, true) : release(attempt, parts);
   }
 
@@ -242,9 +244,7 @@ function newLock(
     },
     // It may be a callback: what it is called with then is nobody's mistake.
     release: (options) =>
-      releaseOnce(
-        !Object(options).failed && claims.some((claim) => windowLeft(claim)) ? keepWindows : endHere,
-      ),
+      releaseOnce(!Object(options).failed && claims.some(windowLeft) ? keepWindows : endHere),
     toJSON: () => newHandle(attempt, { ttl: wanted, fence, unsettled: lease.belief().unsettled, windowLeft }),
     async [Symbol.asyncDispose]() {
       await releaseOnce(endHere).catch(() => {});
