@@ -5,7 +5,7 @@ export { withDoor } from "./door.ts";
 export { printable, show } from "./errors.ts";
 export { emit, tell } from "./events.ts";
 export * from "./index.ts";
-export { handOver, timeLeft } from "./invocation.ts";
+export { checkDeadline, handOver, timeLeft } from "./invocation.ts";
 export { unheldLock } from "./lease/held-lock.ts";
 export { checkFencing, connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
 export { leaseFor, milliseconds } from "./options/durations.ts";

@@ -28,7 +28,7 @@ export function readContext<Context>(context: Context): Context & object {
 /** The context with the lock at `lock`. If it has one of ours, as in a nesting, that stays with whoever has it. */
 export function lockedContext<Context extends object, L>(context: Context, lock: L): Context & { lock: L } {
   const { enumerable } = Object.getOwnPropertyDescriptor(context, "lock") ?? {};
-  return enumerable === false ? viewOf(context, lock) : attach(context, lock);
+  return enumerable === false ? viewOf(context, { lock }) : attach(context, lock);
 }
 
 /**

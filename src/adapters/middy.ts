@@ -81,8 +81,10 @@ export default function lockMiddleware<Event = any>(
 export default function lockMiddleware<Event>(
   options: LockMiddlewareOptions<Event> | ReadyMadeLockOptions<Event>,
 ): LockMiddleware<Event, Lock | ReadyMadeLock> {
-  const given: typeof options = Object(options);
-  return "lock" in given ? withReadyMade(given) : withLocker(given);
+  const { lock } = Object(options) as Partial<ReadyMadeLockOptions<Event>>;
+  return lock === undefined
+    ? withLocker(options as LockMiddlewareOptions<Event>)
+    : withReadyMade(options as ReadyMadeLockOptions<Event>);
 }
 
 type Request<Event, L> = MiddyRequest<Event, LambdaContext & { lock: L }>;
@@ -93,9 +95,9 @@ function withLocker<Event>(options: LockMiddlewareOptions<Event>): LockMiddlewar
 }
 
 function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddleware<Event, ReadyMadeLock> {
-  const { lock: make, ifBusy } = options;
-  const others = Object.keys(options).filter((name) => name !== "lock" && name !== "ifBusy");
-  if (others.length) throw new LockOptionError(others[0] as string, "beside `lock`", "in the lock made");
+  const { lock: make, ifBusy, ...others } = options;
+  for (const [name, value] of Object.entries(others))
+    if (value !== undefined) throw new LockOptionError(name, "beside `lock`", "in the lock made");
   checkFunction("lock", make);
   checkIfBusy(ifBusy);
 
@@ -110,6 +112,9 @@ function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddlew
       const [said] = `${Object(error).message ?? error}`.split(", command was:", 1);
       throw new LockUnavailableError(key, new Error(said));
     });
+    // One that resolves to nothing may hold the lock by now.
+    if (typeof acquired !== "boolean")
+      throw new LockOptionError("lock", `an acquire that gave ${show(acquired)}`, "true or false");
     if (!acquired) return answerBusy(new LockBusyError(key, {}), ifBusy, [event, context]);
     const finish = once(async () => {
       await (async () => lock.release())().catch(() => false);
@@ -131,6 +136,8 @@ const locksOf = new WeakMap<object, Set<Pick<Taken, "finish" | "pace">>>();
 function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<Event, L> {
   /** The lock that this middleware took for a request, until it is ended. */
   const taken = new WeakMap<object, Taken<L>>();
+  /** What was made of each request's response. */
+  const handedOn = new WeakMap<object, unknown>();
 
   async function lockBefore(request: Request<Event, L>) {
     const bare: LambdaContext = readContext(request.context);
@@ -160,11 +167,15 @@ function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<
 
   async function lockAfter(request: Request<Event, L>) {
     const own = taken.get(request);
-    if (own) request.response = await settle(own, request.response, { succeeded, hold: heldToEnd, discard });
+    if (!own) return;
+    request.response = await settle(own, request.response, { succeeded, hold: heldToEnd, discard });
+    handedOn.set(request, request.response);
   }
 
   async function lockOnError(request: Request<Event, L>) {
     await taken.get(request)?.finish(false);
+    // middy has dropped the response: nobody is going to read its stream.
+    discard(handedOn.get(request));
   }
 
   return { before: lockBefore, after: lockAfter, onError: lockOnError };

@@ -22,8 +22,11 @@ export interface IdempotentOptions<Input extends unknown[] = unknown[]> {
   keepFor?: Duration | undefined;
   /** How long a second request waits for the answer to the first, before 409. @default 0 */
   wait?: Duration | undefined;
-  /** Which answers are kept, by their status; 200 for a result without one. @default below 500 */
-  keepIf?: ((status: number) => boolean) | undefined;
+  /**
+   * Which answers are kept, by their status; 200 for a result without one. If it throws, the answer is not kept, and
+   * `onError` is told. @default below 500
+   */
+  keepIf?: ((status: number) => boolean | Promise<boolean>) | undefined;
   /** The headers that are kept, in lower case. `set-cookie` never is. */
   headers?: readonly string[] | undefined;
   /** The longest answer that is kept, as text, in bytes. @default 262_144 */

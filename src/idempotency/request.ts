@@ -56,9 +56,10 @@ export function keyOf(input: unknown): string | undefined {
  * JSON cannot say, such as a bigint.
  */
 export async function bodyOf([input]: readonly unknown[]): Promise<Uint8Array | undefined> {
-  if (isHono(input)) return new Uint8Array(await input.req.arrayBuffer());
   if (answersResponse(input)) {
-    const request = input as Request;
+    const request = isHono(input) ? input.req.raw : (input as Request);
+    // Hono keeps what its context read of a body, as for a key.
+    if (isHono(input) && request.bodyUsed) return new Uint8Array(await input.req.arrayBuffer());
     return new Uint8Array(request.body ? await request.clone().arrayBuffer() : []);
   }
   const { body, isBase64Encoded } = Object(input) as HttpEvent;

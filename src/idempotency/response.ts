@@ -6,7 +6,7 @@ import { answersResponse, fromBase64, toBase64 } from "./request.ts";
 
 /** Which answers are kept, and what of them. */
 export interface Kept {
-  keepIf(status: number): boolean;
+  keepIf(status: number): unknown;
   allowed: readonly string[];
   maxBytes: number;
 }
@@ -31,11 +31,16 @@ const replayed = "Idempotency-Replayed";
 
 /** @param success whether the adapter takes it for one that did not fail */
 export async function keep(answer: unknown, success: boolean, kept: Kept & Reading): Promise<Keeping> {
-  if (answer instanceof Response)
-    return success || answer.status >= 500 ? keepResponse(answer, kept) : { answer };
   const result = Object(answer) as { statusCode?: unknown; body?: unknown };
-  const status = Number(result.statusCode ?? 200);
-  if (!kept.keepIf(status) || (!success && status < 500)) return { answer };
+  const status = answer instanceof Response ? answer.status : Number(result.statusCode ?? 200);
+  if (!success && status < 500) return { answer };
+  try {
+    if (!(await kept.keepIf(status))) return { answer };
+  } catch (error) {
+    // The work was done: its caller gets the answer.
+    return { answer, error: error as Error };
+  }
+  if (answer instanceof Response) return keepResponse(answer, kept);
   if (result.statusCode === undefined) return { answer, text: { result: answer } };
   if (typeof Object(result.body).pipe === "function" || typeof Object(result.body).getReader === "function")
     return { answer, error: new LockOptionError("result", "a stream", "a body that is a text") };
@@ -51,10 +56,9 @@ export async function keep(answer: unknown, success: boolean, kept: Kept & Readi
 
 async function keepResponse(
   response: Response,
-  { keepIf, allowed, maxBytes, ...reading }: Kept & Reading,
+  { allowed, maxBytes, ...reading }: Kept & Reading,
 ): Promise<Keeping> {
   const { status } = response;
-  if (!keepIf(status)) return { answer: response };
   const { body, error } = await readUpTo(response, maxBytes, reading);
   const answer = new Response(body, response);
   if (error) return { answer, error };
