@@ -3,7 +3,16 @@ import { LockBusyError, LockError, LockOptionError, show } from "../errors.ts";
 import { tell } from "../events.ts";
 import { handOver } from "../invocation.ts";
 import { whenAborted } from "../runtime.ts";
-import { type AdapterOptions, asOwner, attach, type Locking, once, runUnder, settle } from "./run.ts";
+import {
+  type AdapterOptions,
+  asOwner,
+  attach,
+  isFailure,
+  type Locking,
+  once,
+  runUnder,
+  settle,
+} from "./run.ts";
 import { webStream } from "./stream.ts";
 
 /** Options of the adapters whose handler answers a `Request` with a `Response`. */
@@ -92,7 +101,7 @@ export async function respond<Input extends unknown[]>(
       }
     });
     const settled = await settle(taken, response, {
-      succeeded: ({ status }) => status < 500 && !failed(),
+      succeeded: ({ status }) => !isFailure(status) && !failed(),
       hold(response, taken) {
         const { body } = response;
         if (failed() || !body) return undefined;

@@ -300,6 +300,11 @@ export interface Results<T, L = Lock> {
   discard(result: T): void;
 }
 
+/** Whether an answer says that the work was not done: it failed, or the lock of another adapter inside was busy. */
+export function isFailure(status: unknown): boolean {
+  return Number(status) >= 500 || Number(status) === 423;
+}
+
 /** Runs the work under a lock that was taken. If it fails, the lock is ended. */
 export async function runUnder<T>({ lock, finish }: Taken, work: (lock: Lock) => T | Promise<T>): Promise<T> {
   try {

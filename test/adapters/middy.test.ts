@@ -561,12 +561,26 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
       "LOCK_UNAVAILABLE",
       /./,
     ],
+    ["one whose acquire says nothing", { acquire: async () => {}, release() {} }, "LOCK_OPTION", /^lock: /],
   ])("tells of a ready-made lock that is %s", async (_, lock, code, message) => {
     const handler = middy()
       .use(lockMiddleware({ lock: () => lock as never }))
       .handler(async () => "ran");
     const error = await handler({}, lambda()).catch((error: unknown) => error);
     expect(error).toMatchObject({ code, message: expect.stringMatching(message) });
+  });
+
+  test("takes an option that is undefined for none, beside a ready-made lock and in its place", async () => {
+    const ready = { acquire: async () => true, release: async () => true };
+    for (const options of [
+      { lock: () => ready, ttl: undefined },
+      { lock: undefined, ...at(), key: freshKey() },
+    ])
+      expect(
+        await middy()
+          .use(lockMiddleware(options as never))
+          .handler(async () => "ran")({}, lambda()),
+      ).toBe("ran");
   });
 
   test("takes a ready-made lock that answers at once", async () => {
@@ -602,6 +616,20 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
   });
 
   describe("with a streamed body", () => {
+    test("that another middleware's error keeps from the caller ends its source", async () => {
+      const source = new Readable({ read() {} });
+      const id = freshKey();
+      const handler = middy()
+        .after(() => {
+          throw new Error("no headers");
+        })
+        .use(locked())
+        .handler(async () => ({ statusCode: 200, body: source }));
+      await expect(handler({ id }, lambda())).rejects.toThrow("no headers");
+      await until(() => source.destroyed);
+      expect(await held(id)).toBe(false);
+    });
+
     // What the Lambda runtime offers, as middy uses it.
     const sink = () => {
       const chunks: string[] = [];
