@@ -54,7 +54,7 @@ export interface LockMiddleware<Event, L> {
  * A middy middleware (5, 6 and 7): takes the lock before the handler, releases it after, and puts it at
  * `context.lock`. Register it last, with the handler after it: middy tells nobody of an early response of a middleware
  * registered later, so that its lock may stay until its lease ends. Several locks on one handler are each ended once.
- * A response with a `statusCode` of 5xx, or with `batchItemFailures`, is no success: nothing is kept for `holdFor`.
+ * A response with a `statusCode` of 5xx or 423, or with `batchItemFailures`, is no success: nothing is kept for `holdFor`.
  *
  * @example
  * export const handler = middy()

@@ -80,7 +80,8 @@ export interface AdapterOptions<Input extends unknown[], Response> extends LockT
   /**
    * Told of every error that the caller does not get to see: one that was answered with a 5xx, one of a release
    * after the answer, and why a handler ran without its lock (`ifUnavailable: "proceed"`). What it throws or rejects
-   * with changes nothing.
+   * with changes nothing. Where an adapter answers a request, what it promises is waited for, by the platform's `waitUntil`
+   * if there is one.
    * @default console.error
    */
   onError?: ((error: LockError, ...input: Input) => unknown) | undefined;
@@ -258,15 +259,14 @@ export async function keyOf<Input extends unknown[]>(
   input: Input,
 ): Promise<Targets> {
   if (typeof key !== "function") return key;
-  let made: Targets;
   try {
-    made = await key(...input);
+    const made = await key(...input);
+    readTargets(made);
+    return made;
   } catch (cause) {
     if (cause instanceof LockOptionError) throw cause;
     throw new LockOptionError("key", "a function that threw", "a key", { cause });
   }
-  readTargets(made);
-  return made;
 }
 
 /** What `onError` is by default: an adapter prints what nobody else gets to see. */
