@@ -49,5 +49,5 @@ export {
 export { RefusedError } from "./redis/client.ts";
 export { connect } from "./redis/connection.ts";
 export { restClient } from "./redis/rest.ts";
-export { forever, realRuntime, whenAborted } from "./runtime.ts";
+export { forever, realRuntime, whenAborted, within } from "./runtime.ts";
 export { withoutTokens } from "./unavailable.ts";

@@ -2,7 +2,7 @@ import type { Lock } from "../api.ts";
 import { LockBusyError, LockError, LockOptionError, show } from "../errors.ts";
 import { tell } from "../events.ts";
 import { handOver } from "../invocation.ts";
-import { whenAborted } from "../runtime.ts";
+import { realRuntime, whenAborted, within } from "../runtime.ts";
 import {
   type AdapterOptions,
   asOwner,
@@ -59,10 +59,10 @@ export async function respond<Input extends unknown[]>(
   { outer, place, work, failed = () => false }: Handling,
 ): Promise<Response> {
   const { leaving, waitUntil, bodiless } = about;
-  // It is waited for, if the platform does not: a function may not go on after its answer.
+  // It is waited for a while, if the platform does not: a function may not go on after its answer.
   const report = async (error: LockError) => {
     const told = tell(onError, error, ...input);
-    if (!handOver(told, waitUntil)) await told;
+    if (!handOver(told, waitUntil)) await within(realRuntime, told, settings.requestTimeout);
   };
   let entered = false;
   let streams = false;

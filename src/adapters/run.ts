@@ -80,8 +80,8 @@ export interface AdapterOptions<Input extends unknown[], Response> extends LockT
   /**
    * Told of every error that the caller does not get to see: one that was answered with a 5xx, one of a release
    * after the answer, and why a handler ran without its lock (`ifUnavailable: "proceed"`). What it throws or rejects
-   * with changes nothing. Where an adapter answers a request, what it promises is waited for, by the platform's `waitUntil`
-   * if there is one.
+   * with changes nothing. Where an adapter answers a request, what it promises is waited for: by the platform's `waitUntil`, or
+   * for up to `requestTimeout`.
    * @default console.error
    */
   onError?: ((error: LockError, ...input: Input) => unknown) | undefined;

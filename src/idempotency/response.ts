@@ -2,7 +2,7 @@
 // result of Lambda as it is, but for its headers.
 import { type LockError, LockOptionError, printable } from "../errors.ts";
 import { whenAborted } from "../runtime.ts";
-import { answersResponse, fromBase64, toBase64 } from "./request.ts";
+import { answersResponse, fromBase64, ofFetch, toBase64 } from "./request.ts";
 
 /** Which answers are kept, and what of them. */
 export interface Kept {
@@ -32,7 +32,8 @@ const replayed = "Idempotency-Replayed";
 /** @param success whether the adapter takes it for one that did not fail */
 export async function keep(answer: unknown, success: boolean, kept: Kept & Reading): Promise<Keeping> {
   const result = Object(answer) as { statusCode?: unknown; body?: unknown };
-  const status = answer instanceof Response ? answer.status : Number(result.statusCode ?? 200);
+  const response = ofFetch(answer) && "status" in answer && answer;
+  const status = response ? response.status : Number(result.statusCode ?? 200);
   if (!success && status < 500) return { answer };
   try {
     if (!(await kept.keepIf(status))) return { answer };
@@ -40,7 +41,7 @@ export async function keep(answer: unknown, success: boolean, kept: Kept & Readi
     // The work was done: its caller gets the answer.
     return { answer, error: error as Error };
   }
-  if (answer instanceof Response) return keepResponse(answer, kept);
+  if (response) return keepResponse(response, kept);
   if (result.statusCode === undefined) return { answer, text: { result: answer } };
   if (typeof Object(result.body).pipe === "function" || typeof Object(result.body).getReader === "function")
     return { answer, error: new LockOptionError("result", "a stream", "a body that is a text") };
@@ -60,7 +61,7 @@ async function keepResponse(
 ): Promise<Keeping> {
   const { status } = response;
   const { body, error } = await readUpTo(response, maxBytes, reading);
-  const answer = new Response(body, response);
+  const answer = body ? new Response(body, response) : response;
   if (error) return { answer, error };
   const headers = [...response.headers].filter(([name]) => allowed.includes(name));
   return { answer, text: { response: { status, headers, body: body && toBase64(body as Uint8Array) } } };

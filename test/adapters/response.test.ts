@@ -152,6 +152,12 @@ describe("what an async `onError` does", () => {
     expect(await answer).toEqual([503, true]);
   });
 
+  test("keeps nobody from the answer if it never ends", async () => {
+    const { handle, locker, isDone } = reporting({ requestTimeout: "50ms" });
+    locker.fail("unavailable");
+    expect([(await handle(() => {})).status, isDone()]).toEqual([503, false]);
+  });
+
   test.each(["throw", "proceed"] as const)(
     "goes on after it where the platform waits: ifUnavailable %s",
     async (ifUnavailable) => {

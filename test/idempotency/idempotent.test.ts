@@ -270,6 +270,36 @@ describe.each(adapters)("idempotent with %s", (_, handlerOf) => {
   });
 });
 
+test("a response as another library makes it is kept, too", async () => {
+  let runs = 0;
+  const headers = new Headers({ "content-type": "text/plain" });
+  const foreign = () => ({ status: 201, headers, body: new Response(`${++runs}`).body }) as Response;
+  const handle = lockFetch({ ...idempotent(), locker: memoryLocker() }, foreign);
+  for (let times = 0; times < 2; times++) {
+    const response = await handle(post("a"));
+    expect([response.status, response.headers.get("content-type"), await response.text()]).toEqual([
+      201,
+      "text/plain",
+      "1",
+    ]);
+  }
+});
+
+test("a redirect that is thrown is kept as one that is returned", async () => {
+  let runs = 0;
+  const handle = lockFetch({ ...idempotent(), locker: memoryLocker() }, () => {
+    runs++;
+    throw Response.redirect("http://shop.test/thanks");
+  });
+  const thrown = await handle(post("a")).catch((answer: unknown) => answer);
+  const again = await handle(post("a"));
+  expect([thrown, again]).toEqual([
+    expect.objectContaining({ status: 302 }),
+    expect.objectContaining({ status: 302 }),
+  ]);
+  expect([again.headers.get("location"), runs]).toEqual(["http://shop.test/thanks", 1]);
+});
+
 describe("idempotent with Hono: the body", () => {
   const reading: [string, (c: Context) => Promise<unknown>][] = [
     ["the context", (c) => c.req.json()],
