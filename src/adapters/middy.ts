@@ -181,7 +181,7 @@ function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<
   return { before: lockBefore, after: lockAfter, onError: lockOnError };
 }
 
-/** Ends the locks of a request whose handler is not going to run. */
+/** Ends the locks of a request whose handler is not going to run, or failed. */
 async function endEarly(request: object): Promise<void> {
   for (const { finish } of [...(locksOf.get(request) ?? [])].reverse()) await finish(false);
 }
@@ -189,7 +189,8 @@ async function endEarly(request: object): Promise<void> {
 /**
  * The locks of a request from now on. Each phase of a request ends by setting its response, and an early response is
  * all that middy does of one: a middleware that is passed over hears nothing of it. So from there on locks are renewed
- * no more, and if it is known that the handler did not run, they are ended. middy 6 and 7 tell by `earlyResponse`.
+ * no more, and if it is known that the handler did not run, or failed, they are ended. middy 6 and 7 tell by
+ * `earlyResponse`.
  */
 function watched(request: MiddyRequest<unknown, unknown>): Set<Pick<Taken, "finish" | "pace">> {
   const locks = new Set<Pick<Taken, "finish" | "pace">>();
@@ -201,7 +202,7 @@ function watched(request: MiddyRequest<unknown, unknown>): Set<Pick<Taken, "fini
     get: () => response,
     set(value) {
       response = value;
-      if (!answered && "earlyResponse" in request) endEarly(request).catch(() => {});
+      if ((!answered || request.error) && "earlyResponse" in request) endEarly(request).catch(() => {});
       if (!answered) for (const { pace } of locks) pace();
       answered = true;
     },

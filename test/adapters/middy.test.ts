@@ -727,15 +727,31 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
 test.each(majors.slice(1))(
   "middy $major tells of an early response: the lock before it is released, and not kept",
   async ({ middy }) => {
+    for (const phase of ["before", "onError"]) {
+      const id = freshKey();
+      const events: string[] = [];
+      const handler = middy()
+        .use(locked({ ttl: "1h", holdFor: "2h", onEvent: ({ type }) => events.push(type) }))
+        .use({ [phase]: () => ({ statusCode: 204 }) })
+        .handler(() => Promise.reject(new Error("the card was declined")));
+      expect(await handler({ id }, lambda(900_000))).toEqual({ statusCode: 204 });
+      await until(async () => !(await held(id)));
+      expect(events).toEqual(["asked", "acquired", "released"]);
+    }
+  },
+);
+
+test.each(majors.slice(1))(
+  "middy $major's early response for a time-out leaves the lock to a handler that is still at work",
+  async ({ middy }) => {
     const id = freshKey();
-    const events: string[] = [];
-    const handler = middy()
-      .use(locked({ ttl: "1h", holdFor: "2h", onEvent: ({ type }) => events.push(type) }))
-      .before(() => ({ statusCode: 204 }))
-      .handler(() => {});
-    await handler({ id }, lambda(900_000));
-    await until(async () => !(await held(id)));
-    expect(events).toEqual(["asked", "acquired", "released"]);
+    const stillAtWork = Promise.withResolvers<void>();
+    const handler = middy(() => stillAtWork.promise)
+      .use(locked({ ttl: "1h" }))
+      .use({ onError: () => ({ statusCode: 504 }) });
+    expect(await handler({ id }, lambda(100))).toEqual({ statusCode: 504 });
+    expect(await held(id)).toBe(true);
+    stillAtWork.resolve();
   },
 );
 
