@@ -135,7 +135,7 @@ const locksOf = new WeakMap<object, Set<Pick<Taken, "finish" | "pace">>>();
 
 function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<Event, L> {
   /** The lock that this middleware took for a request, until it is ended. */
-  const taken = new WeakMap<object, Taken<L>>();
+  const taken = new WeakMap<object, Taken<L> | undefined>();
   /** What was made of each request's response. */
   const handedOn = new WeakMap<object, unknown>();
 
@@ -148,10 +148,12 @@ function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<
       // Of undefined it would make that the handler is to run.
       return entry.response ?? null;
     }
+    // It may be registered twice.
+    const earlier = taken.get(request);
     const locked = lockedContext(bare, entry.lock);
     const locks = locksOf.get(request) ?? watched(request);
     const finish: Finish = async (success) => {
-      taken.delete(request);
+      taken.set(request, earlier);
       // middy may have given up on a handler that is still at work.
       if (gaveUp(request.error, bare)) return own.pace();
       locks.delete(own);

@@ -440,6 +440,18 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
       expect(seen).toEqual([`${id}-outer`]);
     });
 
+    test("so is each of one that is registered twice, whose key differs", async () => {
+      const id = freshKey();
+      let nth = 0;
+      const twice = locked({ key: () => `${id}-${++nth}` });
+      const handler = middy()
+        .use(twice)
+        .use(twice)
+        .handler(() => Promise.all([held(`${id}-1`), held(`${id}-2`)]));
+      expect(await handler({ id }, lambda())).toEqual([true, true]);
+      expect(await Promise.all([held(`${id}-1`), held(`${id}-2`)])).toEqual([false, false]);
+    });
+
     test("each is ended once when the handler fails, and when it streams", async () => {
       const failing = two();
       const fails = middy()
