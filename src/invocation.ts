@@ -29,7 +29,8 @@ function saidBy(deadline: Settings["deadline"], age: Since): unknown {
 }
 
 function isTime(left: unknown): left is number {
-  return typeof left === "number" && !Number.isNaN(left);
+  // NaN is none.
+  return typeof left === "number" && left >= -forever;
 }
 
 /** Nothing may go on past the caller's own end, and the release wants a share of the time too. */
