@@ -11,6 +11,13 @@ test("a locker shows its defaults, checked, which nobody can change", () => {
   expect(Object.isFrozen(options)).toBe(true);
 });
 
+test("what a locker shows as its options makes another one like it", () => {
+  for (const given of [{}, { renew: true }, { renew: false }, { renew: "5m" }, { wait: "1s", owner: "a" }]) {
+    const { options } = createLocker(given);
+    expect(createLocker(options).options).toEqual(options);
+  }
+});
+
 test("a locker's members are its own, and need no `this`: a spread one is a locker", async () => {
   expect(Object.keys(locker()).sort()).toEqual([
     "acquire",
