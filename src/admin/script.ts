@@ -61,7 +61,7 @@ return within`;
 
 // KEYS: the lock, what an operator has set for it
 // ARGV[1] the limit from now on, '' for none, '-' as it is  ARGV[2] '1' to pause, '' not to, '-' as it is
-// Lets in who fits then.
+// Lets in who fits then. Another library's value stays as it is, a list or a hash too: MGET takes those for nothing.
 const steerLua = lua`
 local values = read()
 local limit, paused, marks = (values[2] or ''):match('^(%d*):(1?):(.*)$')
@@ -71,7 +71,7 @@ if ARGV[2] ~= '-' then paused = ARGV[2] end
 local said = limit .. ':' .. paused .. ':' .. marks
 if limit .. paused == '' then call('DEL', KEYS[2]) else call('SET', KEYS[2], said) end
 local state = open(KEYS[1], values[1], said)
-if state then
+if state and (values[1] or call('EXISTS', KEYS[1]) == 0) then
   pass(state)
   store(state)
 end

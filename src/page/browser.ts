@@ -308,9 +308,11 @@ export function browser(): void {
   }
 
   async function ask(query: string, init?: RequestInit): Promise<unknown> {
-    const response = await fetch(`${location.pathname}${query}`, { cache: "no-store", ...init });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.error);
+    const signal = AbortSignal.timeout(30_000);
+    const response = await fetch(`${location.pathname}${query}`, { cache: "no-store", signal, ...init });
+    // A proxy's own page, or a login where the session is over.
+    const answer = await response.json().catch(() => undefined);
+    if (!response.ok || !answer) throw new Error(answer?.error ?? `status ${response.status}, and no data`);
     return answer;
   }
 
@@ -365,7 +367,15 @@ export function browser(): void {
 
   async function steer(change: Record<string, unknown>, question: string, done: (answer: unknown) => string) {
     const key = chosen;
+    const before = current().holders.map(who);
     if (key === undefined || !(await agreed(question))) return;
+    // An answer takes a while, and those behind are not meant.
+    if (
+      change.action === "release" &&
+      before.length > 0 &&
+      !current().holders.some((each) => before.includes(who(each)))
+    )
+      return tell("Its holders have gone by themselves: nothing was ended.");
     try {
       const headers = { "content-type": "application/json", "x-serverless-lock": "page" };
       const answer = await ask("", { method: "POST", headers, body: JSON.stringify({ ...change, key }) });
@@ -376,12 +386,17 @@ export function browser(): void {
     await poll();
   }
 
+  function who({ owner, since }: Holder): string {
+    return `${since} ${owner}`;
+  }
+
   function ended(answer: unknown): string {
     const { released, freeWithin } = answer as { released: boolean; freeWithin?: number };
     if (!released) return "Nothing was ended.";
+    const next = current().paused ? "It is paused: nobody comes in." : "Who waits comes in.";
     return freeWithin
-      ? `Ended: free within ${duration(freeWithin)}. Who waits comes in.`
-      : "Ended: it is free now.";
+      ? `Ended: free within ${duration(freeWithin)}. ${next}`
+      : `Ended: it is free now. ${next}`;
   }
 
   by("#release").addEventListener("click", () => {
