@@ -143,6 +143,18 @@ test("an acquire that is answered by another's result ends, too", async () => {
   expect(finished("lock.hold")).toHaveLength(1);
 });
 
+test("a resumed lock is told of at its release, and counted down only where it was counted up", async () => {
+  const locker = memoryLocker({ ttl: "1m" });
+  const elsewhere = await locker.acquire("order:1");
+  const lock = locker.resume(JSON.stringify(elsewhere), { onEvent: onEvent() });
+  await lock.extend();
+  await lock.release();
+  const seen = await metricsSeen();
+  for (const name of ["lock.hold.duration", "lock.lease.remaining", "lock.renewals"])
+    expect(seen.get(name)?.dataPoints, name).toHaveLength(1);
+  expect(seen.get("lock.held")?.dataPoints ?? []).toEqual([]);
+});
+
 test("what is held is counted down as it was counted up, whatever its mode has become", async () => {
   const tell = onEvent();
   const about = { id: "1", key: "a", keys: ["a"], weight: 1, owner: undefined };
