@@ -41,25 +41,17 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
   checkNames(options, ["tracer", "meter", "keyClass"]);
   const { keyClass } = options;
   checkOptional("keyClass", keyClass);
-  const { tracer = trace.getTracer(name), meter = metrics.getMeter(name) } = options;
+  const { tracer = trace.getTracer(name), meter } = options;
   checkHas("startSpan", "tracer", tracer);
-  checkHas("createHistogram", "meter", meter);
-  const seconds = (metric: string, description: string) => {
-    const advice = { explicitBucketBoundaries };
-    const histogram = meter.createHistogram(`lock.${metric}`, { unit: "s", description, advice });
-    return (ms: number, attributes: Attributes) => histogram.record(ms / 1000, attributes);
-  };
-  const acquireTime = seconds("acquire.duration", "Until its outcome");
-  const waitTime = seconds("wait.duration", "Spent waiting");
-  const holdTime = seconds("hold.duration", "Until release or loss");
-  const leaseLeft = seconds("lease.remaining", "At release");
-  const losses = meter.createCounter("lock.losses", { unit: "{lock}" });
-  const renewals = meter.createCounter("lock.renewals", { unit: "{renewal}" });
-  const held = meter.createUpDownCounter("lock.held", { unit: "{lock}" });
+  if (meter !== undefined) checkHas("createHistogram", "meter", meter);
+  /** Made at the first event: the global provider gives vain ones until it is set. A tracer of it waits by itself. */
+  let instruments: ReturnType<typeof createInstruments> | undefined;
   /** The span of each attempt that has not ended: of its acquire, then of its hold. */
   const spans = new Map<string, Begun>();
 
   return (event) => {
+    instruments ??= createInstruments(meter ?? metrics.getMeter(name));
+    const { acquireTime, waitTime, holdTime, leaseLeft, losses, renewals, held } = instruments;
     const { id, key, mode, type } = event;
     const {
       span,
@@ -127,6 +119,23 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
           endHold(event.heldFor);
         }
     }
+  };
+}
+
+function createInstruments(meter: Meter) {
+  const seconds = (metric: string, description: string) => {
+    const advice = { explicitBucketBoundaries };
+    const histogram = meter.createHistogram(`lock.${metric}`, { unit: "s", description, advice });
+    return (ms: number, attributes: Attributes) => histogram.record(ms / 1000, attributes);
+  };
+  return {
+    acquireTime: seconds("acquire.duration", "Until its outcome"),
+    waitTime: seconds("wait.duration", "Spent waiting"),
+    holdTime: seconds("hold.duration", "Until release or loss"),
+    leaseLeft: seconds("lease.remaining", "At release"),
+    losses: meter.createCounter("lock.losses", { unit: "{lock}" }),
+    renewals: meter.createCounter("lock.renewals", { unit: "{renewal}" }),
+    held: meter.createUpDownCounter("lock.held", { unit: "{lock}" }),
   };
 }
 

@@ -9,6 +9,8 @@ export function browser(): void {
   const pollEvery = 2000;
   /** How many rows there are at first, and how many more once the last one is in sight. */
   const rowsAtOnce = 40;
+  /** How far back the timeline goes, in ms. */
+  const longest = 600_000;
   const by = <T extends Element>(selector: string) => document.querySelector(selector) as T;
   const [search, live, limit] = ["#search", "#live", "#limit"].map((id) => by<HTMLInputElement>(id)) as [
     HTMLInputElement,
@@ -37,6 +39,8 @@ export function browser(): void {
   interface History {
     spans: Map<string, Span>;
     queue: { at: number; waiters: number }[];
+    /** When it was last among the locks. */
+    seen: number;
   }
 
   let locks: Inspection[] = [];
@@ -223,7 +227,7 @@ export function browser(): void {
     const { spans, queue } = histories.get(key) ?? { spans: new Map<string, Span>(), queue: [] };
     const svg = by("#timeline");
     const width = svg.clientWidth || 600;
-    const start = Math.max(opened, now - 600_000);
+    const start = Math.max(opened, now - longest);
     const x = (at: number) => ((Math.max(at, start) - start) / Math.max(1, now - start)) * width;
     const most = Math.max(1, ...queue.map(({ waiters }) => waiters));
     const bars = [...spans.values()].filter(({ to }) => to >= start);
@@ -267,14 +271,13 @@ export function browser(): void {
   function remember(now: number): void {
     const before = looked;
     looked = now;
-    const seen = new Set<string>();
     for (const lock of locks) {
-      seen.add(lock.key);
       let history = histories.get(lock.key);
       if (!history) {
-        history = { spans: new Map(), queue: [] };
+        history = { spans: new Map(), queue: [], seen: now };
         histories.set(lock.key, history);
       }
+      history.seen = now;
       const { spans, queue } = history;
       const active = [...spans.values()].filter(({ to }) => to === before);
       const taken = new Set(active.map(({ lane }) => lane));
@@ -303,8 +306,10 @@ export function browser(): void {
         queue.push({ at: now, waiters: lock.waiters.length });
       if (queue.length > 600) queue.shift();
     }
-    for (const [key, { queue }] of histories)
-      if (!seen.has(key) && queue.at(-1)?.waiters) queue.push({ at: now, waiters: 0 });
+    for (const [key, { queue, seen }] of histories) {
+      if (seen < now && queue.at(-1)?.waiters) queue.push({ at: now, waiters: 0 });
+      if (seen < now - longest) histories.delete(key);
+    }
   }
 
   async function ask(query: string, init?: RequestInit): Promise<unknown> {

@@ -1,5 +1,5 @@
 import middy from "@middy/core";
-import { context, trace } from "@opentelemetry/api";
+import { context, metrics, trace } from "@opentelemetry/api";
 import {
   AggregationTemporality,
   InMemoryMetricExporter,
@@ -186,6 +186,15 @@ test.each([
   const open = () => openTelemetry({ [name]: value });
   expect(open).toThrow(LockOptionError);
   expect(open).toThrow(new RegExp(`^${name}: got .+, expected `));
+});
+
+test("a global provider that is set after the locker was made gets spans and metrics, too", async () => {
+  const locker = memoryLocker({ onEvent: openTelemetry() });
+  metrics.setGlobalMeterProvider(meters);
+  await locker.withLock("order:42", () => {});
+  metrics.disable();
+  expect([...(await metricsSeen()).keys()]).toContain("lock.hold.duration");
+  expect(finished("lock.hold")).toHaveLength(1);
 });
 
 test("without keyClass no key is shown", async () => {
