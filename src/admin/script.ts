@@ -1,5 +1,7 @@
 import { lua } from "../protocol/lua.ts";
 import { preludeLua } from "../protocol/prelude.ts";
+import { marksRoom } from "../protocol/state.ts";
+import { marksLife } from "../protocol/timing.ts";
 
 // Four KEYS for each lock: the lock, what an operator has set for it, the queue behind another library's lock, the
 // fencing counter.
@@ -45,11 +47,13 @@ state.h = state.h:gsub('\nh (%S+)( %S+ %d+ (%d+)[^\n]*)', function(token, rest, 
   end
   return '\nh ' .. whole .. '.ended' .. rest
 end)
--- Their renewal is told why. A Redis that is full goes without.
+-- Their renewal is told why, as is that of those who were ended before. A Redis that is full goes without.
 if marks ~= '' then
-  local set = (values[2] or ''):match('^%d*:1?:') or '::'
+  local set, before = (values[2] or '::'):match('^(%d*:1?:)(.*)$')
+  set, before = set or '::', before or ''
+  if before ~= '' then within = math.max(within, call('PTTL', KEYS[2])) end
   local life = set == '::' and {'PX', math.max(1, within)} or {}
-  redis.pcall('SET', KEYS[2], set .. marks, unpack(life))
+  redis.pcall('SET', KEYS[2], set .. marks .. before:sub(1, ${marksRoom}), unpack(life))
 end
 pass(state)
 store(state)
@@ -69,7 +73,11 @@ if not limit then limit, paused, marks = '', '', '' end
 if ARGV[1] ~= '-' then limit = ARGV[1] end
 if ARGV[2] ~= '-' then paused = ARGV[2] end
 local said = limit .. ':' .. paused .. ':' .. marks
-if limit .. paused == '' then call('DEL', KEYS[2]) else call('SET', KEYS[2], said) end
+if limit .. paused ~= '' then
+  call('SET', KEYS[2], said)
+elseif marks == '' or redis.pcall('SET', KEYS[2], said, 'PX', ${marksLife}).err then
+  call('DEL', KEYS[2])
+end
 local state = open(KEYS[1], values[1], said)
 if state and (values[1] or call('EXISTS', KEYS[1]) == 0) then
   pass(state)

@@ -193,6 +193,23 @@ describe.each([...backends, memoryEngine()])("through $client on $engine", ({ mi
         await next.release();
       });
 
+      test("whoever was ended learns by whom, whatever the operator did since", async () => {
+        const key = freshKey();
+        const locks = [];
+        for (let i = 0; i < 3; i++) {
+          locks.push(await locker.acquire(key));
+          await release(locker, key, { now: true });
+        }
+        await pause(locker, key);
+        await unpause(locker, key);
+        await setLimit(locker, key, 3);
+        await setLimit(locker, key, undefined);
+        for (const lock of locks) {
+          expect(await lock.extend()).toBe(false);
+          expect(lock.signal.reason).toMatchObject({ message: expect.stringContaining("an operator") });
+        }
+      });
+
       test("leaves another library's lock alone, but for now: true", async () => {
         const key = freshKey();
         await foreign(key);
