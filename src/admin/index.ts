@@ -3,7 +3,7 @@ import type { Door, Locker } from "../api.ts";
 import { withDoor } from "../door.ts";
 import { LockOptionError, LockUnavailableError, show } from "../errors.ts";
 import { checkNames } from "../options/rules.ts";
-import { readKey, redisKey, whole } from "../options/targets.ts";
+import { emptyTag, readKey, redisKey, whole } from "../options/targets.ts";
 import { unexpected } from "../protocol/protocol.ts";
 import { askAll, evaluate } from "../protocol/support.ts";
 import { withoutTokens } from "../unavailable.ts";
@@ -189,6 +189,6 @@ function lockOf(door: Door, name: string): { key: string; beside: boolean } | un
 /** What finds the locks whose keys begin with a text, and little else. */
 function patternOf({ settings }: Door, start: string): string {
   const escaped = (text: string) => text.replace(/[[\]*?\\^]/g, "\\$&");
-  const open = start.startsWith("}") ? "{:}" : "{";
-  return `${escaped(settings.prefix + open + start)}*`;
+  const usual = `${settings.prefix}{${start}`;
+  return `${escaped(emptyTag.test(usual) ? `${settings.prefix}{:}${start}` : usual)}*`;
 }

@@ -343,6 +343,20 @@ test("what has no door is refused as an option", async () => {
     await expect(inspect(locker as Locker, "order")).rejects.toMatchObject({ option: "locker" });
 });
 
+test.each(["", "lock:", "p{q:"])(
+  "list finds a key that begins with a brace behind the prefix %j",
+  async (prefix) => {
+    const locker = memoryLocker({ prefix, ttl: "1m" });
+    for (const key of ["}odd", "{odd"]) {
+      await locker.acquire(key);
+      for (const start of [key, key.slice(0, 1), ""]) {
+        const { locks } = await list(locker, { prefix: start, count: 1000 });
+        expect(locks.map((lock) => lock.key)).toContain(key);
+      }
+    }
+  },
+);
+
 test("wrong options of list are refused", async () => {
   for (const options of [{ count: 0 }, { count: 1001 }, { cursor: "x" }, { prefix: 1 }])
     await expect(list(memoryLocker(), options as object)).rejects.toBeInstanceOf(LockOptionError);
