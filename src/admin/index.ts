@@ -3,7 +3,7 @@ import type { Door, Locker } from "../api.ts";
 import { withDoor } from "../door.ts";
 import { LockOptionError, LockUnavailableError, show } from "../errors.ts";
 import { checkNames } from "../options/rules.ts";
-import { emptyTag, readKey, redisKey, whole } from "../options/targets.ts";
+import { readKey, redisKey, whole } from "../options/targets.ts";
 import { unexpected } from "../protocol/protocol.ts";
 import { askAll, evaluate } from "../protocol/support.ts";
 import { withoutTokens } from "../unavailable.ts";
@@ -151,8 +151,8 @@ async function steer(
   args: (string | number)[],
   tokens?: readonly string[],
 ) {
-  const [lock = "", operator = "", waiters = ""] = lookKeys(door.redisKey(key));
-  const reply = await runAdmin(door, key, operation, [lock, operator, waiters], args, tokens);
+  const keys = lookKeys(door.redisKey(key)).slice(0, 3);
+  const reply = await runAdmin(door, key, operation, keys, args, tokens);
   if (typeof reply !== "number") throw new LockUnavailableError(key, unexpected(reply));
   return reply;
 }
@@ -189,6 +189,6 @@ function lockOf(door: Door, name: string): { key: string; beside: boolean } | un
 /** What finds the locks whose keys begin with a text, and little else. */
 function patternOf({ settings }: Door, start: string): string {
   const escaped = (text: string) => text.replace(/[[\]*?\\^]/g, "\\$&");
-  const usual = `${settings.prefix}{${start}`;
-  return `${escaped(emptyTag.test(usual) ? `${settings.prefix}{:}${start}` : usual)}*`;
+  // A longer key without its own end.
+  return `${escaped(redisKey(settings.prefix, `${start}x`).slice(0, -2))}*`;
 }

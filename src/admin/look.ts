@@ -105,7 +105,7 @@ export function shown(look: Look): Inspection {
   const limit = look.limit ?? (limits.length > 0 ? Math.max(...limits) : undefined);
   const holders = look.holders.map((entry): Holder => {
     const { token, since, until } = entry;
-    const [kept, ended] = [".kept", ".ended"].map((mark) => token.endsWith(mark)) as [boolean, boolean];
+    const [kept, ended] = [token.endsWith(".kept"), token.endsWith(".ended")];
     return { ...somebody(entry), kept, ended, since, remaining: until - now };
   });
   return {
@@ -122,12 +122,12 @@ export function shown(look: Look): Inspection {
   };
 }
 
-function somebody({ owner, mode, weight }: Entry): Somebody {
+function somebody({ owner, mode, weight }: Pick<Entry, "owner" | "mode" | "weight">): Somebody {
   return { owner: owner || undefined, mode: kindOf(mode), limit: Number(mode) || undefined, weight };
 }
 
 function foreigner(left: number): Holder {
-  const nobody = { owner: undefined, mode: "exclusive", limit: undefined, weight: 1 } as const;
+  const nobody = somebody({ owner: "", mode: "x", weight: 1 });
   const remaining = left < 0 ? undefined : left;
   return { ...nobody, kept: false, ended: false, since: undefined, remaining };
 }
