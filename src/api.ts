@@ -132,7 +132,8 @@ export interface LockOptions {
   requestTimeout?: Duration | undefined;
   /**
    * Milliseconds the caller may still run, from the call on or whenever the function is asked. Lease, wait and requests
-   * end before it, and no lease is renewed past it. @default none
+   * end before it, and no lease is renewed past it. A function that gives undefined, or throws, sets no limit.
+   * @default none
    */
   deadline?: number | (() => number) | undefined;
   /**

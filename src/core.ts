@@ -5,7 +5,7 @@ export { withDoor } from "./door.ts";
 export { printable, show } from "./errors.ts";
 export { emit, tell } from "./events.ts";
 export * from "./index.ts";
-export { handOver, timeLeft } from "./invocation.ts";
+export { checkDeadline, handOver, timeLeft } from "./invocation.ts";
 export { unheldLock } from "./lease/held-lock.ts";
 export { checkFencing, connectionOptions, finisher, longestWindow, lossOf, newLocker } from "./locker.ts";
 export { leaseFor, milliseconds } from "./options/durations.ts";
@@ -51,5 +51,5 @@ export {
 export { RefusedError } from "./redis/client.ts";
 export { connect } from "./redis/connection.ts";
 export { restClient } from "./redis/rest.ts";
-export { forever, realRuntime, whenAborted } from "./runtime.ts";
+export { forever, realRuntime, whenAborted, within } from "./runtime.ts";
 export { withoutTokens } from "./unavailable.ts";

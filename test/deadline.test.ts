@@ -1,4 +1,5 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { lockHandler } from "../src/adapters/lambda.ts";
 import { inspect } from "../src/admin/index.ts";
 import type { LockOptions, Targets } from "../src/index.ts";
 import { memoryLocker } from "../src/testing/index.ts";
@@ -39,15 +40,41 @@ test("no lease is renewed past a deadline, which is asked for each time", async 
   expect(renewed.filter((at) => at === 0)).toEqual([]);
 });
 
-test.each([undefined, NaN, "soon"])("a deadline that does not know is no limit: %s", async (unknown) => {
-  const lock = await memoryLocker().acquire("k", { deadline: () => unknown as never });
-  expect(lock.remaining).toBeGreaterThan(9000);
+test("a deadline that does not know, or throws, is no limit", async () => {
+  const unknown = () => undefined as never;
+  const failing = () => {
+    throw new Error("no time");
+  };
+  for (const deadline of [unknown, failing]) {
+    const lock = await memoryLocker().acquire("k", { deadline });
+    expect(lock.remaining).toBeGreaterThan(9000);
+  }
 });
 
 test.each([-1, "5s", NaN, {}])("what is no deadline is refused: %s", async (deadline) => {
   await expect(memoryLocker().acquire("k", { deadline: deadline as never })).rejects.toMatchObject({
     option: "deadline",
   });
+});
+
+test.each([NaN, "5s", null, new Date(), Promise.resolve(5)])(
+  "so is one that tells no time, before any request: %s",
+  async (told) => {
+    const locker = memoryLocker();
+    const onEvent = vi.fn();
+    const deadline = () => told as never;
+    const handler = lockHandler({ locker, key: "k", deadline, onEvent }, async () => "ran");
+    for (const taken of [locker.acquire("k", { deadline, onEvent }), handler({}, {} as never)])
+      await expect(taken).rejects.toMatchObject({ option: "deadline" });
+    expect(onEvent).not.toHaveBeenCalled();
+  },
+);
+
+test("one that tells no time once the lock is held leaves the lock alone", async () => {
+  let told: unknown = 60_000;
+  const lock = await memoryLocker().acquire("k", { deadline: () => told as number });
+  told = "soon";
+  expect(await lock.extend()).toBe(true);
 });
 
 test("a waitUntil that throws or rejects changes nothing", async () => {

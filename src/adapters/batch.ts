@@ -28,6 +28,9 @@ export interface BatchOptions<Item, Rest extends unknown[]> extends LockTarget<[
   onError?: ((error: unknown, item: Item) => unknown) | undefined;
 }
 
+/** What a processor of ours returns for an item that its handler sent back itself. */
+export const sentBack = Symbol();
+
 export type Process<Item, Rest extends unknown[]> = (item: Item & { lock: Lock }, ...rest: Rest) => unknown;
 
 /** The options that are the batch's own. */
@@ -87,10 +90,11 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
               if ("reason" in made) throw made.reason;
               const taken = await enter([item, ...rest], about, made.value);
               if (!taken.lock) return succeeded(item);
-              await runUnder(taken, (lock) => {
+              const result = await runUnder(taken, (lock) => {
                 started?.(item, taken);
                 return processItem(attach(item, lock), ...rest);
               });
+              if (result === sentBack) return await taken.finish(false);
               await taken.keep?.(null, true, taken.progress);
               await taken.finish(true);
               succeeded(item);

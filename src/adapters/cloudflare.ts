@@ -2,7 +2,7 @@ import type { Lock } from "../api.ts";
 import { LockBusyError, LockOptionError, show } from "../errors.ts";
 import { createLocker } from "../locker.ts";
 import { checkFunction } from "../options/rules.ts";
-import { type BatchOptions, batchProcessor, unlessDone } from "./batch.ts";
+import { type BatchOptions, batchProcessor, sentBack, unlessDone } from "./batch.ts";
 import { ofRequest, type ResponseOptions, respondTo } from "./response.ts";
 import {
   type AdapterOptions,
@@ -13,6 +13,7 @@ import {
   type LockTarget,
   locking,
   runUnder,
+  viewOf,
 } from "./run.ts";
 
 /** What is used of the `ctx` of a Worker. */
@@ -104,7 +105,8 @@ const longestDelay = 43_200;
 
 /**
  * Wraps the `queue` handler of a Worker: each message is processed under a lock of its own, at `message.lock`, and
- * acknowledged or retried alone; one that found its lock busy no earlier than the holder's lease may end.
+ * acknowledged or retried alone; one that found its lock busy no earlier than the holder's lease may end. One that the
+ * handler retries itself is no success: nothing is kept.
  * @throws LockOptionError here, when an option is wrong
  */
 export function lockQueue<
@@ -115,7 +117,17 @@ export function lockQueue<
   options: FromEnv<BatchOptions<Message, [env: Env, ctx: Context]>, Env>,
   processMessage: (message: Message & { lock: Lock }, env: Env, ctx: Context) => unknown,
 ): (batch: WorkerBatch<Message>, env: Env, ctx: Context) => Promise<void> {
-  const processorOf = fromEnv(options, (own) => batchProcessor<Message, [Env, Context]>(own, processMessage));
+  checkFunction("handler", processMessage);
+  async function heedingRetry(message: Message & { lock: Lock }, env: Env, ctx: Context) {
+    let result: unknown;
+    const retry: Message["retry"] = (options) => {
+      result = sentBack;
+      message.retry(options);
+    };
+    await processMessage(viewOf(message, { retry }), env, ctx);
+    return result;
+  }
+  const processorOf = fromEnv(options, (own) => batchProcessor<Message, [Env, Context]>(own, heedingRetry));
   return async function lockedQueue(batch, env, ctx) {
     const { queue, messages } = Object(batch) as typeof batch;
     if (!Array.isArray(messages)) throw new LockOptionError("batch", "no messages", "what `queue` gets");
@@ -161,7 +173,8 @@ function fromEnv<Env extends object, Options extends LockTarget<never>, Made>(
   return (env) => {
     // A test may bring none.
     const key = Object(env);
-    const made = ofEnv.get(key) ?? makeWith(locker(env));
+    // One that forgets to return its locker is told so.
+    const made = ofEnv.get(key) ?? makeWith(locker(env) ?? (null as never));
     ofEnv.set(key, made);
     return made;
   };

@@ -1,6 +1,6 @@
 import { LockOptionError, show } from "../errors.ts";
 import { forever } from "../runtime.ts";
-import { asOwner, attach, type Invocation, type Taken, viewOf } from "./run.ts";
+import { asOwner, attach, type Invocation, isFailure, type Taken, viewOf } from "./run.ts";
 
 /** What is used and handed on of Lambda's context, as `@types/aws-lambda` describes it. */
 export interface LambdaContext {
@@ -28,7 +28,7 @@ export function readContext<Context>(context: Context): Context & object {
 /** The context with the lock at `lock`. If it has one of ours, as in a nesting, that stays with whoever has it. */
 export function lockedContext<Context extends object, L>(context: Context, lock: L): Context & { lock: L } {
   const { enumerable } = Object.getOwnPropertyDescriptor(context, "lock") ?? {};
-  return enumerable === false ? viewOf(context, lock) : attach(context, lock);
+  return enumerable === false ? viewOf(context, { lock }) : attach(context, lock);
 }
 
 /**
@@ -79,12 +79,12 @@ export function outlived<L>(taken: Taken<L>, context: Partial<LambdaContext>): T
   };
 }
 
-/** Whether a result says that the work was done: not an answer of 5xx, nor records that are to come again. */
+/** Whether a result says that the work was done: not an answer of 5xx or 423, nor records that are to come again. */
 export function succeeded(result: unknown): boolean {
   const { statusCode, batchItemFailures } = Object(result) as {
     statusCode?: unknown;
     batchItemFailures?: { length?: number } | null;
   };
   const status = result instanceof Response ? result.status : statusCode;
-  return !(Number(status) >= 500) && !batchItemFailures?.length;
+  return !isFailure(status) && !batchItemFailures?.length;
 }

@@ -51,7 +51,7 @@ export interface ResponseStream {
 /**
  * Wraps any Lambda handler: the lock, at `context.lock`, is taken before it and released once it has settled
  * and what it streams has ended. Goes inside `awslambda.streamifyResponse`, where that is used. A result with a
- * `statusCode` of 5xx, or with `batchItemFailures`, is no success: nothing is kept for `holdFor`.
+ * `statusCode` of 5xx or 423, or with `batchItemFailures`, is no success: nothing is kept for `holdFor`.
  *
  * @example
  * export const handler = lockHandler(

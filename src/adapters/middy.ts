@@ -54,7 +54,7 @@ export interface LockMiddleware<Event, L> {
  * A middy middleware (5, 6 and 7): takes the lock before the handler, releases it after, and puts it at
  * `context.lock`. Register it last, with the handler after it: middy tells nobody of an early response of a middleware
  * registered later, so that its lock may stay until its lease ends. Several locks on one handler are each ended once.
- * A response with a `statusCode` of 5xx, or with `batchItemFailures`, is no success: nothing is kept for `holdFor`.
+ * A response with a `statusCode` of 5xx or 423, or with `batchItemFailures`, is no success: nothing is kept for `holdFor`.
  *
  * @example
  * export const handler = middy()
@@ -81,8 +81,10 @@ export default function lockMiddleware<Event = any>(
 export default function lockMiddleware<Event>(
   options: LockMiddlewareOptions<Event> | ReadyMadeLockOptions<Event>,
 ): LockMiddleware<Event, Lock | ReadyMadeLock> {
-  const given: typeof options = Object(options);
-  return "lock" in given ? withReadyMade(given) : withLocker(given);
+  const { lock } = Object(options) as Partial<ReadyMadeLockOptions<Event>>;
+  return lock === undefined
+    ? withLocker(options as LockMiddlewareOptions<Event>)
+    : withReadyMade(options as ReadyMadeLockOptions<Event>);
 }
 
 type Request<Event, L> = MiddyRequest<Event, LambdaContext & { lock: L }>;
@@ -93,9 +95,9 @@ function withLocker<Event>(options: LockMiddlewareOptions<Event>): LockMiddlewar
 }
 
 function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddleware<Event, ReadyMadeLock> {
-  const { lock: make, ifBusy } = options;
-  const others = Object.keys(options).filter((name) => name !== "lock" && name !== "ifBusy");
-  if (others.length) throw new LockOptionError(others[0] as string, "beside `lock`", "in the lock made");
+  const { lock: make, ifBusy, ...others } = options;
+  for (const [name, value] of Object.entries(others))
+    if (value !== undefined) throw new LockOptionError(name, "beside `lock`", "in the lock made");
   checkFunction("lock", make);
   checkIfBusy(ifBusy);
 
@@ -110,6 +112,9 @@ function withReadyMade<Event>(options: ReadyMadeLockOptions<Event>): LockMiddlew
       const [said] = `${Object(error).message ?? error}`.split(", command was:", 1);
       throw new LockUnavailableError(key, new Error(said));
     });
+    // One that resolves to nothing may hold the lock by now.
+    if (typeof acquired !== "boolean")
+      throw new LockOptionError("lock", `an acquire that gave ${show(acquired)}`, "true or false");
     if (!acquired) return answerBusy(new LockBusyError(key, {}), ifBusy, [event, context]);
     const finish = once(async () => {
       await (async () => lock.release())().catch(() => false);
@@ -130,7 +135,9 @@ const locksOf = new WeakMap<object, Set<Pick<Taken, "finish" | "pace">>>();
 
 function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<Event, L> {
   /** The lock that this middleware took for a request, until it is ended. */
-  const taken = new WeakMap<object, Taken<L>>();
+  const taken = new WeakMap<object, Taken<L> | undefined>();
+  /** What was made of each request's response. */
+  const handedOn = new WeakMap<object, unknown>();
 
   async function lockBefore(request: Request<Event, L>) {
     const bare: LambdaContext = readContext(request.context);
@@ -141,10 +148,12 @@ function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<
       // Of undefined it would make that the handler is to run.
       return entry.response ?? null;
     }
+    // It may be registered twice.
+    const earlier = taken.get(request);
     const locked = lockedContext(bare, entry.lock);
     const locks = locksOf.get(request) ?? watched(request);
     const finish: Finish = async (success) => {
-      taken.delete(request);
+      taken.set(request, earlier);
       // middy may have given up on a handler that is still at work.
       if (gaveUp(request.error, bare)) return own.pace();
       locks.delete(own);
@@ -160,17 +169,21 @@ function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<
 
   async function lockAfter(request: Request<Event, L>) {
     const own = taken.get(request);
-    if (own) request.response = await settle(own, request.response, { succeeded, hold: heldToEnd, discard });
+    if (!own) return;
+    request.response = await settle(own, request.response, { succeeded, hold: heldToEnd, discard });
+    handedOn.set(request, request.response);
   }
 
   async function lockOnError(request: Request<Event, L>) {
     await taken.get(request)?.finish(false);
+    // middy has dropped the response: nobody is going to read its stream.
+    discard(handedOn.get(request));
   }
 
   return { before: lockBefore, after: lockAfter, onError: lockOnError };
 }
 
-/** Ends the locks of a request whose handler is not going to run. */
+/** Ends the locks of a request whose handler is not going to run, or failed. */
 async function endEarly(request: object): Promise<void> {
   for (const { finish } of [...(locksOf.get(request) ?? [])].reverse()) await finish(false);
 }
@@ -178,7 +191,8 @@ async function endEarly(request: object): Promise<void> {
 /**
  * The locks of a request from now on. Each phase of a request ends by setting its response, and an early response is
  * all that middy does of one: a middleware that is passed over hears nothing of it. So from there on locks are renewed
- * no more, and if it is known that the handler did not run, they are ended. middy 6 and 7 tell by `earlyResponse`.
+ * no more, and if it is known that the handler did not run, or failed, they are ended. middy 6 and 7 tell by
+ * `earlyResponse`.
  */
 function watched(request: MiddyRequest<unknown, unknown>): Set<Pick<Taken, "finish" | "pace">> {
   const locks = new Set<Pick<Taken, "finish" | "pace">>();
@@ -190,7 +204,7 @@ function watched(request: MiddyRequest<unknown, unknown>): Set<Pick<Taken, "fini
     get: () => response,
     set(value) {
       response = value;
-      if (!answered && "earlyResponse" in request) endEarly(request).catch(() => {});
+      if ((!answered || request.error) && "earlyResponse" in request) endEarly(request).catch(() => {});
       if (!answered) for (const { pace } of locks) pace();
       answered = true;
     },

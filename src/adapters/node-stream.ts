@@ -62,16 +62,25 @@ function nodeReader(source: Readable): Reader {
   const closed = new Promise<void>((resolve, reject) => {
     nodeStreams()?.finished(source, { writable: false }, (error) => (error ? reject(error) : resolve()));
   });
-  const ended = closed.then(() => true);
-  ended.catch(() => {});
+  let ended = false;
+  let wake = () => {};
+  const end = () => {
+    ended = true;
+    wake();
+  };
+  closed.then(end, end);
   return {
     closed,
     async read() {
       for (;;) {
         const value = source.read();
         if (value !== null) return { done: false, value };
-        const more = new Promise<false>((resolve) => source.once("readable", () => resolve(false)));
-        if (await Promise.race([ended, more])) return { done: true };
+        if (ended) return { done: true };
+        // A race with `closed` would keep a little of each chunk until the stream ends.
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+          source.once("readable", resolve);
+        });
       }
     },
     async cancel() {

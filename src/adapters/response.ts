@@ -2,8 +2,17 @@ import type { Lock } from "../api.ts";
 import { LockBusyError, LockError, LockOptionError, show } from "../errors.ts";
 import { tell } from "../events.ts";
 import { handOver } from "../invocation.ts";
-import { whenAborted } from "../runtime.ts";
-import { type AdapterOptions, asOwner, attach, type Locking, once, runUnder, settle } from "./run.ts";
+import { realRuntime, whenAborted, within } from "../runtime.ts";
+import {
+  type AdapterOptions,
+  asOwner,
+  attach,
+  isFailure,
+  type Locking,
+  once,
+  runUnder,
+  settle,
+} from "./run.ts";
 import { webStream } from "./stream.ts";
 
 /** Options of the adapters whose handler answers a `Request` with a `Response`. */
@@ -50,7 +59,11 @@ export async function respond<Input extends unknown[]>(
   { outer, place, work, failed = () => false }: Handling,
 ): Promise<Response> {
   const { leaving, waitUntil, bodiless } = about;
-  const report = (error: LockError) => tell(onError, error, ...input);
+  // It is waited for a while, if the platform does not: a function may not go on after its answer.
+  const report = async (error: LockError) => {
+    const told = tell(onError, error, ...input);
+    if (!handOver(told, waitUntil)) await within(realRuntime, told, settings.requestTimeout);
+  };
   let entered = false;
   let streams = false;
   try {
@@ -66,18 +79,29 @@ export async function respond<Input extends unknown[]>(
       const goesOn = lock.held;
       // Of two locks around one handler, the outer one comes back when the inner one has ended.
       const finished = entry.finish(success).finally(() => outer && place(outer));
-      const handedOver = goesOn && handOver(finished, waitUntil);
       // A body that fails tells its reader little.
-      if (handedOver || streams) finished.catch(report);
-      if (!handedOver) await finished;
+      let unseen = streams;
+      const told = finished.catch(async (error) => {
+        if (unseen) await report(error);
+      });
+      if (goesOn && handOver(told, waitUntil)) unseen = true;
+      else await told.then(() => finished);
     });
     const taken = { ...entry, finish };
-    const response = await runUnder(taken, () => {
+    let thrown = false;
+    const response = await runUnder(taken, async () => {
       place(lock);
-      return work();
+      try {
+        return await work();
+      } catch (answer) {
+        // As React Router's handlers throw a redirect: an answer, like one that is returned.
+        if (!(answer instanceof Response)) throw answer;
+        thrown = true;
+        return answer;
+      }
     });
-    return await settle(taken, response, {
-      succeeded: ({ status }) => status < 500 && !failed(),
+    const settled = await settle(taken, response, {
+      succeeded: ({ status }) => !isFailure(status) && !failed(),
       hold(response, taken) {
         const { body } = response;
         if (failed() || !body) return undefined;
@@ -90,13 +114,15 @@ export async function respond<Input extends unknown[]>(
       },
       discard: drop,
     });
+    if (thrown) throw settled;
+    return settled;
   } catch (error) {
     // The client left before its turn came. nginx has a status for that, which nobody sees.
     if (!entered && leaving?.aborted) return new Response(null, { status: 499 });
     const throws = error instanceof LockBusyError && ifBusy === "throw";
     if (throws || !(error instanceof LockError)) throw error;
     const { code, message, expose, statusCode: status, headers } = error;
-    if (status >= 500) report(error);
+    if (status >= 500) await report(error);
     return Response.json({ code, message: expose ? message : undefined }, { status, headers });
   }
 }
@@ -141,13 +167,22 @@ export async function respondTo<R extends Request, Rest extends unknown[]>(
     place(lock) {
       locked = attach(request, lock);
     },
-    work: () => handler(locked, ...rest),
+    async work() {
+      const answer = await handler(locked, ...rest);
+      if (isResponse(answer)) return answer;
+      throw new TypeError(`lockFetch: the handler returned ${show(answer)}, expected a Response`);
+    },
   });
 }
 
 function readAnswer(answer: Response | null): Response {
-  if (typeof answer?.status === "number") return answer;
+  if (isResponse(answer)) return answer;
   throw new LockOptionError("ifBusy", show(answer), "a Response");
+}
+
+/** Whether it is a response, also as another library makes one. */
+function isResponse(answer: Response | null | undefined): answer is Response {
+  return typeof answer?.status === "number";
 }
 
 interface WithWaitUntil {

@@ -17,7 +17,7 @@ import {
   show,
 } from "../errors.ts";
 import { tell } from "../events.ts";
-import { timeLeft } from "../invocation.ts";
+import { checkDeadline, handOver, timeLeft } from "../invocation.ts";
 import {
   checkFencing,
   connectionOptions,
@@ -28,7 +28,7 @@ import {
   lossOf,
 } from "../locker.ts";
 import { defaults, readOptions } from "../options/lock-options.ts";
-import { checkFunction, checkOptional, isFunction, wellFormed } from "../options/rules.ts";
+import { checkFunction, checkOptional, isFunction, isSignal, wellFormed } from "../options/rules.ts";
 import { readTargets } from "../options/targets.ts";
 import { forever, realRuntime } from "../runtime.ts";
 
@@ -80,7 +80,8 @@ export interface AdapterOptions<Input extends unknown[], Response> extends LockT
   /**
    * Told of every error that the caller does not get to see: one that was answered with a 5xx, one of a release
    * after the answer, and why a handler ran without its lock (`ifUnavailable: "proceed"`). What it throws or rejects
-   * with changes nothing.
+   * with changes nothing. Where an adapter answers a request, what it promises is waited for: by the platform's `waitUntil`, or
+   * for up to `requestTimeout`.
    * @default console.error
    */
   onError?: ((error: LockError, ...input: Input) => unknown) | undefined;
@@ -187,7 +188,13 @@ export function locking<Input extends unknown[], Response>(
       if (error instanceof LockBusyError) return answerBusy(error, ifBusy, input);
       throw error;
     }
-    if (failure && !lock.held) tell(onError, failure, ...input);
+    if (!isSignal(Object(lock).signal) || !isFunction(lock.release))
+      throw new LockOptionError(
+        "locker",
+        "one whose `acquire` gave no lock",
+        "a lock with signal and release",
+      );
+    if (failure && !lock.held) handOver(tell(onError, failure, ...input), asked.waitUntil);
     const holdFor = longestWindow(readTargets(key), settings);
     const finish = once(finisher(lock, { ...settings, holdFor }));
     return { lock, finish, pace, progress: () => progress(lock), keep };
@@ -210,6 +217,8 @@ function without<T extends object>(names: readonly string[], options: T): T {
  */
 function renewing({ deadline }: LockSettings, { lifetime }: Invocation) {
   const since = realRuntime.sinceNow();
+  // The locker is told what adapters make of it.
+  checkDeadline(deadline, since);
   const remainingTime = () => Math.min(timeLeft(deadline, since), timeLeft(lifetime, since));
   let paced = false;
   let due = true;
@@ -250,15 +259,14 @@ export async function keyOf<Input extends unknown[]>(
   input: Input,
 ): Promise<Targets> {
   if (typeof key !== "function") return key;
-  let made: Targets;
   try {
-    made = await key(...input);
+    const made = await key(...input);
+    readTargets(made);
+    return made;
   } catch (cause) {
     if (cause instanceof LockOptionError) throw cause;
     throw new LockOptionError("key", "a function that threw", "a key", { cause });
   }
-  readTargets(made);
-  return made;
 }
 
 /** What `onError` is by default: an adapter prints what nobody else gets to see. */
@@ -290,6 +298,11 @@ export interface Results<T, L = Lock> {
   hold(result: T, taken: Taken<L>): T | Promise<T> | undefined;
   /** Told of a result that is not handed on, since the lock was lost or the result cannot be held. */
   discard(result: T): void;
+}
+
+/** Whether an answer says that the work was not done: it failed, or the lock of another adapter inside was busy. */
+export function isFailure(status: unknown): boolean {
+  return Number(status) >= 500 || Number(status) === 423;
 }
 
 /** Runs the work under a lock that was taken. If it fails, the lock is ended. */
@@ -339,14 +352,14 @@ export async function settle<T, L extends Partial<Lock>>(
 export function attach<T extends object, L>(target: T, lock: L): T & { lock: L } {
   const hidden = { value: lock, configurable: true, enumerable: false, writable: true };
   const attached = Reflect.defineProperty(target, "lock", hidden);
-  return attached ? (target as T & { lock: L }) : viewOf(target, lock);
+  return attached ? (target as T & { lock: L }) : viewOf(target, { lock });
 }
 
-/** The target as it is, with another lock. */
-export function viewOf<T extends object, L>(target: T, lock: L): T & { lock: L } {
-  return new Proxy(target as T & { lock: L }, {
+/** The target as it is, with other properties in front. */
+export function viewOf<T extends object, Own extends object>(target: T, own: Own): T & Own {
+  return new Proxy(target as T & Own, {
     get(_, name) {
-      if (name === "lock") return lock;
+      if (Object.hasOwn(own, name)) return Reflect.get(own, name);
       const value = Reflect.get(target, name, target);
       // A platform's object wants its methods called on itself.
       return typeof value === "function" && !Object.hasOwn(target, name) ? value.bind(target) : value;

@@ -6,7 +6,7 @@ import { checkNames, checkOptional } from "../options/rules.ts";
 import { readKey } from "../options/targets.ts";
 import { ResultMismatchError } from "../single-flight/errors.ts";
 import { type OwnOptions, readOwn, takeFlight, unheldFlight } from "../single-flight/single-flight.ts";
-import { bodyOf, keyOf } from "./request.ts";
+import { answersResponse, bodyOf, keyOf } from "./request.ts";
 import { type Kept, keep, readReply, refusal } from "./response.ts";
 
 /** Options of `idempotent`. */
@@ -22,8 +22,11 @@ export interface IdempotentOptions<Input extends unknown[] = unknown[]> {
   keepFor?: Duration | undefined;
   /** How long a second request waits for the answer to the first, before 409. @default 0 */
   wait?: Duration | undefined;
-  /** Which answers are kept, by their status; 200 for a result without one. @default below 500 */
-  keepIf?: ((status: number) => boolean) | undefined;
+  /**
+   * Which answers are kept, by their status; 200 for a result without one. One of 423 never is. If it throws, the answer is not kept, and
+   * `onError` is told. @default below 500
+   */
+  keepIf?: ((status: number) => boolean | Promise<boolean>) | undefined;
   /** The headers that are kept, in lower case. `set-cookie` never is. */
   headers?: readonly string[] | undefined;
   /** The longest answer that is kept, as text, in bytes. @default 262_144 */
@@ -124,6 +127,9 @@ async function takeRequest(
   key: Targets,
   { required, own, keep: kept }: Settings,
 ) {
+  // What is written to a stream of Lambda cannot be kept, and a refusal could not be answered.
+  if (typeof Object(input[1]).write === "function" && !answersResponse(input[0]))
+    throw new LockOptionError("handler", "one that writes to a stream", "one that returns its answer");
   if (key === unfit || (key === none && required)) {
     const given = key === none ? "none" : "one that cannot be used";
     const error = new LockOptionError("Idempotency-Key", given, "1 to 1024 characters");

@@ -23,7 +23,12 @@ function isHono(input: unknown): input is HonoContext {
 
 /** Whether the handler answers by a `Response`. */
 export function answersResponse(input: unknown): boolean {
-  return isHono(input) || typeof Object(input).headers?.get === "function";
+  return isHono(input) || ofFetch(input);
+}
+
+/** Whether it is a request or a response of fetch, whoever made it: its library, or the realm of a test. */
+export function ofFetch(value: unknown): value is Request | Response {
+  return typeof Object(value).headers?.get === "function";
 }
 
 /** Method, path and the header; undefined without the header. Of a message or a record its id. */
@@ -56,9 +61,10 @@ export function keyOf(input: unknown): string | undefined {
  * JSON cannot say, such as a bigint.
  */
 export async function bodyOf([input]: readonly unknown[]): Promise<Uint8Array | undefined> {
-  if (isHono(input)) return new Uint8Array(await input.req.arrayBuffer());
   if (answersResponse(input)) {
-    const request = input as Request;
+    const request = isHono(input) ? input.req.raw : (input as Request);
+    // Hono keeps what its context read of a body, as for a key.
+    if (isHono(input) && request.bodyUsed) return new Uint8Array(await input.req.arrayBuffer());
     return new Uint8Array(request.body ? await request.clone().arrayBuffer() : []);
   }
   const { body, isBase64Encoded } = Object(input) as HttpEvent;

@@ -2,11 +2,11 @@
 // result of Lambda as it is, but for its headers.
 import { type LockError, LockOptionError, printable } from "../errors.ts";
 import { whenAborted } from "../runtime.ts";
-import { answersResponse, fromBase64, toBase64 } from "./request.ts";
+import { answersResponse, fromBase64, ofFetch, toBase64 } from "./request.ts";
 
 /** Which answers are kept, and what of them. */
 export interface Kept {
-  keepIf(status: number): boolean;
+  keepIf(status: number): unknown;
   allowed: readonly string[];
   maxBytes: number;
 }
@@ -31,11 +31,17 @@ const replayed = "Idempotency-Replayed";
 
 /** @param success whether the adapter takes it for one that did not fail */
 export async function keep(answer: unknown, success: boolean, kept: Kept & Reading): Promise<Keeping> {
-  if (answer instanceof Response)
-    return success || answer.status >= 500 ? keepResponse(answer, kept) : { answer };
   const result = Object(answer) as { statusCode?: unknown; body?: unknown };
-  const status = Number(result.statusCode ?? 200);
-  if (!kept.keepIf(status) || (!success && status < 500)) return { answer };
+  const response = ofFetch(answer) && "status" in answer && answer;
+  const status = response ? response.status : Number(result.statusCode ?? 200);
+  if (!success && status < 500) return { answer };
+  try {
+    if (!(await kept.keepIf(status))) return { answer };
+  } catch (error) {
+    // The work was done: its caller gets the answer.
+    return { answer, error: error as Error };
+  }
+  if (response) return keepResponse(response, kept);
   if (result.statusCode === undefined) return { answer, text: { result: answer } };
   if (typeof Object(result.body).pipe === "function" || typeof Object(result.body).getReader === "function")
     return { answer, error: new LockOptionError("result", "a stream", "a body that is a text") };
@@ -51,12 +57,11 @@ export async function keep(answer: unknown, success: boolean, kept: Kept & Readi
 
 async function keepResponse(
   response: Response,
-  { keepIf, allowed, maxBytes, ...reading }: Kept & Reading,
+  { allowed, maxBytes, ...reading }: Kept & Reading,
 ): Promise<Keeping> {
   const { status } = response;
-  if (!keepIf(status)) return { answer: response };
   const { body, error } = await readUpTo(response, maxBytes, reading);
-  const answer = new Response(body, response);
+  const answer = body ? new Response(body, response) : response;
   if (error) return { answer, error };
   const headers = [...response.headers].filter(([name]) => allowed.includes(name));
   return { answer, text: { response: { status, headers, body: body && toBase64(body as Uint8Array) } } };

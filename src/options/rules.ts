@@ -47,11 +47,11 @@ export function text<T>(fallback: T, also = "", unfit = /^\b$/): Rule<T> {
   };
 }
 
-/** Checks that options are an object without other names than these. @throws LockOptionError */
+/** Checks that options are an object without other names than these. One that is undefined is none. @throws LockOptionError */
 export function checkNames(options: unknown, names: readonly string[]): void {
   if (!isPlain(options)) throw new LockOptionError("options", show(options), "an object");
-  for (const name of Object.keys(options))
-    if (!names.includes(name))
+  for (const [name, value] of Object.entries(options))
+    if (value !== undefined && !names.includes(name))
       throw new LockOptionError(name, "an unknown option", `one of ${names.join(", ")}`);
 }
 

@@ -1,5 +1,5 @@
 import type { Settings } from "../api.ts";
-import { capped, handOver, timeLeft } from "../invocation.ts";
+import { capped, checkDeadline, handOver, timeLeft } from "../invocation.ts";
 import { joinKeys, redisKey, type Wanted } from "../options/targets.ts";
 import type { AbandonedRequest, Connection } from "../redis/connection.ts";
 import type { Since } from "../runtime.ts";
@@ -59,6 +59,7 @@ export function newAttempt(
 ): Attempt {
   const { runtime } = connection;
   const age = runtime.sinceNow();
+  checkDeadline(asked.deadline, age);
   const remainingTime = () => timeLeft(asked.deadline, age);
   const settings = capped(asked, remainingTime());
   const { ttl, owner = "", prefix, waitUntil } = settings;

@@ -1,6 +1,6 @@
 import { encodePlain } from "../protocol/state.ts";
 import { type Command, type RedisClient, RefusedError } from "../redis/client.ts";
-import { forever } from "../runtime.ts";
+import { forever, whenAborted } from "../runtime.ts";
 import { createMemoryRedis } from "./memory-redis.ts";
 
 /**
@@ -77,7 +77,7 @@ export function createMemory(): Memory {
       const hearing = listeners.get(channel) ?? new Set();
       listeners.set(channel, hearing.add(hear));
       hear("");
-      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      await new Promise<void>((resolve) => whenAborted(signal, resolve));
       hearing.delete(hear);
       if (hearing.size === 0) listeners.delete(channel);
     },

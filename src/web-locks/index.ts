@@ -94,7 +94,7 @@ export function lockManager(locker: Locker): WebLockManager {
     if (signal) own.signal = options.signal ? AbortSignal.any([options.signal, signal]) : signal;
     own.onEvent = (event) => {
       if (event.type === "waiting") placed();
-      options.onEvent?.(event);
+      return options.onEvent?.(event);
     };
     return own;
   }

@@ -221,6 +221,19 @@ describe.each(adapters)("$adapter takes its lock from", ({ call }) => {
     expect(told).toEqual([]);
   });
 
+  test.each([
+    ["nothing", undefined],
+    ["no signal", { key, release: async () => true }],
+    ["no release", { key, signal: new AbortController().signal }],
+  ])("none whose `acquire` gives %s: the work does not run, and the error says so", async (_, given) => {
+    const told: unknown[] = [];
+    const work = vi.fn();
+    const locker = { acquire: async () => given as never };
+    const message = await call({ key, locker, onError: (error: unknown) => told.push(error) } as never, work);
+    expect([message, work.mock.calls]).toEqual(["failed", []]);
+    for (const error of told) expect(error).toMatchObject({ code: "LOCK_OPTION", option: "locker" });
+  });
+
   test("one that runs the work without a lock, which is no loss, and tells why", async () => {
     const inner = memoryLocker();
     const cause = new LockUnavailableError(key, new Error("unreachable"));

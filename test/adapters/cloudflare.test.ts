@@ -2,6 +2,7 @@ import { Redis } from "@upstash/redis/cloudflare";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { lockFetch, lockQueue, lockScheduled } from "../../src/adapters/cloudflare.ts";
 import { createLocker, type Lock, LockBusyError, LockLostError, LockOptionError } from "../../src/index.ts";
+import { memoryLocker } from "../../src/testing/index.ts";
 import { engines, freshKey, lockerAt } from "../helpers/backends.ts";
 import { command, startProxy } from "../helpers/proxy.ts";
 
@@ -74,6 +75,12 @@ describe("the locker", () => {
     expect(made).toEqual([]);
     for (const env of [one, one, two, one, two]) await handler({ ...tick }, env, context());
     expect(made).toEqual([one, two]);
+  });
+
+  test("is missed by name where the function that makes it returns none", async () => {
+    const handler = lockFetch({ key: "k", locker: () => undefined as never }, () => new Response());
+    const handled = handler(new Request("http://shop/"), {}, { waitUntil() {} });
+    await expect(handled).rejects.toMatchObject({ code: "LOCK_OPTION", option: "locker" });
   });
 
   test("is missed by the first event, not where the Worker starts, which knows no env", async () => {
@@ -326,6 +333,21 @@ describe("lockQueue", () => {
   }
   type Message = ReturnType<typeof batch>["messages"][0];
   const key = ({ body }: Message) => body;
+
+  test("takes a message that its handler retries itself for no success: nothing is kept, nothing is told", async () => {
+    const { messages, fates, queue } = batch("order");
+    const onError = vi.fn();
+    const options = { locker: memoryLocker(), key, holdFor: "1h", onError } as const;
+    let ready = false;
+    const handler = lockQueue<Message, object>(options, (message) => {
+      if (!ready) message.retry({ delaySeconds: 60 });
+    });
+    await handler({ queue, messages }, {}, { waitUntil() {} });
+    ready = true;
+    await handler({ queue, messages }, {}, { waitUntil() {} });
+    expect(fates).toEqual([["retry", { delaySeconds: 60 }, "ack"]]);
+    expect(onError).not.toHaveBeenCalled();
+  });
 
   test("acknowledges and retries each message alone", async () => {
     const keys = Array.from({ length: 6 }, freshKey);

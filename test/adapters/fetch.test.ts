@@ -197,10 +197,43 @@ describe("the lock of a fetch handler", () => {
     body.getReader();
     // Made elsewhere, of a status that cannot be made here.
     const odd = Object.create(new Response(streamed("odd").body), { status: { value: 999 } });
-    for (const response of [read, { ...new Response(), status: 200, body }, odd, undefined as never]) {
+    for (const response of [read, { ...new Response(), status: 200, body }, odd]) {
       await expect(lockFetch({ ...at, key }, () => response)(request())).rejects.toThrow(Error);
       expect(await isFree()).toBe(true);
     }
+    for (const none of [undefined, null, "text", {}]) {
+      const handler = lockFetch({ ...at, key, holdFor: "1h" }, () => none as never);
+      await expect(handler(request())).rejects.toThrow(
+        /^lockFetch: the handler returned .*expected a Response$/,
+      );
+      expect(await isFree()).toBe(true);
+    }
+  });
+
+  test("counts a thrown Response by its status, as one that is returned, and throws it", async () => {
+    for (const [status, kept] of [
+      [302, true],
+      [500, false],
+    ] as const) {
+      const thrown = new Response(null, { status });
+      const of = `thrown:${status}`;
+      const handler = lockFetch({ ...at, key: of, holdFor: "1h" }, () => {
+        throw thrown;
+      });
+      expect(await handler(request()).catch((answer: unknown) => answer)).toBe(thrown);
+      expect((await createLocker(at).tryAcquire(of)) === null).toBe(kept);
+    }
+  });
+
+  test("is kept to the end of the body of a thrown Response, too", async () => {
+    const { body } = streamed("one", "two");
+    const handler = lockFetch({ ...at, key }, () => {
+      throw new Response(body, { status: 404 });
+    });
+    const answer = (await handler(request()).catch((answer: unknown) => answer)) as Response;
+    expect(await isFree()).toBe(false);
+    expect([answer.status, await answer.text()]).toEqual([404, "onetwo"]);
+    expect(await isFree()).toBe(true);
   });
 
   test("is on a response as another library makes it, too", async () => {
@@ -415,6 +448,16 @@ describe("an answer of 5xx", () => {
 });
 
 describe("two locks around one handler", () => {
+  test("the outer one is kept for no success where the inner one is busy: the next try runs", async () => {
+    const inner = lockFetch({ ...at, key: "database" }, () => new Response("written"));
+    const tick = lockFetch({ ...at, key: "nested tick", holdFor: "1h" }, inner);
+    const other = await createLocker(at).acquire("database");
+    const refused = await tick(request());
+    expect([refused.status, (await refused.json()).code]).toEqual([423, "LOCK_BUSY"]);
+    await other.release();
+    expect(await (await tick(request())).text()).toBe("written");
+  });
+
   test("are each at request.lock in their time, held to the end of the body, and released once", async () => {
     const released: string[] = [];
     const onEvent = (event: { type: string; key: string }) =>

@@ -387,6 +387,7 @@ describe("a result that says that the work failed", () => {
   test.each<[string, unknown]>([
     ["an answer of 500", { statusCode: 500 }],
     ["one of 599 in a text", { statusCode: "599" }],
+    ["an answer of 423, as of a lock inside", { statusCode: 423 }],
     ["a Response of 503", new Response(null, { status: 503 })],
     ["records that are to come again", { batchItemFailures: [{ itemIdentifier: "1" }] }],
   ])("is handed on, and nothing is kept: %s", async (_, result) => {

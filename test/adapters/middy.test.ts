@@ -440,6 +440,18 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
       expect(seen).toEqual([`${id}-outer`]);
     });
 
+    test("so is each of one that is registered twice, whose key differs", async () => {
+      const id = freshKey();
+      let nth = 0;
+      const twice = locked({ key: () => `${id}-${++nth}` });
+      const handler = middy()
+        .use(twice)
+        .use(twice)
+        .handler(() => Promise.all([held(`${id}-1`), held(`${id}-2`)]));
+      expect(await handler({ id }, lambda())).toEqual([true, true]);
+      expect(await Promise.all([held(`${id}-1`), held(`${id}-2`)])).toEqual([false, false]);
+    });
+
     test("each is ended once when the handler fails, and when it streams", async () => {
       const failing = two();
       const fails = middy()
@@ -561,12 +573,26 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
       "LOCK_UNAVAILABLE",
       /./,
     ],
+    ["one whose acquire says nothing", { acquire: async () => {}, release() {} }, "LOCK_OPTION", /^lock: /],
   ])("tells of a ready-made lock that is %s", async (_, lock, code, message) => {
     const handler = middy()
       .use(lockMiddleware({ lock: () => lock as never }))
       .handler(async () => "ran");
     const error = await handler({}, lambda()).catch((error: unknown) => error);
     expect(error).toMatchObject({ code, message: expect.stringMatching(message) });
+  });
+
+  test("takes an option that is undefined for none, beside a ready-made lock and in its place", async () => {
+    const ready = { acquire: async () => true, release: async () => true };
+    for (const options of [
+      { lock: () => ready, ttl: undefined },
+      { lock: undefined, ...at(), key: freshKey() },
+    ])
+      expect(
+        await middy()
+          .use(lockMiddleware(options as never))
+          .handler(async () => "ran")({}, lambda()),
+      ).toBe("ran");
   });
 
   test("takes a ready-made lock that answers at once", async () => {
@@ -602,6 +628,20 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
   });
 
   describe("with a streamed body", () => {
+    test("that another middleware's error keeps from the caller ends its source", async () => {
+      const source = new Readable({ read() {} });
+      const id = freshKey();
+      const handler = middy()
+        .after(() => {
+          throw new Error("no headers");
+        })
+        .use(locked())
+        .handler(async () => ({ statusCode: 200, body: source }));
+      await expect(handler({ id }, lambda())).rejects.toThrow("no headers");
+      await until(() => source.destroyed);
+      expect(await held(id)).toBe(false);
+    });
+
     // What the Lambda runtime offers, as middy uses it.
     const sink = () => {
       const chunks: string[] = [];
@@ -699,15 +739,31 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
 test.each(majors.slice(1))(
   "middy $major tells of an early response: the lock before it is released, and not kept",
   async ({ middy }) => {
+    for (const phase of ["before", "onError"]) {
+      const id = freshKey();
+      const events: string[] = [];
+      const handler = middy()
+        .use(locked({ ttl: "1h", holdFor: "2h", onEvent: ({ type }) => events.push(type) }))
+        .use({ [phase]: () => ({ statusCode: 204 }) })
+        .handler(() => Promise.reject(new Error("the card was declined")));
+      expect(await handler({ id }, lambda(900_000))).toEqual({ statusCode: 204 });
+      await until(async () => !(await held(id)));
+      expect(events).toEqual(["asked", "acquired", "released"]);
+    }
+  },
+);
+
+test.each(majors.slice(1))(
+  "middy $major's early response for a time-out leaves the lock to a handler that is still at work",
+  async ({ middy }) => {
     const id = freshKey();
-    const events: string[] = [];
-    const handler = middy()
-      .use(locked({ ttl: "1h", holdFor: "2h", onEvent: ({ type }) => events.push(type) }))
-      .before(() => ({ statusCode: 204 }))
-      .handler(() => {});
-    await handler({ id }, lambda(900_000));
-    await until(async () => !(await held(id)));
-    expect(events).toEqual(["asked", "acquired", "released"]);
+    const stillAtWork = Promise.withResolvers<void>();
+    const handler = middy(() => stillAtWork.promise)
+      .use(locked({ ttl: "1h" }))
+      .use({ onError: () => ({ statusCode: 504 }) });
+    expect(await handler({ id }, lambda(100))).toEqual({ statusCode: 504 });
+    expect(await held(id)).toBe(true);
+    stillAtWork.resolve();
   },
 );
 

@@ -21,7 +21,7 @@ function adapter(options: Partial<LockFetchOptions> = {}) {
 
 interface Platform {
   signal?: AbortSignal;
-  waitUntil?: () => unknown;
+  waitUntil?: (work?: unknown) => unknown;
 }
 
 describe("a client that leaves", () => {
@@ -129,5 +129,59 @@ describe("a waitUntil", () => {
       expect(await lock.extend()).toBe(false);
     };
     expect((await handle(lose, { waitUntil: () => {} })).status).toBe(500);
+  });
+});
+
+describe("what an async `onError` does", () => {
+  const reporting = (options: Partial<LockFetchOptions>) => {
+    const reported = Promise.withResolvers<void>();
+    let done = false;
+    async function onError() {
+      await reported.promise;
+      done = true;
+    }
+    return { ...adapter({ ...options, onError }), report: reported.resolve, isDone: () => done };
+  };
+
+  test("has ended before the answer, after which a function may not go on", async () => {
+    const { handle, locker, report, isDone } = reporting({});
+    locker.fail("unavailable");
+    const answer = handle(() => {}).then(({ status }) => [status, isDone()]);
+    await new Promise((resolve) => setImmediate(resolve));
+    report();
+    expect(await answer).toEqual([503, true]);
+  });
+
+  test("keeps nobody from the answer if it never ends", async () => {
+    const { handle, locker, isDone } = reporting({ requestTimeout: "50ms" });
+    locker.fail("unavailable");
+    expect([(await handle(() => {})).status, isDone()]).toEqual([503, false]);
+  });
+
+  test.each(["throw", "proceed"] as const)(
+    "goes on after it where the platform waits: ifUnavailable %s",
+    async (ifUnavailable) => {
+      const { handle, locker, report, isDone } = reporting({ ifUnavailable });
+      locker.fail("unavailable");
+      const left: unknown[] = [];
+      const waitUntil = (work?: unknown) => left.push(work);
+      await handle(() => {}, { waitUntil });
+      expect(isDone()).toBe(false);
+      report();
+      await Promise.all(left);
+      expect(isDone()).toBe(true);
+    },
+  );
+
+  test("is waited for also where a release finds the loss after the answer", async () => {
+    const { handle, locker, report, isDone } = reporting({});
+    const left: unknown[] = [];
+    const response = await handle(() => locker.fail("lost"), {
+      waitUntil: (work?: unknown) => left.push(work),
+    });
+    await response.text();
+    report();
+    await Promise.all(left);
+    expect(isDone()).toBe(true);
   });
 });

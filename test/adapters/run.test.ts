@@ -50,6 +50,14 @@ describe("a key", () => {
         throw new Error("no such account");
       },
     ],
+    [
+      "a function that threw",
+      () => ({
+        get key(): string {
+          throw new Error("no such account");
+        },
+      }),
+    ],
     ["undefined", async () => ({}) as string],
     ["undefined", async () => undefined as unknown as string],
   ])("that cannot be made is an option error, and nothing runs: %s", async (given, key) => {

@@ -1,7 +1,12 @@
 import middy from "@middy/core";
-import { Hono } from "hono";
-import { describe, expect, test } from "vitest";
-import { lockQueue, lockScheduled, lockFetch as workerFetch } from "../../src/adapters/cloudflare.ts";
+import { type Context, Hono } from "hono";
+import { describe, expect, test, vi } from "vitest";
+import {
+  lockQueue,
+  lockScheduled,
+  type WorkerMessage,
+  lockFetch as workerFetch,
+} from "../../src/adapters/cloudflare.ts";
 import { lockFetch } from "../../src/adapters/fetch.ts";
 import { lock } from "../../src/adapters/hono.ts";
 import { lockHandler, lockRecords, type SqsRecord } from "../../src/adapters/lambda.ts";
@@ -225,6 +230,31 @@ describe.each(adapters)("idempotent with %s", (_, handlerOf) => {
     const all = counted({ keepIf: () => true }, failing);
     await all.handle(post("a"));
     expect([(await all.handle(post("a"))).status, all.runs()]).toEqual([503, 1]);
+    const never = counted({ keepIf: async () => false });
+    await (await never.handle(post("a"))).text();
+    await (await never.handle(post("a"))).text();
+    expect(never.runs()).toBe(2);
+  });
+
+  test("keeps no 423: a lock inside was busy, and the next try may run", async () => {
+    let status = 423;
+    const { handle, runs } = counted({}, () => new Response("", { status }));
+    await (await handle(post("a"))).text();
+    status = 200;
+    expect([(await handle(post("a"))).status, runs()]).toEqual([200, 2]);
+  });
+
+  test("a keepIf that throws keeps nothing: the answer goes to its caller, and the reason is told", async () => {
+    const failing = () => {
+      throw new Error("no opinion");
+    };
+    for (const keepIf of [failing, async () => failing()]) {
+      const onError = vi.fn();
+      const { handle, locker } = counted({ keepIf, onError });
+      expect(await (await handle(post("a"))).json()).toEqual({ runs: 1, body: "{}" });
+      expect(onError).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ message: "no opinion" }));
+      expect(await locker.tryAcquire("POST /pay a")).not.toBe(null);
+    }
   });
 
   test("hands on what is too long to be kept, whole, and says so", async () => {
@@ -237,6 +267,62 @@ describe.each(adapters)("idempotent with %s", (_, handlerOf) => {
     expect(errors.map(({ message }) => message)).toEqual(
       Array(2).fill("result: got more than 1000 bytes, expected at most maxBytes (1000)"),
     );
+  });
+});
+
+test("a response as another library makes it is kept, too", async () => {
+  let runs = 0;
+  const headers = new Headers({ "content-type": "text/plain" });
+  const foreign = () => ({ status: 201, headers, body: new Response(`${++runs}`).body }) as Response;
+  const handle = lockFetch({ ...idempotent(), locker: memoryLocker() }, foreign);
+  for (let times = 0; times < 2; times++) {
+    const response = await handle(post("a"));
+    expect([response.status, response.headers.get("content-type"), await response.text()]).toEqual([
+      201,
+      "text/plain",
+      "1",
+    ]);
+  }
+});
+
+test("a redirect that is thrown is kept as one that is returned", async () => {
+  let runs = 0;
+  const handle = lockFetch({ ...idempotent(), locker: memoryLocker() }, () => {
+    runs++;
+    throw Response.redirect("http://shop.test/thanks");
+  });
+  const thrown = await handle(post("a")).catch((answer: unknown) => answer);
+  const again = await handle(post("a"));
+  expect([thrown, again]).toEqual([
+    expect.objectContaining({ status: 302 }),
+    expect.objectContaining({ status: 302 }),
+  ]);
+  expect([again.headers.get("location"), runs]).toEqual(["http://shop.test/thanks", 1]);
+});
+
+describe("idempotent with Hono: the body", () => {
+  const reading: [string, (c: Context) => Promise<unknown>][] = [
+    ["the context", (c) => c.req.json()],
+    ["the request itself", (c) => c.req.raw.json()],
+    ["a copy of it", (c) => c.req.raw.clone().json()],
+    ["a handler behind it", async (c) => new Response(c.req.raw.body).json()],
+  ];
+  test.each(reading)("can be read by the handler through %s", async (_, read) => {
+    const app = new Hono();
+    app.post("*", lock({ ...idempotent(), locker: memoryLocker() }), async (c) => c.json(await read(c)));
+    const response = await app.fetch(post("a", '{"amount":1}'));
+    expect(await response.json()).toEqual({ amount: 1 });
+    expect((await app.fetch(post("a", '{"amount":2}'))).status).toBe(422);
+  });
+
+  test("may have been read through the context, for the key", async () => {
+    const key = async (c: Context) => (await c.req.json()).id as string;
+    const app = new Hono();
+    app.post("*", lock({ ...idempotent({ key }), locker: memoryLocker() }), async (c) =>
+      c.json(await c.req.json()),
+    );
+    expect(await (await app.fetch(post(undefined, '{"id":"1"}'))).json()).toEqual({ id: "1" });
+    expect((await app.fetch(post(undefined, '{"id":"1","more":1}'))).status).toBe(422);
   });
 });
 
@@ -327,6 +413,18 @@ describe("idempotent with Lambda, for what others do not get", () => {
     },
   );
 
+  test("a handler that writes to a stream is refused before it runs: nothing of that could be kept", async () => {
+    const work = vi.fn();
+    const stream = { write: vi.fn(), once() {}, end() {}, writableFinished: true };
+    const handle = lockHandler(
+      { ...idempotent(), locker: memoryLocker() },
+      async (_event: object, _stream: typeof stream, _context: object) => work(),
+    );
+    const event = { httpMethod: "POST", path: "/pay", headers: { "idempotency-key": "a" } };
+    await expect(handle(event, stream, {})).rejects.toMatchObject({ option: "handler" });
+    expect([work.mock.calls, stream.write.mock.calls]).toEqual([[], []]);
+  });
+
   test("a load balancer that reads lists of headers alone gets its answers so", async () => {
     const event = { httpMethod: "POST", path: "/pay", multiValueHeaders: { "idempotency-key": ["a"] } };
     const locker = memoryLocker();
@@ -412,6 +510,19 @@ describe("idempotent with messages", () => {
     expect(await handle(event, {} as never)).toEqual({ batchItemFailures: [{ itemIdentifier: "bad" }] });
     expect(await handle(event, {} as never)).toEqual({ batchItemFailures: [] });
     expect(seen).toEqual(["a true", "bad true", "b true", "bad true"]);
+  });
+
+  test("a message that its handler retries itself is processed again", async () => {
+    let runs = 0;
+    const handle = lockQueue({ ...idempotent(), locker: memoryLocker() }, async (message: WorkerMessage) => {
+      if (++runs === 1) message.retry();
+    });
+    const message = { id: "m", ack: vi.fn(), retry: vi.fn() };
+    for (let times = 0; times < 3; times++)
+      await handle({ queue: "q", messages: [message] }, {}, { waitUntil() {} });
+    expect([runs, message.retry, message.ack].map((each) => Object(each).mock?.calls.length ?? each)).toEqual(
+      [2, 1, 2],
+    );
   });
 
   test("a message of a Worker's queue is processed once, also one that JSON cannot say", async () => {

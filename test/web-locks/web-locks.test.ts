@@ -208,6 +208,11 @@ describe.each(places)("lockManager on $engine", ({ missing, start, connect }) =>
         const types = onEvent.mock.calls.map(([{ type }]) => type);
         expect(types).toEqual(["asked", "acquired", "released"]);
       });
+
+      test("is not disturbed by a listener that rejects", async () => {
+        const { here } = machines({ onEvent: () => Promise.reject(new Error("the listener is down")) });
+        expect(await here.request("a", () => "done")).toBe("done");
+      });
     });
 
     describe("ifAvailable", () => {
