@@ -89,10 +89,8 @@ export async function release(
   checkNames(options, ["now"]);
   const { now = false } = options;
   if (typeof now !== "boolean") throw new LockOptionError("now", show(now), "true or false");
-  const [look] = (await lookAt(door, [name])) as [Look];
-  const { foreign, holders } = look;
-  if (foreign !== undefined && !now)
-    return { released: false, freeWithin: foreign.left < 0 ? undefined : foreign.left };
+  const [{ foreign, holders }] = (await lookAt(door, [name])) as [Look];
+  if (foreign !== undefined && !now) return { released: false, freeWithin: foreign.left };
   const named = foreign ? [`=${foreign.value}`] : holders.map(({ token }) => token);
   if (named.length === 0) return { released: false, freeWithin: 0 };
   const freeWithin = await steer(door, name, "finish", [now ? "now" : "safe", ...named], named);
