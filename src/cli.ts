@@ -229,8 +229,9 @@ endWhenOutputFails();
 main(process.argv.slice(2)).catch((error: unknown) => {
   const usage = error instanceof UsageError;
   const message = error instanceof Error ? error.message : String(error);
+  const lines = message.split("\n").map(printable);
   process.stderr.write(
-    `serverless-lock: ${message}\n${usage ? "See serverless-lock --help, or serverless-lock dev --help\n" : ""}`,
+    `serverless-lock: ${lines.join("\n")}\n${usage ? "See serverless-lock --help, or serverless-lock dev --help\n" : ""}`,
   );
   process.exitCode = usage ? 2 : 1;
 });

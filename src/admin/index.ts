@@ -89,10 +89,8 @@ export async function release(
   checkNames(options, ["now"]);
   const { now = false } = options;
   if (typeof now !== "boolean") throw new LockOptionError("now", show(now), "true or false");
-  const [look] = (await lookAt(door, [name])) as [Look];
-  const { foreign, holders } = look;
-  if (foreign !== undefined && !now)
-    return { released: false, freeWithin: foreign.left < 0 ? undefined : foreign.left };
+  const [{ foreign, holders }] = (await lookAt(door, [name])) as [Look];
+  if (foreign !== undefined && !now) return { released: false, freeWithin: foreign.left };
   const named = foreign ? [`=${foreign.value}`] : holders.map(({ token }) => token);
   if (named.length === 0) return { released: false, freeWithin: 0 };
   const freeWithin = await steer(door, name, "finish", [now ? "now" : "safe", ...named], named);
@@ -151,8 +149,8 @@ async function steer(
   args: (string | number)[],
   tokens?: readonly string[],
 ) {
-  const [lock = "", operator = "", waiters = ""] = lookKeys(door.redisKey(key));
-  const reply = await runAdmin(door, key, operation, [lock, operator, waiters], args, tokens);
+  const keys = lookKeys(door.redisKey(key)).slice(0, 3);
+  const reply = await runAdmin(door, key, operation, keys, args, tokens);
   if (typeof reply !== "number") throw new LockUnavailableError(key, unexpected(reply));
   return reply;
 }
@@ -189,6 +187,6 @@ function lockOf(door: Door, name: string): { key: string; beside: boolean } | un
 /** What finds the locks whose keys begin with a text, and little else. */
 function patternOf({ settings }: Door, start: string): string {
   const escaped = (text: string) => text.replace(/[[\]*?\\^]/g, "\\$&");
-  const open = start.startsWith("}") ? "{:}" : "{";
-  return `${escaped(settings.prefix + open + start)}*`;
+  // A longer key without its own end.
+  return `${escaped(redisKey(settings.prefix, `${start}x`).slice(0, -2))}*`;
 }

@@ -54,7 +54,7 @@ export interface Look {
   key: string;
   /** Whether the lock's own key exists. */
   there: boolean;
-  foreign: { value: string; left: number } | undefined;
+  foreign: { value: string; left: number | undefined } | undefined;
   /** Those that are alive; so are the waiters. */
   holders: Entry[];
   waiters: Entry[];
@@ -90,7 +90,10 @@ export function readLook(key: string, reply: unknown, now: number): Look {
     key,
     now,
     there: value !== undefined,
-    foreign: value !== undefined && !plain && !state ? { value, left: Number(left) } : undefined,
+    foreign:
+      value !== undefined && !plain && !state
+        ? { value, left: Number(left) < 0 ? undefined : Number(left) }
+        : undefined,
     holders,
     waiters: waiting.length > 0 ? waiting : alive(decodeState(`${behind}`)?.waiters),
     limit: limit ? Number(limit) : undefined,
@@ -105,8 +108,8 @@ export function shown(look: Look): Inspection {
   const limit = look.limit ?? (limits.length > 0 ? Math.max(...limits) : undefined);
   const holders = look.holders.map((entry): Holder => {
     const { token, since, until } = entry;
-    const [kept, ended] = [".kept", ".ended"].map((mark) => token.endsWith(mark)) as [boolean, boolean];
-    return { ...somebody(entry), kept, ended, since, remaining: until - now };
+    const marks = { kept: token.endsWith(".kept"), ended: token.endsWith(".ended") };
+    return { ...somebody(entry), ...marks, since, remaining: until - now };
   });
   return {
     key,
@@ -122,12 +125,11 @@ export function shown(look: Look): Inspection {
   };
 }
 
-function somebody({ owner, mode, weight }: Entry): Somebody {
+function somebody({ owner, mode, weight }: Pick<Entry, "owner" | "mode" | "weight">): Somebody {
   return { owner: owner || undefined, mode: kindOf(mode), limit: Number(mode) || undefined, weight };
 }
 
-function foreigner(left: number): Holder {
-  const nobody = { owner: undefined, mode: "exclusive", limit: undefined, weight: 1 } as const;
-  const remaining = left < 0 ? undefined : left;
+function foreigner(remaining: number | undefined): Holder {
+  const nobody = somebody({ owner: "", mode: "x", weight: 1 });
   return { ...nobody, kept: false, ended: false, since: undefined, remaining };
 }

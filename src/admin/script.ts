@@ -1,5 +1,7 @@
 import { lua } from "../protocol/lua.ts";
 import { preludeLua } from "../protocol/prelude.ts";
+import { marksRoom } from "../protocol/state.ts";
+import { marksLife } from "../protocol/timing.ts";
 
 // Four KEYS for each lock: the lock, what an operator has set for it, the queue behind another library's lock, the
 // fencing counter.
@@ -45,33 +47,38 @@ state.h = state.h:gsub('\nh (%S+)( %S+ %d+ (%d+)[^\n]*)', function(token, rest, 
   end
   return '\nh ' .. whole .. '.ended' .. rest
 end)
--- Their renewal is told why. A Redis that is full goes without.
+-- Their renewal is told why, as is that of those who were ended before. A Redis that is full goes without.
 if marks ~= '' then
-  local set = (values[2] or ''):match('^%d*:1?:') or '::'
-  local life = set == '::' and {'PX', math.max(1, within)} or {}
-  redis.pcall('SET', KEYS[2], set .. marks, unpack(life))
+  local limit, paused, before = word(values[2])
+  if before ~= '' then within = math.max(within, call('PTTL', KEYS[2])) end
+  local life = limit .. paused == '' and {'PX', math.max(1, within)} or {}
+  local said = limit .. ':' .. paused .. ':' .. marks .. before:sub(1, ${marksRoom})
+  redis.pcall('SET', KEYS[2], said, unpack(life))
 end
 pass(state)
 store(state)
 within = 0
-for token, ends in state.h:gmatch('\nh (%S+) %S+ %d+ (%d+)') do
-  if token:find('%.ended$') then within = math.max(within, ends - now()) end
+for ends in state.h:gmatch('\nh %S+%.ended %S+ %d+ (%d+)') do
+  within = math.max(within, ends - now())
 end
 return within`;
 
 // KEYS: the lock, what an operator has set for it
 // ARGV[1] the limit from now on, '' for none, '-' as it is  ARGV[2] '1' to pause, '' not to, '-' as it is
-// Lets in who fits then.
+// Lets in who fits then. Another library's value stays as it is, a list or a hash too: MGET takes those for nothing.
 const steerLua = lua`
 local values = read()
-local limit, paused, marks = (values[2] or ''):match('^(%d*):(1?):(.*)$')
-if not limit then limit, paused, marks = '', '', '' end
+local limit, paused, marks = word(values[2])
 if ARGV[1] ~= '-' then limit = ARGV[1] end
 if ARGV[2] ~= '-' then paused = ARGV[2] end
 local said = limit .. ':' .. paused .. ':' .. marks
-if limit .. paused == '' then call('DEL', KEYS[2]) else call('SET', KEYS[2], said) end
+if limit .. paused ~= '' then
+  call('SET', KEYS[2], said)
+elseif marks == '' or redis.pcall('SET', KEYS[2], said, 'PX', ${marksLife}).err then
+  call('DEL', KEYS[2])
+end
 local state = open(KEYS[1], values[1], said)
-if state then
+if state and (values[1] or call('EXISTS', KEYS[1]) == 0) then
   pass(state)
   store(state)
 end
@@ -79,6 +86,11 @@ return 1`;
 
 /** The script of an operator. Its last argument is the operation. It knows what the protocol's own script does. */
 export const adminScript = () => lua`${preludeLua}
+-- What an operator has set: the limit, '1' if paused, the marks of those whom he ended.
+local function word(said)
+  local limit, paused, marks = (said or ''):match('^(%d*):(1?):(.*)$')
+  return limit or '', paused or '', marks or ''
+end
 local operations = {}
 function operations.look()${lookLua}
 end

@@ -55,15 +55,18 @@ export function cutLine(line: string, columns: number): string {
   });
 }
 
+/** A longer cell moves its own row alone: a key may have 1,024 characters. */
+const widestColumn = 40;
+
 /** Lines of a table, two blanks between its columns. */
 export function table(rows: readonly (readonly string[])[]): string[] {
   const widths = rows.reduce<number[]>(
-    (most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, columnsOf(cell))),
+    (most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, Math.min(columnsOf(cell), widestColumn))),
     [],
   );
   return rows.map((row) =>
     row
-      .map((cell, i) => cell + " ".repeat((widths[i] as number) - columnsOf(cell)))
+      .map((cell, i) => cell + " ".repeat(Math.max(0, (widths[i] as number) - columnsOf(cell))))
       .join("  ")
       .trimEnd(),
   );

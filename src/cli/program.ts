@@ -44,7 +44,7 @@ export async function operate(args: string[]): Promise<void> {
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
     process.exitCode = codeOf(error);
-    const message = messageOf(error);
+    const message = messageOf(error, args[0]);
     const lines = message.split("\n").map(printable);
     if (message) process.stderr.write(`serverless-lock: ${lines.join("\n")}\n`);
   }
@@ -56,10 +56,15 @@ function codeOf(error: unknown): number {
   return error instanceof LockOptionError || error instanceof WrongUse ? 2 : 1;
 }
 
-function messageOf(error: unknown): string {
+function messageOf(error: unknown, command: string | undefined): string {
   if (error instanceof CommanderError)
-    return error.exitCode === 0 ? "" : `${error.message.replace(/^error: /, "")}\nSee serverless-lock --help`;
+    return error.exitCode === 0 ? "" : `${error.message.replace(/^error: /, "")}\n${advice(error, command)}`;
   const { message, cause } = error as Error & { cause?: Error };
   const reasons = [cause?.message, (cause?.cause as Error | undefined)?.message].filter(Boolean);
   return error instanceof LockError && reasons.length > 0 ? `${message}: ${reasons.join(": ")}` : message;
+}
+
+function advice({ code }: CommanderError, command: string | undefined): string {
+  const dash = code === "commander.unknownOption" ? '. A key that begins with "-" goes behind "--"' : "";
+  return `See serverless-lock ${command} --help${dash}`;
 }

@@ -14,12 +14,13 @@ export function addWatch(add: Add): void {
       if (!(pause >= 100 && pause <= 3_600_000))
         throw new WrongUse(`--every: got "${printable(options.every)}", expected a time from 100ms to 1h`);
       const locker = lockerOf(options);
-      const end = new AbortController();
-      for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => end.abort());
+      // At once, also while Redis is slow to answer.
+      for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+        process.once(signal, () => process.exit(0));
       const show = options.json ? printJson : process.stdout.isTTY ? inPlace() : lineByLine();
-      while (!end.signal.aborted) {
+      for (;;) {
         show(await inspect(locker, key));
-        await delay(pause, undefined, { signal: end.signal }).catch(() => {});
+        await delay(pause);
       }
     });
 }
@@ -49,7 +50,9 @@ function lineByLine(): Show {
     const line = what.join("  ");
     const [first] = lock.holders;
     const lease = first ? `  lease left ${durationText(first.remaining)}` : "";
-    if (line !== before) print(`${new Date().toISOString()}  ${line}${lease}\n`);
-    before = line;
+    // Holders without a name differ by when they came.
+    const seen = [line, ...lock.holders.map(({ since }) => since)].join("  ");
+    if (seen !== before) print(`${new Date().toISOString()}  ${line}${lease}\n`);
+    before = seen;
   };
 }

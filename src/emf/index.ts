@@ -31,7 +31,7 @@ export function emf(options: EmfOptions): (event: LockEvent) => void {
   checkNames(options, ["namespace", "keyClass"]);
   const { namespace, keyClass } = options;
   checkOptional("keyClass", keyClass);
-  if (typeof namespace !== "string" || !/^[\w./#:-][\w ./#:-]{0,254}$/.test(namespace))
+  if (typeof namespace !== "string" || !/^[\w./#-][\w ./#:-]{0,254}$/.test(namespace))
     throw new LockOptionError("namespace", show(namespace), "1 to 255 letters, digits and . - _ / # :");
   return (event) => {
     const metrics = metricsOf(event);

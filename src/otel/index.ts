@@ -41,30 +41,17 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
   checkNames(options, ["tracer", "meter", "keyClass"]);
   const { keyClass } = options;
   checkOptional("keyClass", keyClass);
-  const { tracer = trace.getTracer(name), meter = metrics.getMeter(name) } = options;
+  const { tracer = trace.getTracer(name), meter } = options;
   checkHas("startSpan", "tracer", tracer);
-  checkHas("createHistogram", "meter", meter);
-  const seconds = (metric: string, description: string) => {
-    const advice = { explicitBucketBoundaries };
-    const histogram = meter.createHistogram(`lock.${metric}`, { unit: "s", description, advice });
-    return (ms: number, attributes: Attributes) => histogram.record(ms / 1000, attributes);
-  };
-  const acquireTime = seconds("acquire.duration", "Until its outcome");
-  const waitTime = seconds("wait.duration", "Spent waiting");
-  const holdTime = seconds("hold.duration", "Until release or loss");
-  const leaseLeft = seconds("lease.remaining", "At release");
-  const losses = meter.createCounter("lock.losses", { unit: "{lock}" });
-  const renewals = meter.createCounter("lock.renewals", { unit: "{renewal}" });
-  const held = meter.createUpDownCounter("lock.held", { unit: "{lock}" });
+  if (meter !== undefined) checkHas("createHistogram", "meter", meter);
+  /** Made at the first event: the global provider gives vain ones until it is set. A tracer of it waits by itself. */
+  let instruments: ReturnType<typeof createInstruments> | undefined;
   /** The span of each attempt that has not ended: of its acquire, then of its hold. */
   const spans = new Map<string, Begun>();
 
-  function begin(what: string, id: string, attributes: Attributes, begun: Omit<Begun, "span">): void {
-    const options = { attributes: { ...attributes, "lock.attempt": id } };
-    spans.set(id, { ...begun, span: tracer.startSpan(`lock.${what}`, options, begun.parent) });
-  }
-
   return (event) => {
+    instruments ??= createInstruments(meter ?? metrics.getMeter(name));
+    const { acquireTime, waitTime, holdTime, leaseLeft, losses, renewals, held } = instruments;
     const { id, key, mode, type } = event;
     const {
       span,
@@ -72,6 +59,11 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
       heldSince,
       common = { "lock.mode": mode, ...(keyClass && { "lock.key_class": keyClass(key) }) },
     } = spans.get(id) ?? {};
+    const begin = (what: string, more: Attributes, since?: number) => {
+      const attributes = { ...common, ...more, "lock.attempt": id };
+      const started = tracer.startSpan(`lock.${what}`, { attributes }, parent);
+      spans.set(id, { span: started, parent, common, heldSince: since });
+    };
     const end = (attributes: Attributes, error?: Error) => {
       spans.delete(id);
       span?.setAttributes(attributes);
@@ -84,13 +76,14 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
       end(attributes, error);
     };
     const endHold = (heldFor: number, error?: Error) => {
-      held.add(-1, common);
+      // A resumed lock was acquired elsewhere.
+      if (span) held.add(-1, common);
       holdTime(heldFor, common);
       end(typeOf(error), error);
     };
     switch (type) {
       case "asked":
-        begin("acquire", id, common, { common, parent });
+        begin("acquire", {});
         break;
       case "waiting":
         span?.addEvent(type, { "lock.place": event.place });
@@ -100,12 +93,7 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
         if (event.waited > 0) waitTime(event.waited, { ...common, "lock.outcome": type });
         endAcquire(event.took);
         if (type === "busy") break;
-        begin(
-          "hold",
-          id,
-          { ...common, "lock.handed_over": event.granted },
-          { common, parent, heldSince: performance.now() },
-        );
+        begin("hold", { "lock.handed_over": event.granted }, performance.now());
         held.add(1, common);
         break;
       case "aborted":
@@ -122,15 +110,32 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
         break;
       case "lost":
         losses.add(1, common);
-        if (heldSince !== undefined) endHold(performance.now() - heldSince, event.error);
+        if (heldSince) endHold(performance.now() - heldSince, event.error);
         break;
       case "released":
         // After a loss it is over already.
-        if (heldSince !== undefined) {
+        if (event.stillHeld) {
           leaseLeft(event.remaining, common);
           endHold(event.heldFor);
         }
     }
+  };
+}
+
+function createInstruments(meter: Meter) {
+  const seconds = (metric: string, description: string) => {
+    const advice = { explicitBucketBoundaries };
+    const histogram = meter.createHistogram(`lock.${metric}`, { unit: "s", description, advice });
+    return (ms: number, attributes: Attributes) => histogram.record(ms / 1000, attributes);
+  };
+  return {
+    acquireTime: seconds("acquire.duration", "Until its outcome"),
+    waitTime: seconds("wait.duration", "Spent waiting"),
+    holdTime: seconds("hold.duration", "Until release or loss"),
+    leaseLeft: seconds("lease.remaining", "At release"),
+    losses: meter.createCounter("lock.losses", { unit: "{lock}" }),
+    renewals: meter.createCounter("lock.renewals", { unit: "{renewal}" }),
+    held: meter.createUpDownCounter("lock.held", { unit: "{lock}" }),
   };
 }
 
@@ -144,7 +149,7 @@ interface Begun {
   /** What the whole attempt is counted by: what goes up comes down, whatever a downgrade makes of its mode. */
   common: Attributes;
   /** When it was acquired, if it was. */
-  heldSince?: number;
+  heldSince: number | undefined;
 }
 
 function checkHas(method: string, option: string, given: object): void {

@@ -9,6 +9,8 @@ export function browser(): void {
   const pollEvery = 2000;
   /** How many rows there are at first, and how many more once the last one is in sight. */
   const rowsAtOnce = 40;
+  /** How far back the timeline goes, in ms. */
+  const longest = 600_000;
   const by = <T extends Element>(selector: string) => document.querySelector(selector) as T;
   const [search, live, limit] = ["#search", "#live", "#limit"].map((id) => by<HTMLInputElement>(id)) as [
     HTMLInputElement,
@@ -37,6 +39,8 @@ export function browser(): void {
   interface History {
     spans: Map<string, Span>;
     queue: { at: number; waiters: number }[];
+    /** When it was last among the locks. */
+    seen: number;
   }
 
   let locks: Inspection[] = [];
@@ -223,7 +227,7 @@ export function browser(): void {
     const { spans, queue } = histories.get(key) ?? { spans: new Map<string, Span>(), queue: [] };
     const svg = by("#timeline");
     const width = svg.clientWidth || 600;
-    const start = Math.max(opened, now - 600_000);
+    const start = Math.max(opened, now - longest);
     const x = (at: number) => ((Math.max(at, start) - start) / Math.max(1, now - start)) * width;
     const most = Math.max(1, ...queue.map(({ waiters }) => waiters));
     const bars = [...spans.values()].filter(({ to }) => to >= start);
@@ -267,14 +271,13 @@ export function browser(): void {
   function remember(now: number): void {
     const before = looked;
     looked = now;
-    const seen = new Set<string>();
     for (const lock of locks) {
-      seen.add(lock.key);
       let history = histories.get(lock.key);
       if (!history) {
-        history = { spans: new Map(), queue: [] };
+        history = { spans: new Map(), queue: [], seen: now };
         histories.set(lock.key, history);
       }
+      history.seen = now;
       const { spans, queue } = history;
       const active = [...spans.values()].filter(({ to }) => to === before);
       const taken = new Set(active.map(({ lane }) => lane));
@@ -303,14 +306,18 @@ export function browser(): void {
         queue.push({ at: now, waiters: lock.waiters.length });
       if (queue.length > 600) queue.shift();
     }
-    for (const [key, { queue }] of histories)
-      if (!seen.has(key) && queue.at(-1)?.waiters) queue.push({ at: now, waiters: 0 });
+    for (const [key, { queue, seen }] of histories) {
+      if (seen < now && queue.at(-1)?.waiters) queue.push({ at: now, waiters: 0 });
+      if (seen < now - longest) histories.delete(key);
+    }
   }
 
   async function ask(query: string, init?: RequestInit): Promise<unknown> {
-    const response = await fetch(`${location.pathname}${query}`, { cache: "no-store", ...init });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.error);
+    const signal = AbortSignal.timeout(30_000);
+    const response = await fetch(`${location.pathname}${query}`, { cache: "no-store", signal, ...init });
+    // A proxy's own page, or a login where the session is over.
+    const answer = await response.json().catch(() => undefined);
+    if (!response.ok || !answer) throw new Error(answer?.error ?? `status ${response.status}, and no data`);
     return answer;
   }
 
@@ -365,7 +372,15 @@ export function browser(): void {
 
   async function steer(change: Record<string, unknown>, question: string, done: (answer: unknown) => string) {
     const key = chosen;
+    const before = current().holders.map(who);
     if (key === undefined || !(await agreed(question))) return;
+    // An answer takes a while, and those behind are not meant.
+    if (
+      change.action === "release" &&
+      before.length > 0 &&
+      !current().holders.some((each) => before.includes(who(each)))
+    )
+      return tell("Its holders have gone by themselves: nothing was ended.");
     try {
       const headers = { "content-type": "application/json", "x-serverless-lock": "page" };
       const answer = await ask("", { method: "POST", headers, body: JSON.stringify({ ...change, key }) });
@@ -376,12 +391,17 @@ export function browser(): void {
     await poll();
   }
 
+  function who({ owner, since }: Holder): string {
+    return `${since} ${owner}`;
+  }
+
   function ended(answer: unknown): string {
     const { released, freeWithin } = answer as { released: boolean; freeWithin?: number };
     if (!released) return "Nothing was ended.";
+    const next = current().paused ? "It is paused: nobody comes in." : "Who waits comes in.";
     return freeWithin
-      ? `Ended: free within ${duration(freeWithin)}. Who waits comes in.`
-      : "Ended: it is free now.";
+      ? `Ended: free within ${duration(freeWithin)}. ${next}`
+      : `Ended: it is free now. ${next}`;
   }
 
   by("#release").addEventListener("click", () => {

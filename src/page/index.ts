@@ -1,5 +1,6 @@
 // A page that shows locks and steers them: one handler of web requests.
-import { type Inspection, list, pause, release, setLimit, unpause } from "../admin/index.ts";
+import { listEvery } from "../admin/every.ts";
+import { type Inspection, pause, release, setLimit, unpause } from "../admin/index.ts";
 import type { Locker } from "../api.ts";
 import { withDoor } from "../door.ts";
 import { LockOptionError, LockUnavailableError, show } from "../errors.ts";
@@ -99,19 +100,11 @@ export interface Seen {
 }
 
 async function look(locker: Locker, start: string): Promise<Seen> {
-  const locks: Inspection[] = [];
-  let cursor: string | undefined;
-  let pages = 0;
-  do {
-    const page = await list(locker, { prefix: start, cursor, count: 1000 });
-    locks.push(...page.locks);
-    cursor = page.cursor;
-    pages++;
-  } while (cursor !== undefined && pages < mostPages);
+  const { locks, pages, more } = await listEvery(locker, start, mostPages);
   const asked = locks.filter(({ state, waiters }) => state === "foreign" || waiters.length === 0).length;
   return {
-    locks: locks.sort((a, b) => (a.key < b.key ? -1 : 1)),
-    more: cursor !== undefined,
+    locks,
+    more,
     requests: 2 * pages,
     commands: 4 * pages + asked,
   };

@@ -54,6 +54,9 @@ export interface State {
 /** How many bytes of an owner the queue keeps, so that no waiter's line is longer than 120. */
 export const ownerRoom = 28;
 
+/** How long the marks of earlier holders may be, whom an operator ended: some 100 of them. */
+export const marksRoom = 4000;
+
 /** How long the lines of a state may be together: some 2,000 holders and waiters. */
 export const stateRoom = 200_000;
 

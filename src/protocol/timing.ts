@@ -41,3 +41,6 @@ export const insistEvery = 100;
 
 /** A waiter asks up to this share of the time earlier, so that a crowd does not ask at once. */
 export const pollJitter = 0.2;
+
+/** Marks of those whom an operator ended stay this long beyond his limit or pause: the longest lease. */
+export const marksLife = 86_400_000;

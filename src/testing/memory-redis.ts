@@ -6,6 +6,7 @@ import {
   type Entry,
   encodePlain,
   encodeState,
+  marksRoom,
   type State,
   stateMark,
   stateRoom,
@@ -14,6 +15,7 @@ import {
   askedTogether,
   fenceLife,
   lostRequestMargin,
+  marksLife,
   pausedLife,
   pollAtLeastEvery,
   pollEvery,
@@ -280,10 +282,11 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       .filter((each) => !atOnce.includes(each))
       .map((each) => (ended.includes(each) ? { ...each, token: `${whole(each)}.ended` } : each));
     if (atOnce.length > 0) {
-      const set = /^\d*:1?:/.exec(said)?.[0] ?? "::";
-      const last = Math.max(1, ...atOnce.map(({ until }) => until - now));
+      const [, set = "::", before = ""] = /^(\d*:1?:)(.*)$/.exec(said) ?? [];
+      const last = Math.max(1, before ? data.left(operator) : 0, ...atOnce.map(({ until }) => until - now));
       const marks = atOnce.map((each) => `${whole(each)}.ended `).join("");
-      data.set(operator, set + marks, set === "::" ? last : Number.POSITIVE_INFINITY);
+      const word = set + marks + before.slice(0, marksRoom);
+      data.set(operator, word, set === "::" ? last : Number.POSITIVE_INFINITY);
     }
     desk.pass();
     desk.store();
@@ -297,6 +300,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
     const set = [limit === "-" ? limitBefore : limit, pause === "-" ? pauseBefore : pause];
     const said = [...set, marks].join(":");
     if (set.join("")) data.set(operator, said, Number.POSITIVE_INFINITY);
+    else if (marks) data.set(operator, said, marksLife);
     else data.delete(operator);
     const opened = open(key);
     if (opened) {

@@ -193,6 +193,23 @@ describe.each([...backends, memoryEngine()])("through $client on $engine", ({ mi
         await next.release();
       });
 
+      test("whoever was ended learns by whom, whatever the operator did since", async () => {
+        const key = freshKey();
+        const locks = [];
+        for (let i = 0; i < 3; i++) {
+          locks.push(await locker.acquire(key));
+          await release(locker, key, { now: true });
+        }
+        await pause(locker, key);
+        await unpause(locker, key);
+        await setLimit(locker, key, 3);
+        await setLimit(locker, key, undefined);
+        for (const lock of locks) {
+          expect(await lock.extend()).toBe(false);
+          expect(lock.signal.reason).toMatchObject({ message: expect.stringContaining("an operator") });
+        }
+      });
+
       test("leaves another library's lock alone, but for now: true", async () => {
         const key = freshKey();
         await foreign(key);
@@ -325,6 +342,20 @@ test("what has no door is refused as an option", async () => {
   for (const locker of [{}, undefined, { acquire: memoryLocker().acquire }])
     await expect(inspect(locker as Locker, "order")).rejects.toMatchObject({ option: "locker" });
 });
+
+test.each(["", "lock:", "p{q:"])(
+  "list finds a key that begins with a brace behind the prefix %j",
+  async (prefix) => {
+    const locker = memoryLocker({ prefix, ttl: "1m" });
+    for (const key of ["}odd", "{odd"]) {
+      await locker.acquire(key);
+      for (const start of [key, key.slice(0, 1), ""]) {
+        const { locks } = await list(locker, { prefix: start, count: 1000 });
+        expect(locks.map((lock) => lock.key)).toContain(key);
+      }
+    }
+  },
+);
 
 test("wrong options of list are refused", async () => {
   for (const options of [{ count: 0 }, { count: 1001 }, { cursor: "x" }, { prefix: 1 }])

@@ -1,10 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { pause } from "../../src/admin/index.ts";
+import { pause, unpause } from "../../src/admin/index.ts";
 import type { Locker } from "../../src/index.ts";
 import { type Backend, engines, lockerAt } from "../helpers/backends.ts";
 import { until, wait } from "../helpers/waiter.ts";
@@ -148,6 +150,33 @@ PLACE  WAITER  MODE  FOR
       await backend.raw.flushall();
     });
 
+    test("release in a terminal ends nobody who came while it asked", async () => {
+      const shown = await locker.acquire("left");
+      const { child, output, ended } = begin(...inTerminal(["release", "left"]));
+      await until(() => output.out.includes("End it? [y/N]"));
+      await shown.release();
+      const next = await locker.acquire("left");
+      child.stdin.write("y\n");
+      expect((await ended).code).toBe(1);
+      expect(output.out).toContain("left: its holders have gone by themselves, nothing was ended.");
+      expect(await next.extend()).toBe(true);
+      await next.release();
+    });
+
+    test("release tells that nobody comes in while it is paused", async () => {
+      const all = await crowd();
+      await pause(locker, "order:42");
+      const { child, output, ended } = begin(...inTerminal(["release", "order:42"]));
+      await until(() => output.out.includes("End it? [y/N]"));
+      expect(output.out).toContain("No two work at once. It is paused: nobody comes in until unpause.");
+      child.stdin.write("n\n");
+      await ended;
+      const { out } = await run("release", "order:42", "--yes");
+      expect(steady(out)).toBe("Ended order:42: free within # s. It is paused: nobody comes in.\n");
+      await unpause(locker, "order:42");
+      await all.end();
+    });
+
     test("limit, pause and unpause say what they did", async () => {
       const outputs = [];
       for (const args of [
@@ -182,6 +211,22 @@ k: not paused; who waits comes in.
       child.kill("SIGINT");
       expect((await ended).code).toBe(0);
       expect(output.out).not.toContain("\u001b");
+    });
+
+    test("watch tells a change of holders without a name", async () => {
+      const args = ["src/cli.ts", "watch", "w", "--every", "100ms"];
+      const { child, output, ended } = begin(process.execPath, args);
+      for (const [token, lines] of [
+        ["1", 1],
+        ["2", 2],
+      ] as const) {
+        const value = `s2:${token.repeat(32)}:60000:${Date.now()}:`;
+        await locker.run((door) => door.ask("w", ["SET", "lock:{w}", value, "PX", 60_000]));
+        await until(() => output.out.match(/held {2}by -/g)?.length === lines);
+      }
+      child.kill("SIGINT");
+      await ended;
+      await backend.raw.flushall();
     });
 
     test("watch in a terminal writes in place and in colour", async () => {
@@ -296,6 +341,37 @@ describe("the command line", () => {
     expect(JSON.parse(`${chunk}`)).toEqual({ url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\//) });
     child.kill();
     await once(child, "close");
+  });
+
+  test("watch ends at once, also while Redis does not answer", async () => {
+    const asked = Promise.withResolvers<void>();
+    const silent = createServer(() => asked.resolve()).listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const child = spawn(process.execPath, ["src/cli.ts", "watch", "w", "--url", url, "--token", "t"]);
+    let err = "";
+    child.stderr.on("data", (chunk) => {
+      err += chunk;
+    });
+    await asked.promise;
+    child.kill("SIGINT");
+    expect([...(await once(child, "close")), err]).toEqual([0, null, ""]);
+    silent.close();
+    silent.closeAllConnections();
+  });
+
+  test.each([["list"], ["inspect"], ["dev"], []])(
+    "what steers a terminal is not repeated by %j",
+    async (...args) => {
+      const { code, err } = await run([...args, "--\u001b[31m"]);
+      expect([code, /[^\n -~\ufffd]/.test(err)]).toEqual([2, false]);
+    },
+  );
+
+  test("says how to give a key that begins with a dash", async () => {
+    const { code, err } = await run(["inspect", "-dash"]);
+    expect(code).toBe(2);
+    expect(err).toContain('See serverless-lock inspect --help. A key that begins with "-" goes behind "--"');
   });
 
   test("says with exit code 3 that Redis could not be asked", async () => {

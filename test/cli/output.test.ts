@@ -24,3 +24,13 @@ test("columns stand below each other, also with characters that take two", () =>
     ]),
   ).toEqual(["KEY    STATE", "錠🛒   held", "order  free"]);
 });
+
+test("a long key moves its own row alone", () => {
+  const long = "k".repeat(1024);
+  const lines = table([
+    ["KEY", "STATE"],
+    [long, "held"],
+    ["order", "free"],
+  ]);
+  expect(lines).toEqual([`KEY${" ".repeat(39)}STATE`, `${long}  held`, `order${" ".repeat(37)}free`]);
+});

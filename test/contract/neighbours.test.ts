@@ -65,14 +65,15 @@ describe.each(backends)("beside @upstash/lock, through $client on $engine", ({ m
           () => locker.acquire({ key, mode: "shared" }, { wait: 60 }),
           () => locker.acquire([`${key}-beside`, key]),
           () => singleFlight(locker, key, { keepFor: 0, wait: 0 }, () => {}),
-          () => pause(locker, key),
         ];
         for (const ask of ways)
           await expect(ask()).rejects.toMatchObject({
             code: expect.stringMatching(/^LOCK_(UNAVAILABLE|BUSY)$/),
           });
-        await unpause(locker, key);
+        await pause(locker, key);
+        expect(await inspect(locker, key)).toMatchObject({ state: "foreign", paused: true });
         await setLimit(locker, key, 5);
+        await unpause(locker, key);
         await setLimit(locker, key, undefined);
         expect(await backend.raw.type(at)).toBe(kind);
         const left = await backend.raw.keys(`lock:{${key}*`);

@@ -131,7 +131,7 @@ test("where Lambda's log format is JSON, a line goes past console.log, which wou
   expect(line).toMatch(/^\{"_aws":[^\n]*\}\n$/);
 });
 
-test.each(["", " Locks", "a".repeat(256), "Lo\ncks", undefined])(
+test.each(["", " Locks", ":Locks", "a".repeat(256), "Lo\ncks", undefined])(
   "the namespace %j is refused",
   (namespace) => {
     expect(() => emf({ namespace: namespace as string })).toThrow(LockOptionError);

@@ -1,5 +1,5 @@
 import middy from "@middy/core";
-import { context, trace } from "@opentelemetry/api";
+import { context, metrics, trace } from "@opentelemetry/api";
 import {
   AggregationTemporality,
   InMemoryMetricExporter,
@@ -143,6 +143,18 @@ test("an acquire that is answered by another's result ends, too", async () => {
   expect(finished("lock.hold")).toHaveLength(1);
 });
 
+test("a resumed lock is told of at its release, and counted down only where it was counted up", async () => {
+  const locker = memoryLocker({ ttl: "1m" });
+  const elsewhere = await locker.acquire("order:1");
+  const lock = locker.resume(JSON.stringify(elsewhere), { onEvent: onEvent() });
+  await lock.extend();
+  await lock.release();
+  const seen = await metricsSeen();
+  for (const name of ["lock.hold.duration", "lock.lease.remaining", "lock.renewals"])
+    expect(seen.get(name)?.dataPoints, name).toHaveLength(1);
+  expect(seen.get("lock.held")?.dataPoints ?? []).toEqual([]);
+});
+
 test("what is held is counted down as it was counted up, whatever its mode has become", async () => {
   const tell = onEvent();
   const about = { id: "1", key: "a", keys: ["a"], weight: 1, owner: undefined };
@@ -174,6 +186,15 @@ test.each([
   const open = () => openTelemetry({ [name]: value });
   expect(open).toThrow(LockOptionError);
   expect(open).toThrow(new RegExp(`^${name}: got .+, expected `));
+});
+
+test("a global provider that is set after the locker was made gets spans and metrics, too", async () => {
+  const locker = memoryLocker({ onEvent: openTelemetry() });
+  metrics.setGlobalMeterProvider(meters);
+  await locker.withLock("order:42", () => {});
+  metrics.disable();
+  expect([...(await metricsSeen()).keys()]).toContain("lock.hold.duration");
+  expect(finished("lock.hold")).toHaveLength(1);
 });
 
 test("without keyClass no key is shown", async () => {

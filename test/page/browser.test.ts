@@ -146,6 +146,45 @@ describe.skipIf(!existsSync(executablePath))("the page in a browser", () => {
     await close();
   });
 
+  test("what is no data, such as a login, is told, and the next look is live again", async () => {
+    const locker = memoryLocker({ ttl: "1m" });
+    await locker.acquire("a");
+    const { page, problems, close } = await open(locker);
+    await rowOf(page, "a").waitFor();
+    const status = page.locator("#status");
+    const login = { status: 200, contentType: "text/html", body: "<h1>Log in</h1>" };
+    const answers = [
+      [login, "Not live: status 200, and no data"],
+      [{ ...login, status: 502 }, "Not live: status 502, and no data"],
+      [{ status: 401, json: { message: "who are you?" } }, "Not live: status 401"],
+      [{ status: 503, json: { error: "Redis is away" } }, "Not live: Redis is away"],
+    ] as const;
+    for (const [answer, text] of answers) {
+      await page.route("**/*?data", (route) => route.fulfill(answer));
+      await status.getByText(text).waitFor();
+      await page.unroute("**/*?data");
+      await status.getByText("1 locks").waitFor();
+    }
+    expect(problems.filter((problem) => !problem.startsWith("Failed to load resource"))).toEqual([]);
+    await close();
+  });
+
+  test("an answer to its question ends nobody who came meanwhile", async () => {
+    const locker = memoryLocker({ ttl: "1m" });
+    const shown = await locker.acquire("a", { owner: "first" });
+    const { page, close } = await open(locker);
+    await chooseKey(page, "a");
+    await page.locator("#holders", { hasText: "first" }).waitFor();
+    await page.getByRole("button", { name: "End now" }).click();
+    await shown.release();
+    const next = await locker.acquire("a", { owner: "second" });
+    await page.locator("#holders", { hasText: "second" }).waitFor();
+    await agree(page);
+    await told(page, "Its holders have gone by themselves: nothing was ended.");
+    expect(await next.extend()).toBe(true);
+    await close();
+  });
+
   test("nothing is asked while nobody looks", async () => {
     const served = await servePage(memoryLocker(), 0);
     const page = await browser.newPage();

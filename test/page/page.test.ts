@@ -1,7 +1,7 @@
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { inspect } from "../../src/admin/index.ts";
-import { createLocker, LockOptionError } from "../../src/index.ts";
+import { createLocker, type Locker, LockOptionError } from "../../src/index.ts";
 import { lockPage, type PageAction, type PageOptions } from "../../src/page/index.ts";
 import { memoryLocker } from "../../src/testing/index.ts";
 
@@ -79,6 +79,24 @@ test("the page is one small response with a strict policy", async () => {
   expect(text).not.toMatch(/(src|href)="(?!data:)/);
   const again = await page(new Request(at));
   expect(again.headers.get("content-security-policy")).not.toBe(policy);
+});
+
+test("a lock that SCAN finds twice is shown once", async () => {
+  const locker = memoryLocker({ ttl: "1m" });
+  await locker.acquire("a");
+  const twice: Locker["run"] = (operation) =>
+    locker.run((door) =>
+      operation({
+        ...door,
+        async ask(key, command, ...rest) {
+          const [next, names] = (await door.ask(key, command, ...rest)) as [string, string[]];
+          return command[1] === "0" ? ["7", names] : [next, names];
+        },
+      }),
+    );
+  const { page } = open({ locker: { ...locker, run: twice } });
+  const { locks } = await (await page(new Request(`${at}?data`))).json();
+  expect(locks.map(({ key }: { key: string }) => key)).toEqual(["a"]);
 });
 
 test("the data holds no token", async () => {
