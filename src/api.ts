@@ -157,8 +157,8 @@ export type LockSettings = Readonly<Settings>;
 export interface Settings {
   ttl: number;
   wait: number;
-  /** Ms from acquire: 0 for `false`, Infinity for `true`. Undefined where nobody chose. */
-  renew: number | undefined;
+  /** Ms from acquire: Infinity for `true`. Undefined where nobody chose. */
+  renew: number | false | undefined;
   holdFor: number;
   signal: AbortSignal | undefined;
   owner: string | undefined;

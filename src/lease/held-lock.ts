@@ -73,7 +73,7 @@ function newLock(
     },
   };
   const { connection, key, settings } = attempt;
-  const { ttl, owner, signal: outer, renew = 0 } = settings;
+  const { ttl, owner, signal: outer, renew } = settings;
   const { parts = [], lease: firstLease = 0, since: sinceLease = attempt.age, fence } = taken ?? {};
   // Windows count from here, where work can begin. A lease began earlier: who waited may have asked for it long ago.
   const sinceAcquired = connection.runtime.sinceNow();
@@ -90,7 +90,7 @@ function newLock(
     status: taken ? (attempt.resumed ? "resumed" : "held") : "over",
     parts,
     belief: newBelief(firstLease, sinceLease, taken?.unsettled),
-    renewFor: renew,
+    renewFor: renew || 0,
     renewal: extend,
     onLost: lose,
     onTakenAway() {

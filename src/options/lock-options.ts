@@ -23,11 +23,9 @@ export const rules: { [Name in keyof Settings]: Rule<Settings[Name]> } = {
   renew: {
     default: undefined,
     fits: `true or false, or ${renewFor.fits}`,
-    // Also what `locker.options` shows for true and false.
-    read(value) {
-      if (typeof value === "boolean") return value ? forever : 0;
-      return value === 0 || value === forever ? value : renewFor.read(value);
-    },
+    // Infinity is what `locker.options` shows for true.
+    read: (value) =>
+      value === true || value === forever ? forever : value === false ? value : renewFor.read(value),
   },
   holdFor: duration(0, 0, "31d"),
   signal: rule(undefined, "an AbortSignal", isSignal),
