@@ -24,9 +24,12 @@ const smallLua: Plugin = {
         )
         // The parts of a script are in it.
         .replace(/^((?:export )?const \w+Lua) = lua`[^`]*`/gm, '$1 = ""');
+      if (/src.protocol/.test(path)) return { contents, loader: "ts" };
       // An entry's script needs nothing of the core any more.
-      const parts = /^import \{ (lua|\w+Lua) \} from .*$/gm;
-      const used = /src.protocol/.test(path) ? contents : contents.replace(parts, "");
+      const imports = /^import \{ ([\w, ]+) \} from .*$/gm;
+      const rest = contents.replace(imports, "");
+      const isUsed = (name: string) => new RegExp(`\\b${name}\\b`).test(rest);
+      const used = contents.replace(imports, (line, names) => (names.split(", ").some(isUsed) ? line : ""));
       return { contents: used, loader: "ts" };
     });
   },
