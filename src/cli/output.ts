@@ -1,7 +1,7 @@
 // What people see.
 import { styleText } from "node:util";
 import type { Holder, Inspection, Waiter } from "../admin/index.ts";
-import { printable } from "../errors.ts";
+import { LockError, printable } from "../errors.ts";
 
 export function print(text: string): void {
   process.stdout.write(text);
@@ -21,6 +21,13 @@ export function printJson(value: unknown): void {
   const escaped = (unit: string) =>
     printable(unit) === unit ? unit : `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
   print(`${JSON.stringify(value).replace(/[^ -~]/g, escaped)}\n`);
+}
+
+/** What an error says, and what is behind it. */
+export function errorText(error: Error): string {
+  const { message, cause } = error as Error & { cause?: Error };
+  const reasons = [cause?.message, (cause?.cause as Error | undefined)?.message].filter(Boolean);
+  return error instanceof LockError && reasons.length > 0 ? `${message}: ${reasons.join(": ")}` : message;
 }
 
 type Style = "red" | "green" | "yellow" | "dim" | "bold";

@@ -1,12 +1,12 @@
 // The commands that look at locks and steer them. `dev` stands in cli.ts.
 import { Command, CommanderError, Option } from "commander";
 import { printable } from "../errors.ts";
-import { LockError, LockOptionError, LockUnavailableError } from "../index.ts";
+import { LockOptionError, LockUnavailableError } from "../index.ts";
 import { type Add, WrongUse } from "./command.ts";
 import { addInspect } from "./inspect.ts";
 import { addLimit } from "./limit.ts";
 import { addList } from "./list.ts";
-import { print } from "./output.ts";
+import { errorText, print } from "./output.ts";
 import { addPage } from "./page.ts";
 import { addPause } from "./pause.ts";
 import { addRelease } from "./release.ts";
@@ -59,9 +59,7 @@ function codeOf(error: unknown): number {
 function messageOf(error: unknown, command: string | undefined): string {
   if (error instanceof CommanderError)
     return error.exitCode === 0 ? "" : `${error.message.replace(/^error: /, "")}\n${advice(error, command)}`;
-  const { message, cause } = error as Error & { cause?: Error };
-  const reasons = [cause?.message, (cause?.cause as Error | undefined)?.message].filter(Boolean);
-  return error instanceof LockError && reasons.length > 0 ? `${message}: ${reasons.join(": ")}` : message;
+  return errorText(error as Error);
 }
 
 function advice({ code }: CommanderError, command: string | undefined): string {

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { pause, unpause } from "../../src/admin/index.ts";
+import { startDevServer } from "../../src/dev/index.ts";
 import type { Locker } from "../../src/index.ts";
 import { type Backend, engines, lockerAt } from "../helpers/backends.ts";
 import { until, wait } from "../helpers/waiter.ts";
@@ -341,6 +342,26 @@ describe("the command line", () => {
     expect(JSON.parse(`${chunk}`)).toEqual({ url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\//) });
     child.kill();
     await once(child, "close");
+  });
+
+  test("watch goes on through an outage, and says what it was", async () => {
+    const first = await startDevServer();
+    const { token } = first;
+    const port = Number(new URL(first.url).port);
+    const at = ["--url", first.url, "--token", token];
+    const child = spawn(process.execPath, ["src/cli.ts", "watch", "w", "--every", "100ms", ...at]);
+    let out = "";
+    child.stdout.on("data", (chunk) => {
+      out += chunk;
+    });
+    await until(() => out.includes("free"));
+    await first.close();
+    await until(() => out.includes("could not be asked"));
+    const second = await startDevServer({ port, token });
+    await until(() => out.split("free").length === 3);
+    child.kill("SIGINT");
+    expect(await once(child, "close")).toEqual([0, null]);
+    await second.close();
   });
 
   test("watch ends at once, also while Redis does not answer", async () => {
