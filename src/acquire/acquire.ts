@@ -1,12 +1,12 @@
 import type { Lock } from "../api.ts";
-import { LockBusyError, LockLostError } from "../errors.ts";
+import { LockBusyError } from "../errors.ts";
 import { emit } from "../events.ts";
 import { leaseLeft, newBelief, onExtended } from "../lease/belief.ts";
 import { type Held, holdLock, unheldLock } from "../lease/held-lock.ts";
 import { followAbandoned, giveUp, leaveQueue } from "../protocol/abandon.ts";
-import type { Attempt } from "../protocol/attempt.ts";
+import type { Attempt, Claim } from "../protocol/attempt.ts";
 import { extend } from "../protocol/extend.ts";
-import { endedByOperator, type Grant, gone, type Outcome, takesResult } from "../protocol/protocol.ts";
+import { busy, endedByOperator, type Grant, gone, type Outcome, takesResult } from "../protocol/protocol.ts";
 import { tryLock } from "../protocol/try-lock.ts";
 import { unavailable } from "../unavailable.ts";
 import { waitForAll } from "./several.ts";
@@ -38,7 +38,7 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
   const waited = () => (wasBusy ? age() : 0);
   /** Whether we may stand in a queue. */
   let queued = wait > 0 && attempt.claims.some(takesResult);
-  let outcome: Outcome | undefined;
+  let outcome: Outcome;
   try {
     do {
       outcome = await tryLock(attempt);
@@ -47,11 +47,9 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
         wasBusy = true;
         outcome = await waitForAll(attempt, outcome);
       }
-      // Who was ended before it knew of its lock waits for it again. That it was busy with itself says nothing.
       if (outcome.held) outcome = await madeWhole(attempt, outcome);
-      else if (outcome.ended) outcome = undefined;
-    } while (!outcome && age() < wait);
-    if (!outcome) throw new LockLostError(attempt.key, endedByOperator);
+      // Who was ended before it knew of its lock waits for it again.
+    } while (!outcome.held && outcome.ended && age() < wait);
     if (outcome.held) {
       const held = holdLock(attempt, outcome, queued);
       const { fence, handedOver } = outcome;
@@ -77,6 +75,7 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
   }
   // Whoever waits behind us should not wait for us; a grant that came too late is passed on.
   if (queued) await leaveQueue(attempt).catch(() => {});
+  else if (outcome.ended) await giveUp(attempt, queued).catch(() => {});
   followAbandoned(attempt, queued);
   const { holder, queued: stay } = outcome;
   const retryAfter = holder.retryAfter && Math.ceil(Math.max(1, holder.retryAfter - (stay?.since() ?? 0)));
@@ -87,9 +86,9 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
 
 /**
  * Starts the lease anew before the work is, where that has to be: a reply that was found on a late repetition leaves less
- * than the lease, and replicas have to confirm what was handed over or found. Undefined if an operator ended it meanwhile.
+ * than the lease, and replicas have to confirm what was handed over or found. Busy if an operator ended it meanwhile.
  */
-async function madeWhole(attempt: Attempt, grant: Grant): Promise<Grant | undefined> {
+async function madeWhole(attempt: Attempt, grant: Grant): Promise<Outcome> {
   const { replicas, signal } = attempt.settings;
   const ttl = attempt.leaseNow();
   const before = newBelief(grant.lease, grant.since, grant.unsettled);
@@ -98,7 +97,7 @@ async function madeWhole(attempt: Attempt, grant: Grant): Promise<Grant | undefi
   if (leaseLeft(before) > 0) {
     const extension = await extend(attempt, grant.parts, ttl);
     signal?.throwIfAborted();
-    if (extension === endedByOperator) return undefined;
+    if (extension === endedByOperator) return { ...busy(attempt.claims[0] as Claim), ended: true };
     if (extension !== gone) {
       const after = onExtended(before, ttl, extension);
       if (leaseLeft(after) > 0) return { ...grant, ...after, parts: extension.parts };

@@ -244,5 +244,6 @@ async function askJoin(
   const claim = claims[which - 1];
   if (typeof text !== "string" || typeof left !== "number" || !claim) throw unexpected(reply);
   const queued = ticket === undefined ? undefined : { ticket, place, stay, since, foreign: whose === 1 };
-  return { ...busy(claim, text.slice(1), left, queued), ended: whose === 2 };
+  const ended = whose === 2;
+  return { ...busy(claim, ended ? "" : text.slice(1), left, queued), ended };
 }

@@ -28,7 +28,7 @@ export interface Busy {
   holder: Holder;
   /** Undefined if we do not stand in its queue. */
   queued: Queued | undefined;
-  /** Whether it was ours already, by a request that nobody answered, and an operator has ended it. */
+  /** Whether it was ours before we knew of it, or had them all, and an operator has ended it. The holder says nothing then. */
   ended?: boolean;
   /** The result of the work, in the lock's place: for a claim that takes one. */
   result?: string;

@@ -1,5 +1,5 @@
 import { type Finding, gist } from "./finding.ts";
-import { type Attempt, byClaim, type Line, meet, type Story, wasPaused } from "./story.ts";
+import { type Attempt, byClaim, type Line, mayBeEnded, meet, type Story, wasPaused } from "./story.ts";
 
 /** ms around an attempt in which a lock may have been there without being seen: looks are that far apart at worst. */
 const unseen = 3000;
@@ -21,13 +21,11 @@ export function wrongVerdicts(story: Story): Finding[] {
 }
 
 function wrongBusy(
-  { id, key, asked, refused, waiting }: Attempt,
+  { id, key, claims, asked, refused, waiting }: Attempt,
   story: Story,
   seenOf: (id: string) => Line<"seen">[],
 ): string | undefined {
   if (refused?.verdict !== "busy") return undefined;
-  // It did not know that it had the lock, and an operator ended that: it is its own until its lease is over, and no more.
-  if (seenOf(id).some(({ ended }) => ended !== undefined)) return undefined;
   if (refused.owner === id) return `was told that ${key} is busy, with itself as its owner`;
   const owner = story.attemptOf(refused.owner ?? "");
   const near = { from: asked.at - unseen, to: refused.at + unseen };
@@ -35,6 +33,9 @@ function wrongBusy(
   const back = seenOf(refused.owner ?? "").some(({ at, to }) => meet({ from: at, to }, near));
   if (owner?.released?.ours && owner.over < near.from && !back)
     return `was told that ${owner.id} has ${key}, which had released it ${(asked.at - owner.over).toFixed(0)} ms before`;
+  // It did not know that it had the lock, and an operator ended that: it is nobody's until its lease is over.
+  const span = { from: asked.at, to: refused.at };
+  if (claims.some((claim) => mayBeEnded(story, claim.key, span))) return undefined;
   // Whoever stands in a queue may be granted the lock as it leaves.
   const own = !waiting && seenOf(id).some(({ at, to }) => at < refused.at && to > refused.at);
   return own ? `was told that ${key} is busy, while the lock was its own` : undefined;

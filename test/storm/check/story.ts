@@ -244,6 +244,13 @@ export function wasPaused({ spells }: Story, key: string, span: Span): boolean {
   );
 }
 
+/** Whether an operator may have ended a lock at some time of a span. */
+export function mayBeEnded({ director }: Story, key: string, span: Span): boolean {
+  return director.some(
+    (line) => line.what === "ended" && line.key === key && meet({ from: line.at, to: line.to }, span),
+  );
+}
+
 /** Whether the spans have a moment in common. */
 export function meet(a: Span, b: Span): boolean {
   return a.from < b.to && b.from < a.to;
