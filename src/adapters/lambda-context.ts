@@ -1,6 +1,7 @@
 import { LockOptionError, show } from "../errors.ts";
 import { forever } from "../runtime.ts";
 import { asOwner, attach, type Invocation, isFailure, type Taken, viewOf } from "./run.ts";
+import { isResponse } from "./values.ts";
 
 /** What is used and handed on of Lambda's context, as `@types/aws-lambda` describes it. */
 export interface LambdaContext {
@@ -85,6 +86,6 @@ export function succeeded(result: unknown): boolean {
     statusCode?: unknown;
     batchItemFailures?: { length?: number } | null;
   };
-  const status = result instanceof Response ? result.status : statusCode;
+  const status = isResponse(result) ? result.status : statusCode;
   return !isFailure(status) && !batchItemFailures?.length;
 }

@@ -196,8 +196,8 @@ function newLock(
       try {
         return await ask();
       } catch (error) {
-        // The caller's own time may end with the lease, and is to do for an answer.
-        const late = leaseLeft(lease.belief()) <= settings.requestTimeout;
+        // The caller's own time may end with the lease, and a share of it is to do for an answer.
+        const late = leaseLeft(lease.belief()) <= Math.min(1000, ttl / 10);
         if (error instanceof RefusedError || late) throw error;
         await sleep(connection.runtime, insistEvery);
       }
