@@ -44,8 +44,9 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
         queued = true;
         outcome = await waitForAll(attempt, outcome);
       }
+      // Who was ended before it knew of its lock waits for it again. That it was busy with itself says nothing.
       if (outcome.held) outcome = await madeWhole(attempt, outcome);
-      // Who was ended before it knew of its lock waits for it again.
+      else if (outcome.ended) outcome = undefined;
     } while (!outcome && age() < wait);
     if (!outcome) throw new LockLostError(attempt.key, endedByOperator);
     if (outcome.held) {

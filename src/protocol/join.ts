@@ -30,8 +30,8 @@ import {
 // and, for mode 'f', our last ticket or 0
 // Replies
 //   {1, fencing token or 0, for each lock our plain value or 's2!'} when we hold all of them;
-//   {0, ':' and a holder's owner, ms left of its lease, 1 for another library's, else 0, which lock} when one of them is
-//   taken, and {…, our ticket, how many wait before us, for how many ms we count as alive} when we stand in its queue;
+//   {0, ':' and a holder's owner, ms left of its lease, 1 for another library's, 2 if an operator ended our own, else 0,
+//   which lock} when one of them is taken, and {…, our ticket, how many wait before us, for how many ms we count as alive} when we stand in its queue;
 //   {2, result} when there is one for us, whoever has the lock; then we stand in no queue.
 // Takes the locks if all are free for us and nobody waits before us. Asked again by their holder, starts the leases anew.
 // Who waits stands in the queue first, so that a free lock is passed to whoever has waited longest.
@@ -154,7 +154,8 @@ for i = 1, locks do
     end
     -- A paused lock may have no holder.
     if state.h == '' then soonest = now() end
-    return busy(i, ':' .. theirs, soonest - now(), 0, i, ticket, ticket and place - state.passed, stay)
+    local whose = isEnded(state, token) and 2 or 0
+    return busy(i, ':' .. theirs, soonest - now(), whose, i, ticket, ticket and place - state.passed, stay)
   end
   holding[i] = {token, mode, weight, math.max(leaseEnd, now() + ttl), since, owner}
 end
@@ -239,9 +240,9 @@ async function askJoin(
     return granted(attempt, parts, answer, { lease: ttl, fence: fencing ? fence : undefined });
   }
   if (held === 2) return { ...busy(claims[0] as Claim), result: rest[0] };
-  const [text, left, foreign, which, ticket, place, stay] = rest;
+  const [text, left, whose, which, ticket, place, stay] = rest;
   const claim = claims[which - 1];
   if (typeof text !== "string" || typeof left !== "number" || !claim) throw unexpected(reply);
-  const queued = ticket === undefined ? undefined : { ticket, place, stay, since, foreign: foreign === 1 };
-  return busy(claim, text.slice(1), left, queued);
+  const queued = ticket === undefined ? undefined : { ticket, place, stay, since, foreign: whose === 1 };
+  return { ...busy(claim, text.slice(1), left, queued), ended: whose === 2 };
 }

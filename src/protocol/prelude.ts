@@ -66,11 +66,15 @@ local function count(state, mode, weight)
   state.sum = state.sum + weight
 end
 
+-- Whether an operator ended a holder, that may work to the end of its lease.
+local function isEnded(state, token)
+  return state.h:find(token .. '.ended ', 1, true)
+end
+
 -- Whether one may join the holders that were counted. A permit's mode is its limit; an operator's limit goes before.
--- 'f' is as 'x'. Whom an operator ended may work to the end of its lease. Nobody with its token is let in before: it may
--- have asked before it was ended, by a request that is late.
+-- 'f' is as 'x'. Nobody is let in beside its own line: it may have asked before it was ended, by a request that is late.
 local function fits(state, token, mode, weight)
-  if state.h:find(token .. '.ended ', 1, true) then return false end
+  if isEnded(state, token) then return false end
   if state.paused or not state.kind then return not state.paused end
   local limit = tonumber(mode) and (state.limit or tonumber(mode))
   return state.kind == (limit and 'permit' or mode) and mode ~= 'x' and mode ~= 'f' and

@@ -28,6 +28,8 @@ export interface Busy {
   holder: Holder;
   /** Undefined if we do not stand in its queue. */
   queued: Queued | undefined;
+  /** Whether it was ours already, by a request that nobody answered, and an operator has ended it. */
+  ended?: boolean;
   /** The result of the work, in the lock's place: for a claim that takes one. */
   result?: string;
 }

@@ -48,5 +48,5 @@ async function readThere(attempt: Attempt, claim: Claim, answer: Answer): Promis
   if (isState(there) && !settings.wait) return join(attempt, [claim]);
   // What another holder's plain value says of it; that of another library says nothing.
   const plain = decodePlain(there);
-  return busy(claim, plain?.owner, plain?.lease);
+  return { ...busy(claim, plain?.owner, plain?.lease), ended: plain?.token === `${token}.ended` };
 }

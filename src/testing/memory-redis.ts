@@ -163,7 +163,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
         // A paused lock may have no holder.
         const { until, owner: theirs } = soonest ?? { until: now, owner: "" };
         const place = stay ? [stay[0], stay[1] - desk.passed, stay[2]] : [];
-        return busy(i, `:${theirs}`, until - now, 0, i + 1, ...place);
+        return busy(i, `:${theirs}`, until - now, desk.isEnded(token) ? 2 : 0, i + 1, ...place);
       }
       // It may have become a reader since it asked.
       const { since, until } = mine;
@@ -213,8 +213,7 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       const said = data.get(operator) ?? "";
       const desk = openDesk(key, data.get(key) === undefined ? empty : open(key), said);
       const held = desk.takeOut("holders", token) ?? desk.takeOut("holders", next);
-      const mark = `${token}.ended`;
-      const ended = said.includes(`${mark} `) || desk.state.holders.some((holder) => holder.token === mark);
+      const ended = said.includes(`${token}.ended `) || desk.isEnded(token);
       if (!held) return ended ? -1 : 0;
       const longer = keepsLonger === "1" ? held.until : 0;
       const until = Math.max(longer, world.now() + Number(lease));
@@ -345,9 +344,11 @@ export function createMemoryRedis(world: Surroundings): MemoryRedis {
       /** Whether a waiter that is alive does not fit. */
       blocked: false,
 
+      isEnded: (token: string) => state.holders.some((holder) => holder.token === `${token}.ended`),
+
       fits({ token, mode, weight }: Pick<Entry, "token" | "mode" | "weight">): boolean {
         const [first] = state.holders;
-        if (state.holders.some((holder) => holder.token === `${token}.ended`)) return false;
+        if (desk.isEnded(token)) return false;
         if (paused || !first) return !paused;
         if (mode === "x" || mode === "f" || kindOf(mode) !== kindOf(first.mode)) return false;
         const limit = Number(limitSet || mode);

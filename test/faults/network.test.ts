@@ -1,6 +1,7 @@
 import { Lock as UpstashLock } from "@upstash/lock";
 import { Redis } from "@upstash/redis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { release } from "../../src/admin/index.ts";
 import { createLocker, type Locker, LockUnavailableError } from "../../src/index.ts";
 import { type Backend, clients, engines, freshKey } from "../helpers/backends.ts";
 import { anything, command, type Fault, type FaultyProxy, startProxy } from "../helpers/proxy.ts";
@@ -78,6 +79,33 @@ describe.each(clients)("lost replies, with $client", ({ connect }) => {
     expect(await lock.release()).toBe(true);
     expect(await keysOf(key)).toEqual([]);
   });
+
+  test.each([
+    [(key: string) => key],
+    [(key: string) => ({ key, limit: 2 })],
+    [(key: string) => ({ key, mode: "shared" as const })],
+    [(key: string) => [key, `${key}-2`]],
+  ])(
+    "an acquire that an operator ended before its answer is unknown, and leaves nothing: %s",
+    async (target) => {
+      const key = freshKey();
+      const ended = Promise.withResolvers<void>();
+      proxy.fail(anything, { lose: "reply" }, { holdUntil: ended.promise });
+      const acquired = locker.acquire(target(key), { ttl: "1m" });
+      acquired.catch(() => {});
+      const operator = createLocker({ url: backend.server.url, token: backend.server.token });
+      while (!(await release(operator, key)).released)
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      ended.resolve();
+      await expect(acquired).rejects.toMatchObject({
+        code: "LOCK_UNAVAILABLE",
+        cause: { code: "LOCK_LOST", message: expect.stringContaining("operator") },
+      });
+      await free(key);
+      await free(`${key}-2`);
+      expect(await keysOf(key)).toEqual([]);
+    },
+  );
 
   test("an acquire that gave up before its request arrived leaves no lock once that settles", async () => {
     const key = freshKey();
