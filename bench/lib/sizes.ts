@@ -15,7 +15,7 @@ interface Entry {
 
 const adapters = {
   middy: { module: "adapters/middy", name: "default", wanted: 1_700, reached: 3_250 },
-  lockHandler: { module: "adapters/lambda", name: "lockHandler", wanted: 1_700, reached: 2_900 },
+  lockHandler: { module: "adapters/lambda", name: "lockHandler", wanted: 1_700, reached: 2_950 },
   lockRecords: { module: "adapters/lambda", name: "lockRecords", wanted: 1_700, reached: 2_850 },
   lockFetch: { module: "adapters/fetch", name: "lockFetch", wanted: 1_700, reached: 2_600 },
   workerFetch: { module: "adapters/cloudflare", name: "lockFetch", wanted: 1_700, reached: 2_750 },
