@@ -1,4 +1,5 @@
 import { LockOptionError, show } from "../errors.ts";
+import { timeLeft } from "../invocation.ts";
 import { forever } from "../runtime.ts";
 import { asOwner, attach, type Invocation, isFailure, type Taken, viewOf } from "./run.ts";
 import { isResponse } from "./values.ts";
@@ -51,11 +52,10 @@ export function invocation(context: Partial<LambdaContext>): Invocation & { life
 
 /** Milliseconds the function may still run: no limit if the context does not know, or throws, as in a unit test. */
 function remainingTime(context: Partial<LambdaContext>): number {
-  try {
-    const left: unknown = context.getRemainingTimeInMillis?.();
-    if (typeof left === "number" && !Number.isNaN(left)) return left;
-  } catch {}
-  return forever;
+  return timeLeft(
+    () => context.getRemainingTimeInMillis?.() ?? forever,
+    () => 0,
+  );
 }
 
 /**
