@@ -278,7 +278,7 @@ export type Happening =
       type: "acquired";
       /** Since it was asked for. */
       took: number;
-      /** The same for who waits; 0 without `wait`. */
+      /** The same if it had to be waited for, else 0. */
       waited: number;
       /** Whether a message handed it over, and not a request found it so. */
       granted: boolean;

@@ -12,8 +12,8 @@ const brand = Symbol.for("serverless-lock.error");
 
 /**
  * What all errors of this package have in common. `statusCode`, `expose` and `headers` are what
- * `@middy/http-error-handler` turns into a response. A message never holds a token, an owner or a key, since
- * `expose` lets it out to the caller; the key is at `key`.
+ * `@middy/http-error-handler` turns into a response. No message holds a token. One with `expose` goes to
+ * the caller, so it holds no owner and no key either; the key is at `key`.
  */
 export abstract class LockError extends Error {
   /** The code of a class. Its errors are told by it, `instanceof` included, whichever copy of the package made them. */

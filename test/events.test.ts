@@ -111,6 +111,18 @@ test("a lock that an operator ended is lost once", async () => {
   expect(types()).toEqual(["asked", "acquired", "lost"]);
 });
 
+test("only a lock that was not free has waited, whatever `wait` is", async () => {
+  const { events, onEvent } = listen();
+  const locker = memoryLocker({ wait: "5s", onEvent });
+  const holder = await locker.acquire("a");
+  const next = locker.acquire("a");
+  await vi.waitFor(() => expect(events.at(-1)?.type).toBe("waiting"));
+  await holder.release();
+  await next;
+  const acquired = events.filter((event) => event.type === "acquired");
+  expect(acquired.map(({ waited }) => waited > 0)).toEqual([false, true]);
+});
+
 test("heldFor counts from acquire, also after a wait", async () => {
   const { events, onEvent } = listen();
   const locker = memoryLocker({ wait: "1m", onEvent });

@@ -33,7 +33,9 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
     throw signal?.reason;
   };
   if (signal?.aborted) onAborted();
-  const waited = () => (wait > 0 ? age() : 0);
+  /** Whether it was not to be had at once. */
+  let wasBusy = false;
+  const waited = () => (wasBusy ? age() : 0);
   /** Whether we may stand in a queue. */
   let queued = wait > 0 && attempt.claims.some(takesResult);
   let outcome: Outcome | undefined;
@@ -42,6 +44,7 @@ export async function acquireHeld(attempt: Attempt): Promise<Held | { result: st
       outcome = await tryLock(attempt);
       if (!outcome.held && outcome.result === undefined && wait > 0) {
         queued = true;
+        wasBusy = true;
         outcome = await waitForAll(attempt, outcome);
       }
       // Who was ended before it knew of its lock waits for it again. That it was busy with itself says nothing.

@@ -40,8 +40,9 @@ function refuseOthers(option: string, value: unknown, where: string, above: read
 }
 
 function nameOf(value: unknown): string {
-  if (Object(value) !== value) return typeof value === "bigint" ? "a bigint" : show(value);
-  return `a ${(value as object).constructor?.name ?? typeof value}`;
+  if (["bigint", "function"].includes(typeof value)) return `a ${typeof value}`;
+  if (Object(value) !== value) return show(value);
+  return `an instance of ${(value as object).constructor?.name}`;
 }
 
 /** SHA-256 of a value, in hex: of bytes as they are, of all else of its JSON with the names in order. */

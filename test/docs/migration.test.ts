@@ -18,7 +18,7 @@ const peer = createRequire(new URL("package.json", peers));
 /** As much of redlock and redis-semaphore as is used here: they are installed apart. */
 interface Redlock {
   acquire(resources: string[], ms: number): Promise<{ release(): Promise<unknown> }>;
-  on(event: "error", listener: () => void): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
 }
 interface Mutex {
   tryAcquire(): Promise<boolean>;
@@ -112,6 +112,46 @@ describe("while both run, a lock of ours and", () => {
       letGo: () => mutex.release(),
     });
     redis.disconnect();
+  });
+});
+
+describe("what the pages say of", () => {
+  test.runIf(withPeers)(
+    "redlock: busy is an ExecutionError, with a ResourceLockedError in its votes",
+    async () => {
+      const redis = new IORedis(dev.redisUrl);
+      const { default: RedlockClass } = peer("redlock") as { default: Class<Redlock> };
+      const redlock = new RedlockClass([redis], { retryCount: 0 });
+      const told: string[] = [];
+      redlock.on("error", (error) => told.push(error.name));
+      const lock = await redlock.acquire(["told"], 10_000);
+      const error = await redlock.acquire(["told"], 10_000).catch((error) => error);
+      expect(error.name).toBe("ExecutionError");
+      const [{ votesAgainst }] = (await Promise.all(error.attempts)) as [
+        { votesAgainst: Map<unknown, Error> },
+      ];
+      expect([...votesAgainst.values()].map(({ name }) => name)).toEqual(["ResourceLockedError"]);
+      expect(told).toContain("ResourceLockedError");
+      await lock.release();
+      redis.disconnect();
+    },
+  );
+
+  test("@upstash/lock: an outage throws the client's error, and a lost reply may be false", async () => {
+    const redis = Redis.fromEnv({ retry: { retries: 1, backoff: () => 1 } });
+    const theirs = (id: string) =>
+      new Lock({ id, redis: redis as never, retry: { attempts: 1, delay: 0 } }).acquire();
+    dev.setFaults({ dropRequest: 1 });
+    await expect(theirs("away")).rejects.toThrow("fetch failed");
+    // The first reply is lost, the second is not.
+    for (let seed = 0, found = false; !found; seed++) {
+      dev.setFaults({ dropReply: 0.5, seed });
+      found = (await theirs(`lost-${seed}`).catch(() => true)) === false;
+      expect(seed).toBeLessThan(50);
+    }
+    dev.setFaults({});
+    const { Lock: _, ...others } = await import("@upstash/lock");
+    expect(others).not.toHaveProperty("Debounce");
   });
 });
 

@@ -1,7 +1,11 @@
+import { readFileSync } from "node:fs";
 import { Redis as RawRedis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { release as endLock, inspect, list, pause, setLimit, unpause } from "../../src/admin/index.ts";
 import { type DevServer, startDevServer } from "../../src/dev/index.ts";
 import { createLocker, type LockEvent, LockUnavailableError } from "../../src/index.ts";
+import { forget, singleFlight } from "../../src/single-flight/index.ts";
+import { lockManager } from "../../src/web-locks/index.ts";
 import { type Backend, clients, engines, freshKey, lockerAt } from "../helpers/backends.ts";
 import { anything, type Fault, type FaultyProxy, isJoin, startProxy } from "../helpers/proxy.ts";
 import { hasRedisServer, type RunningRedis, startRedis } from "../helpers/redis-server.ts";
@@ -225,6 +229,41 @@ describe.skipIf(!hasRedisServer)("a real Redis", () => {
       expect(await raw.exists("lock:{order}")).toBe(0);
     },
   );
+
+  test("with the rights that SECURITY.md names, serves waiters, results, operators and web locks", async () => {
+    const open = await start([], "app:pw@");
+    const page = readFileSync(new URL("../../SECURITY.md", import.meta.url), "utf8");
+    const [, section = ""] = /## A Redis user of few rights\n([\s\S]*?)\n## /.exec(page) ?? [];
+    const named = [...section.matchAll(/`([A-Z]+(?: [A-Z]+)*)`/g)].flatMap(([, names = ""]) =>
+      names.split(" "),
+    );
+    const allowed = named.filter((name) => name !== "DELEX").map((name) => `+${name.toLowerCase()}`);
+    const dev = "+ping +info +command +script|load +evalsha";
+    await raw.call("ACL", "SETUSER", "app", ...`on >pw ~lock:* &sl:* ${dev}`.split(" "), ...allowed);
+    const locker = lockerAt(await open({ extensions: false }));
+    const holder = await locker.acquire("order", { fencing: true });
+    const waiter = wait(locker, "order", { fencing: true });
+    await waiter.standing;
+    await inspect(locker, "order");
+    await endLock(locker, "order", { now: true });
+    await (await waiter.lock).release();
+    expect(await holder.extend()).toBe(false);
+    for (const targets of [["a", "b"], { key: "a", limit: 2 }, { key: "a", mode: "shared" as const }])
+      expect(await (await locker.acquire(targets)).release()).toBe(true);
+    expect(await singleFlight(locker, "result", { keepFor: "1m" }, () => 1)).toBe(1);
+    expect(await singleFlight(locker, "result", { keepFor: "1m" }, () => 2)).toBe(1);
+    await forget(locker, "result");
+    await pause(locker, "order");
+    expect((await inspect(locker, "order")).paused).toBe(true);
+    await unpause(locker, "order");
+    await setLimit(locker, "order", 2);
+    await setLimit(locker, "order", undefined);
+    expect((await inspect(locker, "order")).state).toBe("free");
+    expect((await list(locker)).locks).toEqual([]);
+    const locks = lockManager(locker);
+    await locks.request("order", () => locks.request("order", { steal: true }, () => {})).catch(() => {});
+    expect((await locks.query()).held).toEqual([]);
+  });
 
   test("with the rights that @upstash/lock needs, takes and releases, and is told of a loss", async () => {
     const open = await start([], "app:pw@");

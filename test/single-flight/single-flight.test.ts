@@ -227,14 +227,14 @@ describe("singleFlight", () => {
   const cycle: { self?: unknown } = {};
   cycle.self = cycle;
   test.each([
-    ["a Date", { at: new Date() }, "a Date at the result.at"],
-    ["a Map", [new Map()], "a Map at the result[0]"],
+    ["a Date", { at: new Date() }, "an instance of Date at the result.at"],
+    ["a Map", [new Map()], "an instance of Map at the result[0]"],
     ["NaN", NaN, "NaN at the result"],
     ["a bigint", 1n, "a bigint at the result"],
-    ["a function", { f() {} }, "a Function at the result.f"],
+    ["a function", { f() {} }, "a function at the result.f"],
     ["undefined in a list", [undefined], "undefined at the result[0]"],
     ["a cycle", cycle, "a cycle at the result.self"],
-    ["an instance of a class", new (class Order {})(), "a Order at the result"],
+    ["an instance of a class", new (class Order {})(), "an instance of Order at the result"],
   ])("refuses %s as a result, and keeps nothing", async (_, value, given) => {
     const key = freshKey();
     const flight = singleFlight(locker, key, { keepFor }, async () => value);
