@@ -14,25 +14,25 @@ interface Entry {
 }
 
 const adapters = {
-  middy: { module: "adapters/middy", name: "default", wanted: 1_700, reached: 3_200 },
-  lockHandler: { module: "adapters/lambda", name: "lockHandler", wanted: 1_700, reached: 2_900 },
-  lockRecords: { module: "adapters/lambda", name: "lockRecords", wanted: 1_700, reached: 2_800 },
-  lockFetch: { module: "adapters/fetch", name: "lockFetch", wanted: 1_700, reached: 2_550 },
+  middy: { module: "adapters/middy", name: "default", wanted: 1_700, reached: 3_250 },
+  lockHandler: { module: "adapters/lambda", name: "lockHandler", wanted: 1_700, reached: 2_950 },
+  lockRecords: { module: "adapters/lambda", name: "lockRecords", wanted: 1_700, reached: 2_850 },
+  lockFetch: { module: "adapters/fetch", name: "lockFetch", wanted: 1_700, reached: 2_600 },
   workerFetch: { module: "adapters/cloudflare", name: "lockFetch", wanted: 1_700, reached: 2_750 },
   lockScheduled: { module: "adapters/cloudflare", name: "lockScheduled", wanted: 1_700, reached: 1_500 },
-  lockQueue: { module: "adapters/cloudflare", name: "lockQueue", wanted: 1_700, reached: 2_300 },
+  lockQueue: { module: "adapters/cloudflare", name: "lockQueue", wanted: 1_700, reached: 2_350 },
   hono: { module: "adapters/hono", name: "lock", wanted: 1_700, reached: 2_450 },
   oncePerTick: { module: "adapters/schedule", name: "oncePerTick", wanted: 1_700, reached: 480 },
 } as const satisfies Record<string, Entry>;
 
 const others = {
   singleFlight: { module: "single-flight/index", name: "*", wanted: 1_500, reached: 1_610 },
-  idempotency: { module: "idempotency/index", name: "*", wanted: 3_500, reached: 3_600 },
+  idempotency: { module: "idempotency/index", name: "*", wanted: 3_500, reached: 3_650 },
   fence: { module: "fence/index", name: "*", wanted: 700, reached: 1_310 },
   webLocks: { module: "web-locks/index", name: "*", wanted: 2_000, reached: 4_200 },
   admin: { module: "admin/index", name: "*", wanted: 1_200, reached: 2_450 },
   page: { module: "page/index", name: "*", wanted: 30_000, reached: 9_500 },
-  otel: { module: "otel/index", name: "*", wanted: 1_000, reached: 1_100 },
+  otel: { module: "otel/index", name: "*", wanted: 1_000, reached: 1_110 },
   emf: { module: "emf/index", name: "*", wanted: 800, reached: 650 },
   testing: { module: "testing/index", name: "*", wanted: 10_000, reached: 5_250 },
 } as const satisfies Record<string, Entry>;

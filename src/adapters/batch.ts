@@ -12,6 +12,7 @@ import {
   type LockTarget,
   locking,
   print,
+  report,
   runUnder,
   type Taken,
 } from "./run.ts";
@@ -22,7 +23,8 @@ export interface BatchOptions<Item, Rest extends unknown[]> extends LockTarget<[
   concurrency?: number | undefined;
   /**
    * Told of each that failed and goes back to the queue; with a `TimeoutError` of one that was still at work when the
-   * function's time was nearly over. What it throws or rejects with changes nothing.
+   * function's time was nearly over. What it throws or rejects with changes nothing. What it promises is waited for, by
+   * the platform's `waitUntil` or for up to `requestTimeout`.
    * @default console.error, but not of a `LockBusyError`
    */
   onError?: ((error: unknown, item: Item) => unknown) | undefined;
@@ -47,7 +49,7 @@ interface Batch<Item, Rest extends unknown[]> {
   /** Told of each that got its lock. Throws where it is not to be processed any more. */
   started?: ((item: Item, taken: Taken) => void) | undefined;
   succeeded(item: Item): void;
-  failed(item: Item, error: unknown): unknown;
+  failed(item: Item, error: unknown): Promise<void>;
 }
 
 /**
@@ -61,7 +63,7 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
 ) {
   const all: typeof options = Object(options);
   const { concurrency = 10, onError = logged, take } = all;
-  const { enter } = locking(
+  const { enter, settings } = locking(
     (take ? { ...options, ifBusy: unlessDone } : options) as AdapterOptions<[Item, ...Rest], unknown>,
     take ? [...batchOptions, "ifBusy"] : batchOptions,
   );
@@ -99,7 +101,7 @@ export function batchProcessor<Item extends object, Rest extends unknown[]>(
               await taken.finish(true);
               succeeded(item);
             } catch (error) {
-              await failed(item, error);
+              await report(failed(item, error), settings, about);
             }
           },
         };

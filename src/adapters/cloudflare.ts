@@ -137,9 +137,9 @@ export function lockQueue<
       rest: [env, ctx],
       about: inBackground(`queue ${queue}`, ctx),
       succeeded: (message) => message.ack(),
-      failed(message, error) {
+      async failed(message, error) {
         message.retry(retryOf(error));
-        return tell(error, message);
+        await tell(error, message);
       },
     });
   };

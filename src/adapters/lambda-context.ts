@@ -1,6 +1,8 @@
 import { LockOptionError, show } from "../errors.ts";
+import { timeLeft } from "../invocation.ts";
 import { forever } from "../runtime.ts";
 import { asOwner, attach, type Invocation, isFailure, type Taken, viewOf } from "./run.ts";
+import { isResponse } from "./values.ts";
 
 /** What is used and handed on of Lambda's context, as `@types/aws-lambda` describes it. */
 export interface LambdaContext {
@@ -50,11 +52,10 @@ export function invocation(context: Partial<LambdaContext>): Invocation & { life
 
 /** Milliseconds the function may still run: no limit if the context does not know, or throws, as in a unit test. */
 function remainingTime(context: Partial<LambdaContext>): number {
-  try {
-    const left: unknown = context.getRemainingTimeInMillis?.();
-    if (typeof left === "number" && !Number.isNaN(left)) return left;
-  } catch {}
-  return forever;
+  return timeLeft(
+    () => context.getRemainingTimeInMillis?.() ?? forever,
+    () => 0,
+  );
 }
 
 /**
@@ -85,6 +86,6 @@ export function succeeded(result: unknown): boolean {
     statusCode?: unknown;
     batchItemFailures?: { length?: number } | null;
   };
-  const status = result instanceof Response ? result.status : statusCode;
+  const status = isResponse(result) ? result.status : statusCode;
   return !isFailure(status) && !batchItemFailures?.length;
 }

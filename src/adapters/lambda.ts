@@ -11,6 +11,7 @@ import {
 import { discard, heldToEnd } from "./node-stream.ts";
 import { type AdapterOptions, type IfBusy, locking, runUnder, settle, type Taken } from "./run.ts";
 import { tie } from "./stream.ts";
+import { isStream } from "./values.ts";
 
 export type { LambdaContext } from "./lambda-context.ts";
 export {
@@ -124,11 +125,6 @@ function resultOf(handler: (...input: never[]) => unknown, input: never[]): unkn
     const returned = handler(...input, callback as never);
     if (returned !== undefined) resolve(returned);
   });
-}
-
-function isStream(value: unknown): value is ResponseStream {
-  // An automatic mock of a context has a function at every name that is asked for, and yet none of them is in it.
-  return "write" in Object(value) && typeof (value as ResponseStream).write === "function";
 }
 
 /**

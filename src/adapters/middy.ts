@@ -134,10 +134,8 @@ type Enter<Event, L> = (
 const locksOf = new WeakMap<object, Set<Pick<Taken, "finish" | "pace">>>();
 
 function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<Event, L> {
-  /** The lock that this middleware took for a request, until it is ended. */
-  const taken = new WeakMap<object, Taken<L> | undefined>();
-  /** What was made of each request's response. */
-  const handedOn = new WeakMap<object, unknown>();
+  /** The locks that this middleware took for a request, in their order: it may be registered twice. */
+  const taken = new WeakMap<object, Own<L>[]>();
 
   async function lockBefore(request: Request<Event, L>) {
     const bare: LambdaContext = readContext(request.context);
@@ -148,12 +146,9 @@ function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<
       // Of undefined it would make that the handler is to run.
       return entry.response ?? null;
     }
-    // It may be registered twice.
-    const earlier = taken.get(request);
     const locked = lockedContext(bare, entry.lock);
     const locks = locksOf.get(request) ?? watched(request);
     const finish: Finish = async (success) => {
-      taken.set(request, earlier);
       // middy may have given up on a handler that is still at work.
       if (gaveUp(request.error, bare)) return own.pace();
       locks.delete(own);
@@ -161,26 +156,39 @@ function hooks<Event, L extends object>(enter: Enter<Event, L>): LockMiddleware<
       if (request.context === locked) request.context = bare as typeof locked;
       return entry.finish(success);
     };
-    const own = { ...entry, finish };
-    taken.set(request, own);
+    const own: Own<L> = { ...entry, finish };
+    taken.set(request, [...(taken.get(request) ?? []), own]);
     locksOf.set(request, locks.add(own));
     request.context = locked;
   }
 
   async function lockAfter(request: Request<Event, L>) {
-    const own = taken.get(request);
+    const own = taken.get(request)?.findLast((each) => !("response" in each) && isOpen(request, each));
     if (!own) return;
-    request.response = await settle(own, request.response, { succeeded, hold: heldToEnd, discard });
-    handedOn.set(request, request.response);
+    own.response = undefined;
+    own.response = await settle(own, request.response, { succeeded, hold: heldToEnd, discard });
+    request.response = own.response;
   }
 
   async function lockOnError(request: Request<Event, L>) {
-    await taken.get(request)?.finish(false);
-    // middy has dropped the response: nobody is going to read its stream.
-    discard(handedOn.get(request));
+    for (const own of taken.get(request)?.reverse() ?? []) {
+      if (isOpen(request, own)) await own.finish(false);
+      // middy has dropped the response: nobody is going to read its stream.
+      discard(own.response);
+    }
   }
 
   return { before: lockBefore, after: lockAfter, onError: lockOnError };
+}
+
+/** A lock of a middleware, and what was made of the response under it. */
+interface Own<L> extends Taken<L> {
+  response?: unknown;
+}
+
+/** Whether a lock of a request is not ended. */
+function isOpen(request: object, own: Pick<Taken, "finish" | "pace">): boolean {
+  return locksOf.get(request)?.has(own) ?? false;
 }
 
 /** Ends the locks of a request whose handler is not going to run, or failed. */

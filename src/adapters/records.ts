@@ -81,11 +81,11 @@ export function lockRecords<Record extends LambdaRecord, Context extends object 
         working.delete(record);
         done.add(record);
       },
-      failed(record, error) {
+      async failed(record, error) {
         working.delete(record);
         const group = groupOf(record);
         if (group) failedGroups.add(group);
-        return answered || tell(error, record);
+        if (!answered) await tell(error, record);
       },
     });
     await Promise.race([all, time.over]);

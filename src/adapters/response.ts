@@ -2,7 +2,7 @@ import type { Lock } from "../api.ts";
 import { LockBusyError, LockError, LockOptionError, show } from "../errors.ts";
 import { tell } from "../events.ts";
 import { handOver } from "../invocation.ts";
-import { realRuntime, whenAborted, within } from "../runtime.ts";
+import { whenAborted } from "../runtime.ts";
 import {
   type AdapterOptions,
   asOwner,
@@ -10,10 +10,12 @@ import {
   isFailure,
   type Locking,
   once,
+  report,
   runUnder,
   settle,
 } from "./run.ts";
 import { webStream } from "./stream.ts";
+import { isResponse } from "./values.ts";
 
 /** Options of the adapters whose handler answers a `Request` with a `Response`. */
 export interface ResponseOptions<Input extends unknown[]>
@@ -59,11 +61,7 @@ export async function respond<Input extends unknown[]>(
   { outer, place, work, failed = () => false }: Handling,
 ): Promise<Response> {
   const { leaving, waitUntil, bodiless } = about;
-  // It is waited for a while, if the platform does not: a function may not go on after its answer.
-  const report = async (error: LockError) => {
-    const told = tell(onError, error, ...input);
-    if (!handOver(told, waitUntil)) await within(realRuntime, told, settings.requestTimeout);
-  };
+  const tellError = (error: LockError) => report(tell(onError, error, ...input), settings, about);
   let entered = false;
   let streams = false;
   try {
@@ -82,7 +80,7 @@ export async function respond<Input extends unknown[]>(
       // A body that fails tells its reader little.
       let unseen = streams;
       const told = finished.catch(async (error) => {
-        if (unseen) await report(error);
+        if (unseen) await tellError(error);
       });
       if (goesOn && handOver(told, waitUntil)) unseen = true;
       else await told.then(() => finished);
@@ -95,7 +93,7 @@ export async function respond<Input extends unknown[]>(
         return await work();
       } catch (answer) {
         // As React Router's handlers throw a redirect: an answer, like one that is returned.
-        if (!(answer instanceof Response)) throw answer;
+        if (!isResponse(answer)) throw answer;
         thrown = true;
         return answer;
       }
@@ -122,7 +120,7 @@ export async function respond<Input extends unknown[]>(
     const throws = error instanceof LockBusyError && ifBusy === "throw";
     if (throws || !(error instanceof LockError)) throw error;
     const { code, message, expose, statusCode: status, headers } = error;
-    if (status >= 500) await report(error);
+    if (status >= 500) await tellError(error);
     return Response.json({ code, message: expose ? message : undefined }, { status, headers });
   }
 }
@@ -178,11 +176,6 @@ export async function respondTo<R extends Request, Rest extends unknown[]>(
 function readAnswer(answer: Response | null): Response {
   if (isResponse(answer)) return answer;
   throw new LockOptionError("ifBusy", show(answer), "a Response");
-}
-
-/** Whether it is a response, also as another library makes one. */
-function isResponse(answer: Response | null | undefined): answer is Response {
-  return typeof answer?.status === "number";
 }
 
 interface WithWaitUntil {

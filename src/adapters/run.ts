@@ -30,7 +30,7 @@ import {
 import { defaults, readOptions } from "../options/lock-options.ts";
 import { checkFunction, checkOptional, isFunction, isSignal, wellFormed } from "../options/rules.ts";
 import { readTargets } from "../options/targets.ts";
-import { forever, realRuntime } from "../runtime.ts";
+import { forever, realRuntime, within } from "../runtime.ts";
 
 /** What adapters use of a locker. One without `options` has the package's defaults. */
 export type LockSource = Pick<Locker, "acquire"> & Partial<Pick<Locker, "options">>;
@@ -164,7 +164,7 @@ export function locking<Input extends unknown[], Response>(
 
   async function enter(input: Input, about: Invocation, ready?: Targets): Promise<Entry<Response>> {
     const key = ready ?? (await keyOf(options, input));
-    const { pace, deadline, progress, onRenewed } = renewing(settings, about);
+    const { pace, deadline, progress } = renewing(settings, about);
     let failure: LockUnavailableError | undefined;
     // What neither the user nor the platform says is left to the locker.
     const asked = without([...own, ...connection, "onLost"], {
@@ -176,7 +176,6 @@ export function locking<Input extends unknown[], Response>(
       deadline,
       onEvent(event: LockEvent) {
         if (event.type === "unavailable") failure = event.error as LockUnavailableError;
-        if (event.type === "renewed") onRenewed();
         return onEvent?.(event);
       },
     });
@@ -214,31 +213,27 @@ function without<T extends object>(names: readonly string[], options: T): T {
 
 /**
  * Steers a lock's renewal by what a locker asks before each: the time that is left. None is left for a lock that is
- * paced and whose work did not get on since it was renewed last.
+ * paced and whose work did not get on for a whole lease.
  */
-function renewing({ deadline }: LockSettings, { lifetime }: Invocation) {
+function renewing({ deadline, ttl }: LockSettings, { lifetime }: Invocation) {
   const since = realRuntime.sinceNow();
   // The locker is told what adapters make of it.
   checkDeadline(deadline, since);
   const remainingTime = () => Math.min(timeLeft(deadline, since), timeLeft(lifetime, since));
   let paced = false;
-  let gotOn = false;
   let leftOut = false;
+  let sinceProgress = () => forever;
   return {
     // A locker may ask at any time, and more than once.
     deadline() {
-      leftOut = paced && !gotOn;
+      leftOut = paced && sinceProgress() > ttl;
       return leftOut ? 0 : remainingTime();
-    },
-    onRenewed() {
-      gotOn = false;
     },
     pace() {
       paced = true;
-      gotOn = false;
     },
     progress(lock: Lock) {
-      gotOn = true;
+      sinceProgress = realRuntime.sinceNow();
       if (!leftOut) return;
       leftOut = false;
       lock.extend().catch(() => {
@@ -271,6 +266,15 @@ export async function keyOf<Input extends unknown[]>(
     if (cause instanceof LockOptionError) throw cause;
     throw new LockOptionError("key", "a function that threw", "a key", { cause });
   }
+}
+
+/** Waits for what a listener promised, for a while if the platform does not: a function may not go on after its answer. */
+export async function report(
+  told: Promise<void>,
+  { waitUntil, requestTimeout }: LockSettings,
+  about: Pick<Invocation, "waitUntil">,
+): Promise<void> {
+  if (!handOver(told, waitUntil ?? about.waitUntil)) await within(realRuntime, told, requestTimeout);
 }
 
 /** What `onError` is by default: an adapter prints what nobody else gets to see. */
@@ -361,7 +365,8 @@ export function attach<T extends object, L>(target: T, lock: L): T & { lock: L }
 
 /** The target as it is, with other properties in front. */
 export function viewOf<T extends object, Own extends object>(target: T, own: Own): T & Own {
-  return new Proxy(target as T & Own, {
+  // Of what is frozen a proxy may give nothing else than is there.
+  return new Proxy((Object.isFrozen(target) ? { ...target } : target) as T & Own, {
     get(_, name) {
       if (Object.hasOwn(own, name)) return Reflect.get(own, name);
       const value = Reflect.get(target, name, target);

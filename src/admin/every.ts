@@ -4,7 +4,7 @@ import { type Inspection, list } from "./index.ts";
 /** The locks of all pages, or of so many, in the order of their keys. SCAN may find a key more than once. */
 export async function listEvery(
   locker: Locker,
-  prefix: string | undefined,
+  prefix?: string,
   mostPages = Number.POSITIVE_INFINITY,
 ): Promise<{ locks: Inspection[]; pages: number; more: boolean }> {
   const byKey = new Map<string, Inspection>();

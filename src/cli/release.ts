@@ -15,25 +15,27 @@ export function addRelease(add: Add): void {
       if (!yes && !(process.stdin.isTTY && process.stdout.isTTY))
         throw new WrongUse("release asks before it ends a lock: without a terminal it needs --yes");
       const lock = await inspect(locker, key);
-      if (!yes && lock.state !== "free") {
+      const free = lock.state === "free";
+      if (!yes && !free) {
         print(`${[...describeLock(lock, Date.now()), "", whatFollows(lock, now)].join("\n")}\n`);
-        if (!(await agreed())) return nothing(key, "nothing was ended");
+        if (!(await agreed())) return nothing(key, options, "nothing was ended");
         // An answer takes a while, and those behind are not meant.
         if (!holdsStill(lock, await inspect(locker, key)))
-          return nothing(key, "its holders have gone by themselves, nothing was ended");
+          return nothing(key, options, "its holders have gone by themselves, nothing was ended");
       }
-      const result = await release(locker, key, { now });
+      // Whoever comes meanwhile was not shown.
+      const result = free ? { released: false, freeWithin: 0 } : await release(locker, key, { now });
       if (json) printJson(result);
-      if (!result.released) return nothing(key, json ? "" : whyNothing(result));
+      if (!result.released) return nothing(key, options, whyNothing(result));
       const when = result.freeWithin ? `free within ${durationText(result.freeWithin)}` : "free now";
       const next = lock.paused ? "It is paused: nobody comes in" : "Who waits comes in";
       if (!json) print(`Ended ${printable(key)}: ${when}. ${next}.\n`);
     });
 }
 
-function nothing(key: string, why: string): void {
+function nothing(key: string, { json }: Common, why: string): void {
   process.exitCode = 1;
-  if (why) print(`${printable(key)}: ${why}.\n`);
+  if (!json) print(`${printable(key)}: ${why}.\n`);
 }
 
 /** @param freeWithin 0 if nobody holds it; undefined for another library's lock without an end */

@@ -1,4 +1,5 @@
 import type { Take } from "../adapters/run.ts";
+import { isStream } from "../adapters/values.ts";
 import type { Duration, Lock, Locker, LockOptions, Targets } from "../api.ts";
 import { LockBusyError, type LockError, LockOptionError, show } from "../errors.ts";
 import { tell } from "../events.ts";
@@ -128,7 +129,7 @@ async function takeRequest(
   { required, own, keep: kept }: Settings,
 ) {
   // What is written to a stream of Lambda cannot be kept, and a refusal could not be answered.
-  if (typeof Object(input[1]).write === "function" && !answersResponse(input[0]))
+  if (isStream(input[1]) && !answersResponse(input[0]))
     throw new LockOptionError("handler", "one that writes to a stream", "one that returns its answer");
   if (key === unfit || (key === none && required)) {
     const given = key === none ? "none" : "one that cannot be used";

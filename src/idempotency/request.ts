@@ -23,12 +23,7 @@ function isHono(input: unknown): input is HonoContext {
 
 /** Whether the handler answers by a `Response`. */
 export function answersResponse(input: unknown): boolean {
-  return isHono(input) || ofFetch(input);
-}
-
-/** Whether it is a request or a response of fetch, whoever made it: its library, or the realm of a test. */
-export function ofFetch(value: unknown): value is Request | Response {
-  return typeof Object(value).headers?.get === "function";
+  return isHono(input) || typeof Object(input).headers?.get === "function";
 }
 
 /** Method, path and the header; undefined without the header. Of a message or a record its id. */

@@ -1,8 +1,9 @@
 // Answers as they are kept, and given again: those of fetch as `{ status, headers, body }` with the body in base64, a
 // result of Lambda as it is, but for its headers.
+import { isResponse } from "../adapters/values.ts";
 import { type LockError, LockOptionError, printable } from "../errors.ts";
 import { whenAborted } from "../runtime.ts";
-import { answersResponse, fromBase64, ofFetch, toBase64 } from "./request.ts";
+import { answersResponse, fromBase64, toBase64 } from "./request.ts";
 
 /** Which answers are kept, and what of them. */
 export interface Kept {
@@ -32,7 +33,7 @@ const replayed = "Idempotency-Replayed";
 /** @param success whether the adapter takes it for one that did not fail */
 export async function keep(answer: unknown, success: boolean, kept: Kept & Reading): Promise<Keeping> {
   const result = Object(answer) as { statusCode?: unknown; body?: unknown };
-  const response = ofFetch(answer) && "status" in answer && answer;
+  const response = isResponse(answer) && answer;
   const status = response ? response.status : Number(result.statusCode ?? 200);
   if (!success && status < 500) return { answer };
   try {

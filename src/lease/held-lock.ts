@@ -192,13 +192,15 @@ function newLock(
 
   /** It is tried for as long as the lease lasts, lest the work is done again. */
   async function insist(ask: () => Promise<boolean>): Promise<boolean> {
+    // A caller that has none left at the start may be wrong about that.
+    const timed = attempt.remainingTime() > 0;
     for (;;) {
       try {
         return await ask();
       } catch (error) {
-        // The caller's own time may end with the lease, and is to do for an answer.
-        const late = leaseLeft(lease.belief()) <= settings.requestTimeout;
-        if (error instanceof RefusedError || late) throw error;
+        const left = Math.min(leaseLeft(lease.belief()), timed ? attempt.remainingTime() : forever);
+        // A share of the caller's time is to do for an answer.
+        if (error instanceof RefusedError || left <= Math.min(1000, ttl / 10)) throw error;
         await sleep(connection.runtime, insistEvery);
       }
     }

@@ -44,25 +44,30 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
   const { tracer = trace.getTracer(name), meter } = options;
   checkHas("startSpan", "tracer", tracer);
   if (meter !== undefined) checkHas("createHistogram", "meter", meter);
-  /** Made at the first event: the global provider gives vain ones until it is set. A tracer of it waits by itself. */
-  let instruments: ReturnType<typeof createInstruments> | undefined;
+  let made: (Instruments & { by: unknown }) | undefined;
+  /** The global provider's are vain until that is set, at any time. A tracer of it waits by itself. */
+  function instrumentsNow(): Instruments {
+    const by = meter ?? metrics.getMeterProvider();
+    if (made?.by !== by) made = { ...createInstruments(meter ?? metrics.getMeter(name)), by };
+    return made;
+  }
   /** The span of each attempt that has not ended: of its acquire, then of its hold. */
   const spans = new Map<string, Begun>();
 
   return (event) => {
-    instruments ??= createInstruments(meter ?? metrics.getMeter(name));
-    const { acquireTime, waitTime, holdTime, leaseLeft, losses, renewals, held } = instruments;
     const { id, key, mode, type } = event;
     const {
       span,
       parent = context.active(),
       heldSince,
+      instruments = instrumentsNow(),
       common = { "lock.mode": mode, ...(keyClass && { "lock.key_class": keyClass(key) }) },
     } = spans.get(id) ?? {};
+    const { acquireTime, waitTime, holdTime, leaseLeft, losses, renewals, held } = instruments;
     const begin = (what: string, more: Attributes, since?: number) => {
       const attributes = { ...common, ...more, "lock.attempt": id };
       const started = tracer.startSpan(`lock.${what}`, { attributes }, parent);
-      spans.set(id, { span: started, parent, common, heldSince: since });
+      spans.set(id, { span: started, parent, common, instruments, heldSince: since });
     };
     const end = (attributes: Attributes, error?: Error) => {
       spans.delete(id);
@@ -110,7 +115,7 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): (event: LockE
         break;
       case "lost":
         losses.add(1, common);
-        if (heldSince) endHold(performance.now() - heldSince, event.error);
+        if (heldSince !== undefined) endHold(performance.now() - heldSince, event.error);
         break;
       case "released":
         // After a loss it is over already.
@@ -139,6 +144,8 @@ function createInstruments(meter: Meter) {
   };
 }
 
+type Instruments = ReturnType<typeof createInstruments>;
+
 function typeOf(error: Error | undefined): Attributes {
   return error ? { "error.type": error.name } : {};
 }
@@ -148,6 +155,7 @@ interface Begun {
   parent: Context;
   /** What the whole attempt is counted by: what goes up comes down, whatever a downgrade makes of its mode. */
   common: Attributes;
+  instruments: Instruments;
   /** When it was acquired, if it was. */
   heldSince: number | undefined;
 }

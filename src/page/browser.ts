@@ -375,12 +375,12 @@ export function browser(): void {
     const before = current().holders.map(who);
     if (key === undefined || !(await agreed(question))) return;
     // An answer takes a while, and those behind are not meant.
-    if (
-      change.action === "release" &&
-      before.length > 0 &&
-      !current().holders.some((each) => before.includes(who(each)))
-    )
-      return tell("Its holders have gone by themselves: nothing was ended.");
+    if (change.action === "release" && !current().holders.some((each) => before.includes(who(each))))
+      return tell(
+        before.length > 0
+          ? "Its holders have gone by themselves: nothing was ended."
+          : "Nobody held it: nothing was ended.",
+      );
     try {
       const headers = { "content-type": "application/json", "x-serverless-lock": "page" };
       const answer = await ask("", { method: "POST", headers, body: JSON.stringify({ ...change, key }) });

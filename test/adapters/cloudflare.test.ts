@@ -334,6 +334,31 @@ describe("lockQueue", () => {
   type Message = ReturnType<typeof batch>["messages"][0];
   const key = ({ body }: Message) => body;
 
+  test("goes on behind an onError that never ends", async () => {
+    const { messages, fates, queue } = batch("order", "order");
+    const handler = lockQueue<Message, object>(
+      { locker: memoryLocker(), key, onError: () => new Promise(() => {}) },
+      () => Promise.reject(new Error("out of stock")),
+    );
+    await handler({ queue, messages }, {}, { waitUntil() {} });
+    expect(fates).toEqual([
+      ["retry", {}],
+      ["retry", {}],
+    ]);
+  });
+
+  test("takes messages that are frozen, as a test may make them", async () => {
+    const { messages, fates, queue } = batch("order");
+    const onError = vi.fn();
+    const handler = lockQueue<Message, object>({ locker: memoryLocker(), key, onError }, (message) => {
+      expect(message.lock.held).toBe(true);
+      message.retry();
+    });
+    await handler({ queue, messages: messages.map((each) => Object.freeze(each)) }, {}, { waitUntil() {} });
+    expect(fates).toEqual([["retry", undefined]]);
+    expect(onError).not.toHaveBeenCalled();
+  });
+
   test("takes a message that its handler retries itself for no success: nothing is kept, nothing is told", async () => {
     const { messages, fates, queue } = batch("order");
     const onError = vi.fn();

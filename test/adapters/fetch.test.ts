@@ -225,6 +225,20 @@ describe("the lock of a fetch handler", () => {
     }
   });
 
+  test("counts what another library throws the same way, but no error of an API's client", async () => {
+    const locker = memoryLocker();
+    const answer = { status: 302, headers: new Headers(), body: null };
+    const error = Object.assign(new Error("too many requests"), { status: 429, headers: new Headers() });
+    for (const [of, thrown] of Object.entries({ answer, error })) {
+      const handler = lockFetch({ locker, key: of, holdFor: "1h" }, () => {
+        throw thrown;
+      });
+      await expect(handler(request())).rejects.toBe(thrown);
+    }
+    expect(await locker.tryAcquire("answer")).toBe(null);
+    expect(await locker.tryAcquire("error")).not.toBe(null);
+  });
+
   test("is kept to the end of the body of a thrown Response, too", async () => {
     const { body } = streamed("one", "two");
     const handler = lockFetch({ ...at, key }, () => {

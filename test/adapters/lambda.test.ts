@@ -548,3 +548,11 @@ describe("a handler that calls back, as Lambda's own may up to Node 22,", () => 
     expect(await wrap(async () => "done").call()).toBe("done");
   });
 });
+
+test("a Response of another library that tells of a failure is none that keeps the lock", async () => {
+  const locker = memoryLocker();
+  const failed = { status: 503, headers: new Headers(), body: null };
+  const handle = lockHandler({ locker, key: "order", holdFor: "1h" }, async () => failed);
+  expect(await handle({}, lambda())).toBe(failed);
+  expect(await locker.tryAcquire("order")).not.toBe(null);
+});

@@ -452,6 +452,19 @@ describe.each(majors)("the middleware on middy $major", ({ middy, httpErrorHandl
       expect(await Promise.all([held(`${id}-1`), held(`${id}-2`)])).toEqual([false, false]);
     });
 
+    test("so is each of one that is registered twice when the handler streams, at the stream's end", async () => {
+      const id = freshKey();
+      let nth = 0;
+      const twice = locked({ key: () => `${id}-${++nth}` });
+      const handler = middy()
+        .use(twice)
+        .use(twice)
+        .handler(async () => Readable.from(["one"]));
+      for await (const _ of await handler({ id }, lambda()))
+        expect(await Promise.all([held(`${id}-1`), held(`${id}-2`)])).toEqual([true, true]);
+      expect(await Promise.all([held(`${id}-1`), held(`${id}-2`)])).toEqual([false, false]);
+    });
+
     test("each is ended once when the handler fails, and when it streams", async () => {
       const failing = two();
       const fails = middy()

@@ -583,3 +583,11 @@ test.each<[object, unknown, string]>([
   expect(wrap).toThrow(LockOptionError);
   expect(wrap).toThrow(new RegExp(`^${option}: `));
 });
+
+test("an onError that never ends keeps no record behind it from its turn, nor the batch from its answer", async () => {
+  const key = freshKey();
+  const work = vi.fn(() => Promise.reject(new Error("out of stock")));
+  const stuck = { onError: () => new Promise(() => {}), requestTimeout: 500 };
+  expect(await run([record("a", key), record("b", key)], work, stuck)).toEqual(["a", "b"]);
+  expect(work).toHaveBeenCalledTimes(2);
+});

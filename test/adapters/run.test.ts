@@ -200,6 +200,19 @@ describe("a lock that is renewed only while its work gets on", () => {
     await lock.release();
   });
 
+  test("is so by a locker too that tells its events to somebody else", async () => {
+    const inner = memoryLocker({ ttl: 300 });
+    const locker = {
+      ...inner,
+      acquire: (key: string, options: object) => inner.acquire(key, { ...options, onEvent() {} }),
+    };
+    const { take } = adapter({ locker: locker as typeof inner });
+    const { lock, pace, progress } = await take();
+    pace();
+    progress();
+    expect(await lost(lock)).toBeInstanceOf(LockLostError);
+  });
+
   test("is tried again with the next progress when that renewal failed", async () => {
     const { lock, progress, extended, happened } = await paced();
     await vi.waitUntil(() => lock.remaining < 150);

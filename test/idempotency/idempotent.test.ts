@@ -425,6 +425,15 @@ describe("idempotent with Lambda, for what others do not get", () => {
     expect([work.mock.calls, stream.write.mock.calls]).toEqual([[], []]);
   });
 
+  test("an automatic mock of a context is no stream", async () => {
+    const mock = new Proxy({}, { get: (_, name) => (name in Promise.prototype ? undefined : vi.fn()) });
+    const handle = lockHandler({ ...idempotent(), locker: memoryLocker() }, async () => ({
+      statusCode: 200,
+    }));
+    const event = { httpMethod: "POST", path: "/pay", headers: { "idempotency-key": "a" } };
+    expect(await handle(event, mock)).toEqual({ statusCode: 200 });
+  });
+
   test("a load balancer that reads lists of headers alone gets its answers so", async () => {
     const event = { httpMethod: "POST", path: "/pay", multiValueHeaders: { "idempotency-key": ["a"] } };
     const locker = memoryLocker();

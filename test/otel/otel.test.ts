@@ -197,6 +197,17 @@ test("a global provider that is set after the locker was made gets spans and met
   expect(finished("lock.hold")).toHaveLength(1);
 });
 
+test("one that is set after the first lock gets the metrics of the next, and what was begun before is not counted down", async () => {
+  const locker = memoryLocker({ onEvent: openTelemetry() });
+  const before = await locker.acquire("order:41");
+  metrics.setGlobalMeterProvider(meters);
+  await before.release();
+  const lock = await locker.acquire("order:42");
+  metrics.disable();
+  expect((await metricsSeen()).get("lock.held")?.dataPoints.map(({ value }) => value)).toEqual([1]);
+  await lock.release();
+});
+
 test("without keyClass no key is shown", async () => {
   const tracer = provider.getTracer("test");
   const locker = memoryLocker({ onEvent: openTelemetry({ tracer, meter: meters.getMeter("test") }) });

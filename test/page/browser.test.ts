@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { AxeBuilder } from "@axe-core/playwright";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { pause, unpause } from "../../src/admin/index.ts";
 import { servePage } from "../../src/cli/page.ts";
 import type { Locker } from "../../src/index.ts";
 import { memoryLocker } from "../../src/testing/index.ts";
@@ -181,6 +182,21 @@ describe.skipIf(!existsSync(executablePath))("the page in a browser", () => {
     await page.locator("#holders", { hasText: "second" }).waitFor();
     await agree(page);
     await told(page, "Its holders have gone by themselves: nothing was ended.");
+    expect(await next.extend()).toBe(true);
+    await close();
+  });
+
+  test("nor where nobody held it when it was asked", async () => {
+    const locker = memoryLocker({ ttl: "1m" });
+    await pause(locker, "a");
+    const { page, close } = await open(locker);
+    await chooseKey(page, "a");
+    await page.getByRole("button", { name: "End now" }).click();
+    await unpause(locker, "a");
+    const next = await locker.acquire("a", { owner: "second" });
+    await page.locator("#holders", { hasText: "second" }).waitFor();
+    await agree(page);
+    await told(page, "Nobody held it: nothing was ended.");
     expect(await next.extend()).toBe(true);
     await close();
   });
