@@ -56,9 +56,9 @@ test("what is renewed while the rest of several locks is waited for is told of n
   const locker = memoryLocker();
   const holder = await locker.acquire("b");
   const { onEvent, types } = listen();
-  const waiting = locker.acquire(["a", "b"], { ttl: 100, wait: "1m", onEvent });
+  const waiting = locker.acquire(["a", "b"], { ttl: 900, wait: "1m", onEvent });
   await expect.poll(types).toContain("waiting");
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await new Promise((resolve) => setTimeout(resolve, 1000));
   expect(await locker.tryAcquire("a")).toBe(null);
   await holder.release();
   const lock = await waiting;

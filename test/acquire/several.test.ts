@@ -38,7 +38,7 @@ test("a lock that is lost while the others are waited for is waited for anew, al
     if (!command.includes("lock:{a}:fence") || ++drawn !== 2) return;
     redis.command("SET", "lock:{a}", "another's", "PX", "100");
   });
-  redis.command("SET", "lock:{b}", "another's", "PX", "100");
+  redis.command("SET", "lock:{b}", "another's", "PX", "1000");
   const lock = await locker.acquire(["a", "b"], { fencing: true, wait: "1m" });
   expect(drawn).toBeGreaterThan(2);
   expect(lock.held).toBe(true);

@@ -4,6 +4,7 @@ import {
   asked,
   describeFinding,
   downFrom,
+  endedNow,
   firedAt,
   hold,
   logs,
@@ -12,7 +13,6 @@ import {
   released,
   releasing,
   seen,
-  seenEnded,
   steered,
   stepped,
   stoppedFrom,
@@ -43,7 +43,10 @@ describeFinding("verdict", {
   near: [
     [
       "its own lock had been ended by an operator before it knew of it",
-      logs([asked(0, "a-1"), refused(10, "a-1", "busy", "a-1")], [seenEnded(8, 5, 900, "a-1")]),
+      logs(
+        [asked(0, "a-1"), refused(10, "a-1", "busy")],
+        [seen(5, 900, "a-1"), { ...endedNow(4, 6), now: false }],
+      ),
     ],
     [
       "busy, with an owner that holds it",
