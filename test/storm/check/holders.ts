@@ -55,12 +55,13 @@ const allHasArrived = 5000;
  * Whose lock an operator ended at once believes in vain from then on, also if it did not know yet that it had it. Who is
  * seen to hold it afterwards was let in by then.
  */
-export function beforeItsEnd(belief: Belief, { endedNow, director }: Story): Belief[] {
+export function beforeItsEnd(belief: Belief, { ended, director }: Story): Belief[] {
   const { key, attempt } = belief;
-  const end = endedNow.find((line) => {
+  const end = ended.find((line) => {
+    if (!line.now || line.key !== key) return false;
     const until = line.released === undefined ? line.to + allHasArrived : line.to;
     const around = meet({ from: line.at, to: until }, { from: attempt.asked.at, to: belief.to });
-    return line.key === key && around && !director.some((seen) => isSeen(seen, belief, until));
+    return around && !director.some((seen) => isSeen(seen, belief, until));
   });
   if (!end) return [belief];
   return belief.from < end.at ? [{ ...belief, to: end.at }] : [];

@@ -69,7 +69,7 @@ export function untold(story: Story): Finding[] {
     if (!aborted || (releasing && releasing.at <= aborted.at)) return [];
     if (aborted.why.includes("an operator ended it")) return [];
     const calm = !story.troubles(client).some((trouble) => meet(trouble, sinceEnded(aborted.at)));
-    const robbed = story.endedNow.some((line) => line.key === key && line.to > ended);
+    const robbed = story.ended.some((line) => line.now && line.key === key && line.to > ended);
     const another = aborted.why.includes("another has it") && !robbed;
     return another || (asked.renew && calm) ? [told(`was told: ${aborted.why}`)] : [];
   });

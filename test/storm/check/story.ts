@@ -58,8 +58,8 @@ export interface Story {
   forgot: Span[];
   /** What an operator set for locks. */
   spells: Spell[];
-  /** Locks that an operator ended at once. */
-  endedNow: Line<"ended">[];
+  /** Locks that an operator ended, safely or at once. */
+  ended: Line<"ended">[];
   /** What may have delayed or lost requests: everybody's, or those of one client. */
   troubles(client: string): Span[];
 }
@@ -95,7 +95,7 @@ export function tellStory({ clients, director }: Logs): Story {
     stopped,
     down: outages.map(({ span }) => span),
     spells: spellsOf(director),
-    endedNow: director.filter((line) => line.what === "ended").filter((line) => line.now),
+    ended: director.filter((line) => line.what === "ended"),
     forgot: outages.filter(({ line }) => line.what === "down" && line.forgets).map(({ span }) => span),
     troubles(client) {
       let spans = own.get(client);
@@ -245,10 +245,8 @@ export function wasPaused({ spells }: Story, key: string, span: Span): boolean {
 }
 
 /** Whether an operator may have ended a lock at some time of a span. */
-export function mayBeEnded({ director }: Story, key: string, span: Span): boolean {
-  return director.some(
-    (line) => line.what === "ended" && line.key === key && meet({ from: line.at, to: line.to }, span),
-  );
+export function mayBeEnded({ ended }: Story, key: string, span: Span): boolean {
+  return ended.some((line) => line.key === key && meet({ from: line.at, to: line.to }, span));
 }
 
 /** Whether the spans have a moment in common. */
