@@ -30,8 +30,9 @@ import {
 // and, for mode 'f', our last ticket or 0
 // Replies
 //   {1, fencing token or 0, for each lock our plain value or 's2!'} when we hold all of them;
-//   {0, ':' and a holder's owner, ms left of its lease, 1 for another library's, 2 if an operator ended our own, else 0,
-//   which lock} when one of them is taken, and {…, our ticket, how many wait before us, for how many ms we count as alive} when we stand in its queue;
+//   {0, ':' and a holder's owner, ms left of its lease, whose, which lock} when one of them is taken. Whose is 1 for another
+//   library's, 2 for our own that an operator ended, else 0;
+//   {…, our ticket, how many wait before us, for how many ms we count as alive} when we stand in its queue, too;
 //   {2, result} when there is one for us, whoever has the lock; then we stand in no queue.
 // Takes the locks if all are free for us and nobody waits before us. Asked again by their holder, starts the leases anew.
 // Who waits stands in the queue first, so that a free lock is passed to whoever has waited longest.

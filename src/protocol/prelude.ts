@@ -66,7 +66,7 @@ local function count(state, mode, weight)
   state.sum = state.sum + weight
 end
 
--- Whether an operator ended a holder, that may work to the end of its lease.
+-- Whether an operator ended a holder. It may work to the end of its lease.
 local function isEnded(state, token)
   return state.h:find(token .. '.ended ', 1, true)
 end

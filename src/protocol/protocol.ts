@@ -28,7 +28,7 @@ export interface Busy {
   holder: Holder;
   /** Undefined if we do not stand in its queue. */
   queued: Queued | undefined;
-  /** Whether it was ours before we knew of it, or had them all, and an operator has ended it. The holder says nothing then. */
+  /** Whether an operator ended it while it was ours, but we did not know so, or did not have them all yet. */
   ended?: boolean;
   /** The result of the work, in the lock's place: for a claim that takes one. */
   result?: string;

@@ -23,7 +23,7 @@ export interface Asking {
   confirmed?: boolean;
 }
 
-/** Who asks. What it has no time left of may be wrong about that. */
+/** Who asks. A remaining time of 0 sets no limit: a paced renewal says 0, and its release is sent all the same. */
 export type Asker = Pick<Attempt, "connection" | "settings" | "abandoned"> &
   Partial<Pick<Attempt, "remainingTime">>;
 
